@@ -1,0 +1,47 @@
+import type { Feeds, Graph, TensorType } from "../graph/graph.ts";
+import type { HostTensor } from "../tensor/tensor.ts";
+
+export type Device = "cpu" | "wasm" | "webgpu" | "cuda";
+
+export interface SessionOptions {
+  /** Runtime threads of one operator; default: the runtime's own of the `Runtime`. */
+  readonly threads?: number;
+  /** Graph optimisation of the runtime; default "all". */
+  readonly optimisation?: "disabled" | "basic" | "extended" | "all";
+}
+
+/** A compiled graph. Release it: sessions hold memory that the garbage collector does not see. */
+export interface Session {
+  readonly outputs: readonly string[];
+  /** Runs once. `fetch` limits which outputs come back. */
+  run(feeds: Feeds, fetch?: readonly string[]): Promise<ReadonlyMap<string, HostTensor>>;
+  release(): Promise<void>;
+}
+
+/** Latency of one session in milliseconds over interleaved, warmed-up runs. */
+export interface Latency {
+  readonly medianMs: number;
+  readonly p10Ms: number;
+  readonly p90Ms: number;
+  readonly runs: number;
+}
+
+/** ONNX Runtime on one device. Where the platform allows, it runs beside the calling thread, which stays free. */
+export interface Runtime {
+  readonly device: Device;
+  readonly threads: number;
+  /** Name and version of the package that runs, for the report. */
+  readonly version: string;
+  compile(graph: Graph, options?: SessionOptions): Promise<Session>;
+  /**
+   * Types of every value of the graph at the given input types, by compiling and not running.
+   * Values whose shape the runtime cannot infer are absent.
+   */
+  types(graph: Graph, inputs: ReadonlyMap<string, TensorType>): Promise<ReadonlyMap<string, TensorType>>;
+  /** Interleaved latency of several sessions on the same feeds: A B C A B C ..., after warm-up. */
+  measure(
+    sessions: readonly { readonly session: Session; readonly feeds: Feeds }[],
+    options?: { readonly runs?: number; readonly warmup?: number; readonly maxSeconds?: number },
+  ): Promise<readonly Latency[]>;
+  close(): Promise<void>;
+}

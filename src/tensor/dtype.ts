@@ -1,0 +1,72 @@
+/** Element types of ONNX tensors under short names. Sub-byte types are packed, low bits first. */
+export type DType =
+  | "f32"
+  | "f64"
+  | "f16"
+  | "bf16"
+  | "f8e4m3fn"
+  | "f8e4m3fnuz"
+  | "f8e5m2"
+  | "f8e5m2fnuz"
+  | "f8e8m0"
+  | "f4e2m1"
+  | "i8"
+  | "i16"
+  | "i32"
+  | "i64"
+  | "i4"
+  | "i2"
+  | "u8"
+  | "u16"
+  | "u32"
+  | "u64"
+  | "u4"
+  | "u2"
+  | "bool"
+  | "string"
+  | "c64"
+  | "c128";
+
+const bits: Record<DType, number> = {
+  f32: 32,
+  f64: 64,
+  f16: 16,
+  bf16: 16,
+  f8e4m3fn: 8,
+  f8e4m3fnuz: 8,
+  f8e5m2: 8,
+  f8e5m2fnuz: 8,
+  f8e8m0: 8,
+  f4e2m1: 4,
+  i8: 8,
+  i16: 16,
+  i32: 32,
+  i64: 64,
+  i4: 4,
+  i2: 2,
+  u8: 8,
+  u16: 16,
+  u32: 32,
+  u64: 64,
+  u4: 4,
+  u2: 2,
+  bool: 8,
+  string: 0,
+  c64: 64,
+  c128: 128,
+};
+
+/** Bits of one element; 0 for strings, whose elements have no fixed size. */
+export function bitsOf(dtype: DType): number {
+  return bits[dtype];
+}
+
+/** Bytes of `count` packed elements. */
+export function byteLengthOf(dtype: DType, count: number): number {
+  return Math.ceil((count * bits[dtype]) / 8);
+}
+
+/** True for the types that a weight can have and still be read as real numbers. */
+export function isFloat(dtype: DType): boolean {
+  return dtype === "f32" || dtype === "f64" || dtype === "f16" || dtype === "bf16";
+}

@@ -1,0 +1,74 @@
+import { bitsOf, byteLengthOf, type DType } from "./dtype.ts";
+import { EspalierError } from "./error.ts";
+
+/** Sizes of the axes, outermost first. Row-major everywhere. */
+export type Shape = readonly number[];
+
+/** A dense tensor in memory: little-endian packed bytes of `dtype`, row-major. */
+export interface HostTensor {
+  readonly dtype: DType;
+  readonly shape: Shape;
+  readonly bytes: Uint8Array;
+}
+
+/**
+ * Bytes that live elsewhere: a range of a file, a Blob or a remote object.
+ * `path` is set where the runtime can map the file itself.
+ */
+export interface ByteSource {
+  readonly name: string;
+  readonly path?: string;
+  readonly size: number;
+  /** Reads exactly `length` bytes at `offset`; throws `format` where the source ends before. */
+  read(offset: number, length: number): Promise<Uint8Array>;
+}
+
+/** A tensor whose bytes may still lie in their file. `resident` is there when they are in memory already. */
+export interface TensorRef {
+  readonly dtype: DType;
+  readonly shape: Shape;
+  readonly resident?: Uint8Array;
+  readonly at?: { readonly source: ByteSource; readonly offset: number; readonly length: number };
+}
+
+/** Number of elements; 1 for a scalar. */
+export function sizeOf(shape: Shape): number {
+  let size = 1;
+  for (const n of shape) size *= n;
+  return size;
+}
+
+/** `[2, 3]` as text, the way messages print shapes. */
+export function formatShape(shape: readonly (number | string | null)[]): string {
+  return `[${shape.map((n) => n ?? "?").join(", ")}]`;
+}
+
+/** Wraps a host tensor as a resident reference. */
+export function refOf(tensor: HostTensor): TensorRef {
+  return { dtype: tensor.dtype, shape: tensor.shape, resident: tensor.bytes };
+}
+
+/** Reads the bytes of a reference, wherever they are. */
+export async function load(ref: TensorRef): Promise<HostTensor> {
+  if (ref.resident !== undefined) return { dtype: ref.dtype, shape: ref.shape, bytes: ref.resident };
+  if (ref.at === undefined) throw new EspalierError("format", "tensor", "expected data, got none.");
+  return { dtype: ref.dtype, shape: ref.shape, bytes: await ref.at.source.read(ref.at.offset, ref.at.length) };
+}
+
+/** Stored bytes of a reference. */
+export function bytesOf(ref: TensorRef): number {
+  return ref.dtype === "string" ? (ref.resident?.length ?? 0) : byteLengthOf(ref.dtype, sizeOf(ref.shape));
+}
+
+/** A host tensor over new or given bytes, checked for length. */
+export function tensor(dtype: DType, shape: Shape, bytes?: Uint8Array): HostTensor {
+  const length = byteLengthOf(dtype, sizeOf(shape));
+  if (bytes !== undefined && bitsOf(dtype) > 0 && bytes.byteLength !== length) {
+    throw new EspalierError(
+      "shape",
+      `tensor ${formatShape(shape)} of ${dtype}`,
+      `expected ${length} bytes, got ${bytes.byteLength}.`,
+    );
+  }
+  return { dtype, shape, bytes: bytes ?? new Uint8Array(length) };
+}
