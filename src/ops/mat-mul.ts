@@ -1,0 +1,119 @@
+import { sizeOf } from "../tensor/tensor.ts";
+import { at, axisOf, broadcast, int, need, tie } from "./axis-rules.ts";
+import { type AxisContext, input, type Kernel, type NodeContext, type OpSpec, output } from "./spec.ts";
+
+/** a: [..., m, k], b: [..., k, n], y: [..., m, n]; vectors lose their axis. With `flips`, either side is transposed. */
+function matMulAxes(c: AxisContext, transA: boolean, transB: boolean): void {
+  const a = need(c, input(0));
+  const b = need(c, input(1));
+  const y = need(c, output(0));
+  const aK = transA && a.length > 1 ? -2 : -1;
+  const bK = b.length === 1 || transB ? -1 : -2;
+  tie(c, at(a, aK), at(b, bK));
+  c.sums(input(0), axisOf(a.length, aK));
+  if (b.length > 1) tie(c, at(b, transB ? -2 : -1), at(y, -1));
+  if (a.length > 1) tie(c, at(a, transA ? -1 : -2), at(y, b.length > 1 ? -2 : -1));
+  const batch = y.slice(0, Math.max(0, y.length - (a.length > 1 ? 1 : 0) - (b.length > 1 ? 1 : 0)));
+  broadcast(c, a.slice(0, -2), batch);
+  broadcast(c, b.slice(0, -2), batch);
+}
+
+function matMulMacs(c: NodeContext): number {
+  const a = c.shape(input(0)) ?? [];
+  const y = c.shape(output(0)) ?? [];
+  const k = a[int(c.node, "transA", 0) === 1 ? a.length - 2 : a.length - 1] ?? 1;
+  return sizeOf(y) * k;
+}
+
+function kernelOf(c: NodeContext, transB: boolean): readonly Kernel[] {
+  const b = c.shape(input(1));
+  if (b === undefined || b.length !== 2) return [];
+  return [{ input: 1, outputs: [transB ? 0 : 1], inputs: [transB ? 1 : 0], groups: 1 }];
+}
+
+export const matMul: OpSpec = {
+  axes: (c) => matMulAxes(c, false, false),
+  resize: null,
+  macs: matMulMacs,
+  kernels: (c) => kernelOf(c, false),
+};
+
+/** com.microsoft FusedMatMul: transA and transB transpose the last two axes; the batch forms are not understood. */
+export const fusedMatMul: OpSpec = {
+  axes: (c) => {
+    if (int(c.node, "transBatchA", 0) + int(c.node, "transBatchB", 0) > 0) {
+      for (const operand of [input(0), input(1), output(0)]) {
+        for (const axis of need(c, operand)) c.block(axis, "FusedMatMul with transposed batch axes");
+      }
+    } else matMulAxes(c, int(c.node, "transA", 0) === 1, int(c.node, "transB", 0) === 1);
+  },
+  resize: null,
+  macs: matMulMacs,
+  kernels: (c) => kernelOf(c, int(c.node, "transB", 0) === 1),
+};
+
+/** y = alpha * a' * b' + beta * c; a': [m, k], b': [k, n], c broadcasts to [m, n]. */
+export const gemm: OpSpec = {
+  axes: (c) => {
+    matMulAxes(c, int(c.node, "transA", 0) === 1, int(c.node, "transB", 0) === 1);
+    const bias = c.axes(input(2));
+    if (bias !== undefined) broadcast(c, bias, need(c, output(0)));
+  },
+  resize: null,
+  macs: matMulMacs,
+  kernels: (c) => kernelOf(c, int(c.node, "transB", 0) === 1),
+};
+
+/** Letters that occur in several terms are one axis; letters that the result lacks are summed over. */
+export const einsum: OpSpec = {
+  axes: (c) => {
+    const { terms, result } = letters(c);
+    const known = new Map<string, ReturnType<typeof need>[number]>();
+    for (const [index, term] of [...terms, result].entries()) {
+      const operand = index < terms.length ? input(index) : output(0);
+      const axes = need(c, operand);
+      for (const [i, letter] of [...term].entries()) {
+        const axis = axes[i];
+        if (axis === undefined) continue;
+        const other = known.get(letter);
+        if (other === undefined) known.set(letter, axis);
+        else c.unify(axis, other);
+        if (index < terms.length && !result.includes(letter) && firstWith(terms, letter) === index) {
+          c.sums(operand, i);
+        }
+      }
+    }
+  },
+  resize: null,
+  macs: (c) => {
+    const { terms } = letters(c);
+    const sizes = new Map<string, number>();
+    for (const [index, term] of terms.entries()) {
+      for (const [i, letter] of [...term].entries()) sizes.set(letter, c.shape(input(index))?.[i] ?? 1);
+    }
+    return terms.length < 2 ? 0 : sizeOf([...sizes.values()]);
+  },
+  kernels: null,
+};
+
+function firstWith(terms: readonly string[], letter: string): number {
+  return terms.findIndex((term) => term.includes(letter));
+}
+
+/** The letters of each operand, with "..." spelled out as digits aligned from the right. */
+function letters(c: NodeContext): { terms: string[]; result: string } {
+  const attribute = c.node.attributes.get("equation");
+  const equation = (attribute?.kind === "string" ? attribute.value : "").replaceAll(" ", "");
+  const [left = "", right] = equation.split("->");
+  const ellipses = "0123456789";
+  const open = (term: string, rank: number): string => {
+    const extra = rank - (term.length - 3);
+    return term.includes("...") ? term.replace("...", ellipses.slice(10 - extra)) : term;
+  };
+  const terms = left.split(",").map((term, i) => open(term, c.shape(input(i))?.length ?? 0));
+  const all = [...left.replaceAll(/[.,]/g, "")];
+  const implicit = [...new Set(all)].filter((letter) => all.indexOf(letter) === all.lastIndexOf(letter)).sort();
+  const rank = c.shape(output(0))?.length ?? 0;
+  const dots = left.includes("...") ? "..." : "";
+  return { terms, result: open(right ?? `${dots}${implicit.join("")}`, rank) };
+}

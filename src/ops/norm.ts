@@ -1,0 +1,121 @@
+import { at, axisOf, blockAll, broadcast, int, ints, need, sameAxes, tie } from "./axis-rules.ts";
+import { type AxisContext, input, type OpSpec, output } from "./spec.ts";
+
+const plain = { resize: null, macs: null, kernels: null } as const;
+
+/** Every parameter is per channel: scale, bias, mean, variance. */
+export const batchNorm: OpSpec = {
+  ...plain,
+  axes: (c) => {
+    sameAxes(c);
+    const channels = need(c, input(0))[1];
+    for (let i = 1; i < c.node.inputs.length; i++) tie(c, c.axes(input(i))?.[0], channels);
+    for (let i = 1; i < c.node.outputs.length; i++) tie(c, c.axes(output(i))?.[0], channels);
+  },
+};
+
+/** Statistics over positions; a GroupNorm exported through a reshape has channels among them. */
+export const instanceNorm: OpSpec = {
+  ...plain,
+  axes: (c) => {
+    sameAxes(c);
+    const x = need(c, input(0));
+    tie(c, c.axes(input(1))?.[0], x[1]);
+    tie(c, c.axes(input(2))?.[0], x[1]);
+    for (let axis = 2; axis < x.length; axis++) c.restricts(input(0), axis);
+  },
+};
+
+/** x: [n, groups·c, ...]; scale and bias per channel, or per group in operator set 18. */
+export const groupNorm: OpSpec = {
+  ...plain,
+  axes: (c) => {
+    sameAxes(c);
+    const x = need(c, input(0));
+    const channels = x[1];
+    if (channels === undefined) return;
+    const groups = c.fresh(int(c.node, "num_groups", 1));
+    c.unify(channels, c.product([groups, c.fresh(channels.size / groups.size)]));
+    for (const operand of [input(1), input(2)]) {
+      const parameter = c.axes(operand)?.[0];
+      tie(c, parameter, parameter?.size === channels.size ? channels : groups);
+    }
+    c.restricts(input(0), 1);
+  },
+  resize: (c) => {
+    const before = c.shape(input(1))?.[0];
+    const channels = c.newShape(input(0))?.[1];
+    const groups = int(c.node, "num_groups", 1);
+    const kept = c.kept(input(0), 1);
+    if (kept === null || channels === undefined) return {};
+    const perGroup = (c.shape(input(0))?.[1] ?? 1) / groups;
+    const left = before === groups && before !== c.shape(input(0))?.[1] ? c.newShape(input(1))?.[0] : undefined;
+    return { attributes: { num_groups: left ?? new Set(Array.from(kept, (i) => Math.floor(i / perGroup))).size } };
+  },
+};
+
+function normOver(c: AxisContext, firstAxis: number, parameters: readonly number[]): void {
+  sameAxes(c);
+  const x = need(c, input(0));
+  const from = axisOf(x.length, firstAxis);
+  for (const index of parameters) {
+    const axes = c.axes(input(index));
+    if (axes !== undefined) broadcast(c, axes, x);
+  }
+  for (let axis = from; axis < x.length; axis++) c.restricts(input(0), axis);
+  for (let i = 1; i < c.node.outputs.length; i++) {
+    for (const [axis, term] of (c.axes(output(i)) ?? []).entries()) {
+      const same = x[axis];
+      if (same !== undefined && same.size === term.size) c.unify(term, same);
+    }
+  }
+}
+
+/** Statistics over the axes from `axis` on: LayerNormalization, RMSNormalization, SimplifiedLayerNormalization. */
+export const layerNorm: OpSpec = { ...plain, axes: (c) => normOver(c, int(c.node, "axis", -1), [1, 2]) };
+
+/** com.microsoft SkipLayerNormalization and its simplified form: norm of x + skip + bias, with the sum as output 3. */
+export const skipLayerNorm = (biasInput: number): OpSpec => ({
+  ...plain,
+  axes: (c) => {
+    const skip = c.axes(input(1));
+    if (skip !== undefined) broadcast(c, skip, need(c, input(0)));
+    normOver(c, -1, [2, ...(biasInput === 4 ? [3] : []), biasInput]);
+  },
+});
+
+/** Norm over one axis (LpNormalization) or a list of axes (MeanVarianceNormalization). */
+export const axisNorm: OpSpec = {
+  ...plain,
+  axes: (c) => {
+    sameAxes(c);
+    const rank = need(c, input(0)).length;
+    const axes = ints(c.node, "axes") ?? (c.node.op === "LpNormalization" ? [int(c.node, "axis", -1)] : [0, 2, 3]);
+    for (const axis of axes) c.restricts(input(0), axisOf(rank, axis));
+  },
+};
+
+/** LRN sums over neighbouring channels, so a removed one changes its neighbours. */
+export const localResponseNorm: OpSpec = {
+  ...plain,
+  axes: (c) => {
+    sameAxes(c);
+    const channels = at(need(c, input(0)), 1);
+    if (channels !== undefined) c.block(channels, "LRN looks at neighbouring channels");
+  },
+};
+
+/** Softmax and its relatives: every position on the axis depends on all others. Before opset 13 it covers all later axes. */
+export const softmax: OpSpec = {
+  ...plain,
+  axes: (c) => {
+    sameAxes(c);
+    const x = need(c, input(0));
+    const coarse = c.opset < 13;
+    const axis = axisOf(x.length, int(c.node, "axis", coarse ? 1 : -1));
+    for (const term of coarse ? x.slice(axis) : x.slice(axis, axis + 1)) c.block(term, "a softmax runs over it");
+  },
+};
+
+/** For operators whose outputs depend on positions in ways that removal would change. */
+export const opaque = (because: string): OpSpec => ({ ...plain, axes: (c) => blockAll(c, because) });

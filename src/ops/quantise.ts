@@ -1,0 +1,23 @@
+import { axisOf, blockAxis, int, need, sameAxes, tie } from "./axis-rules.ts";
+import { input, type OpSpec } from "./spec.ts";
+
+/** QuantizeLinear and DequantizeLinear: scale and zero point of an axis are cut with it. Blocked scales keep it whole. */
+export const quantise: OpSpec = {
+  axes: (c) => {
+    sameAxes(c);
+    const x = need(c, input(0));
+    const axis = x[axisOf(x.length, int(c.node, "axis", 1))];
+    for (const operand of [input(1), input(2)]) {
+      const parameter = c.axes(operand);
+      if (parameter === undefined || parameter.length === 0) continue;
+      if (parameter.length === 1) tie(c, parameter[0]?.size === 1 ? undefined : parameter[0], axis);
+      else {
+        for (const term of parameter) c.block(term, "scales of blocks of weights");
+        blockAxis(c, axis, "scales of blocks of weights");
+      }
+    }
+  },
+  resize: null,
+  macs: null,
+  kernels: null,
+};

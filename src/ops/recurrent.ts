@@ -1,0 +1,79 @@
+import { blockAxis, need, tie } from "./axis-rules.ts";
+import { type AxisContext, input, type NodeContext, type OpSpec, output } from "./spec.ts";
+
+/**
+ * Recurrent layers. X: [time, batch, i] (layout 0), W: [dirs, gates·h, i], R: [dirs, gates·h, h], B: [dirs, 2·gates·h],
+ * states: [dirs, batch, h], P: [dirs, 3·h], Y: [time, dirs, batch, h]. One hidden unit is one index of h in every gate.
+ */
+function recurrentAxes(c: AxisContext, gates: number): void {
+  const x = need(c, input(0));
+  const w = need(c, input(1));
+  const r = need(c, input(2));
+  const hidden = r[2];
+  if (hidden === undefined) return;
+  const layout = c.node.attributes.get("layout");
+  const batchFirst = layout?.kind === "int" && layout.value === 1;
+  const [time, batch] = batchFirst ? [x[1], x[0]] : [x[0], x[1]];
+  blockAxis(c, time, "time");
+  blockAxis(c, w[0], "directions of a recurrent layer");
+  const perGate = (copies: number): ReturnType<AxisContext["fresh"]> => {
+    const gate = c.fresh(copies);
+    if (copies > 1) c.block(gate, "gates of a recurrent layer");
+    return c.product([gate, hidden]);
+  };
+  tie(c, w[1], perGate(gates));
+  tie(c, r[1], perGate(gates));
+  tie(c, r[0], w[0]);
+  tie(c, w[2], x[2]);
+  c.sums(input(0), 2);
+  c.sums(input(2), 2);
+  const bias = c.axes(input(3));
+  if (bias !== undefined) {
+    const halves = c.fresh(2);
+    c.block(halves, "input and recurrent bias");
+    tie(c, bias[0], w[0]);
+    tie(c, bias[1], c.product([halves, perGate(gates)]));
+  }
+  const peephole = c.axes(input(7));
+  if (peephole !== undefined) tie(c, peephole[1], perGate(3));
+  const state = (axes: ReturnType<AxisContext["axes"]>): void => {
+    if (axes === undefined) return;
+    const [dirs, rows] = batchFirst ? [axes[1], axes[0]] : [axes[0], axes[1]];
+    tie(c, dirs, w[0]);
+    tie(c, rows, batch);
+    tie(c, axes[2], hidden);
+  };
+  for (const operand of [input(5), input(6), output(1), output(2)]) state(c.axes(operand));
+  const y = c.axes(output(0));
+  if (y === undefined) return;
+  const [yTime, yDirs, yBatch] = batchFirst ? [y[1], y[2], y[0]] : [y[0], y[1], y[2]];
+  tie(c, yTime, time);
+  tie(c, yDirs, w[0]);
+  tie(c, yBatch, batch);
+  tie(c, y[3], hidden);
+}
+
+function recurrentMacs(c: NodeContext): number {
+  const x = c.shape(input(0)) ?? [];
+  const w = c.shape(input(1)) ?? [];
+  const r = c.shape(input(2)) ?? [];
+  const steps = (x[0] ?? 1) * (x[1] ?? 1);
+  return steps * (w[0] ?? 1) * (w[1] ?? 1) * ((w[2] ?? 0) + (r[2] ?? 0));
+}
+
+const recurrent = (gates: number): OpSpec => ({
+  axes: (c) => recurrentAxes(c, gates),
+  resize: (c) => {
+    const hidden = c.newShape(input(2))?.[2];
+    return hidden === undefined || c.kept(input(2), 2) === null ? {} : { attributes: { hidden_size: hidden } };
+  },
+  macs: recurrentMacs,
+  kernels: () => [
+    { input: 1, outputs: [1], inputs: [2], groups: 1 },
+    { input: 2, outputs: [1], inputs: [2], groups: 1 },
+  ],
+});
+
+export const lstm = recurrent(4);
+export const gru = recurrent(3);
+export const rnn = recurrent(1);

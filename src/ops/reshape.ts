@@ -1,0 +1,104 @@
+import { int, ints, need, tie } from "./axis-rules.ts";
+import { input, type OpSpec, output, type Resize, type ResizeContext } from "./spec.ts";
+
+const plain = { resize: null, macs: null, kernels: null } as const;
+
+/** The size list in `operand` follows output 0. Entries that the model infers (-1), copies (0) or computes stay. */
+function sizesOf(c: ResizeContext, operand: number): Resize {
+  const before = c.shape(output(0));
+  const after = c.newShape(output(0));
+  if (before === undefined || after === undefined || before.every((n, i) => n === after[i])) return {};
+  return { sizes: { input: operand, dims: after.map((n, i) => (c.dynamic(output(0), i) ? "dynamic" : n)) } };
+}
+
+/** Row-major order is all that stays: the product of the axes before is the product of the axes after. */
+export const reshape: OpSpec = {
+  ...plain,
+  axes: (c) => c.unify(c.product(need(c, input(0))), c.product(need(c, output(0)))),
+  resize: (c) => sizesOf(c, 1),
+};
+
+/** Flatten, Squeeze and Unsqueeze: a reshape that states no sizes. */
+export const refold: OpSpec = { ...reshape, resize: null };
+
+export const transpose: OpSpec = {
+  ...plain,
+  axes: (c) => {
+    const x = need(c, input(0));
+    const y = need(c, output(0));
+    const order = ints(c.node, "perm") ?? x.map((_, i) => x.length - 1 - i);
+    for (const [i, from] of order.entries()) tie(c, x[from], y[i]);
+  },
+};
+
+/** Size-1 axes are repeated; a repeated axis is new. */
+export const expand: OpSpec = {
+  ...plain,
+  axes: (c) => {
+    const x = need(c, input(0));
+    const y = need(c, output(0));
+    for (const [i, axis] of x.entries()) {
+      const target = y[i + y.length - x.length];
+      if (axis.size !== 1) tie(c, axis, target);
+    }
+  },
+  resize: (c) => sizesOf(c, 1),
+};
+
+/** Copies follow each other on the axis: a product of the number of copies and the axis. */
+export const tile: OpSpec = {
+  ...plain,
+  axes: (c) => {
+    const x = need(c, input(0));
+    for (const [i, target] of need(c, output(0)).entries()) {
+      const axis = x[i];
+      if (axis === undefined) continue;
+      const copies = c.fresh(target.size / axis.size);
+      if (copies.size !== 1) c.block(copies, "counts the copies of a Tile");
+      c.unify(target, c.product([copies, axis]));
+    }
+  },
+};
+
+/** A constant of a given shape; nothing else fixes its axes. */
+export const constantOfShape: OpSpec = {
+  ...plain,
+  axes: () => {},
+  resize: (c) => sizesOf(c, 0),
+};
+
+/** Depth becomes blocks: DCR orders (block, block, channel), CRD (channel, block, block). */
+export const depthToSpace: OpSpec = {
+  ...plain,
+  axes: (c) => {
+    const x = need(c, input(0));
+    const y = need(c, output(0));
+    const block = int(c.node, "blocksize", 1);
+    const mode = c.node.attributes.get("mode");
+    const crd = mode?.kind === "string" && mode.value === "CRD";
+    const channels = y[1];
+    const depth = x[1];
+    if (channels === undefined || depth === undefined) return;
+    const [a, b] = [c.fresh(block), c.fresh(block)];
+    for (const axis of [a, b, ...x.slice(2), ...y.slice(2)]) c.block(axis, "spatial position");
+    tie(c, x[0], y[0]);
+    c.unify(depth, c.product(crd ? [channels, a, b] : [a, b, channels]));
+  },
+};
+
+/** Blocks become depth: (block, block, channel). */
+export const spaceToDepth: OpSpec = {
+  ...plain,
+  axes: (c) => {
+    const x = need(c, input(0));
+    const y = need(c, output(0));
+    const block = int(c.node, "blocksize", 1);
+    const channels = x[1];
+    const depth = y[1];
+    if (channels === undefined || depth === undefined) return;
+    const [a, b] = [c.fresh(block), c.fresh(block)];
+    for (const axis of [a, b, ...x.slice(2), ...y.slice(2)]) c.block(axis, "spatial position");
+    tie(c, x[0], y[0]);
+    c.unify(depth, c.product([a, b, channels]));
+  },
+};

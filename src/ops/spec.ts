@@ -1,0 +1,91 @@
+import type { Node } from "../graph/graph.ts";
+import type { HostTensor, Shape } from "../tensor/tensor.ts";
+
+/**
+ * One axis of one tensor as coupling sees it: a number of positions that may be a product or a concatenation of
+ * smaller axes. Opaque here; rules only combine and unify.
+ */
+export interface Axis {
+  readonly size: number;
+}
+
+/** An operand of a node: an input or an output by position. */
+export type Operand = { readonly side: "input" | "output"; readonly index: number };
+
+/** What every rule can ask about its node, at the sizes of the analysis. */
+export interface NodeContext {
+  readonly node: Node;
+  /** Version of the operator set that the node's domain has in this model. */
+  readonly opset: number;
+  /** Shape of an operand; undefined where it is absent or unknown. */
+  shape(operand: Operand): Shape | undefined;
+  /** Value of an input that does not depend on the data: a constant, or computed from constants and shapes. */
+  value(input: number): HostTensor | undefined;
+}
+
+/** How a rule says what its operator does to axes. Axis numbers may be negative, counted from the end. */
+export interface AxisContext extends NodeContext {
+  /** The axes of an operand; undefined where the operand is absent. A rule is only called when all shapes are known. */
+  axes(operand: Operand): readonly Axis[] | undefined;
+  /** A new axis of `size` positions that nothing else shares yet. */
+  fresh(size: number): Axis;
+  /** Row-major product: the first part varies slowest. */
+  product(parts: readonly Axis[]): Axis;
+  /** Concatenation of parts. */
+  concat(parts: readonly Axis[]): Axis;
+  /** Position i of one axis is position i of the other: what is removed from one is removed from both. */
+  unify(a: Axis, b: Axis): void;
+  /** Nothing on this axis may be removed, and why. */
+  block(axis: Axis, because: string): void;
+  /** The operator sums over this axis of this operand: a removed position must count as zero. */
+  sums(operand: Operand, axis: number): void;
+  /** The operator computes statistics over this axis: removing positions restricts them to what is left. */
+  restricts(operand: Operand, axis: number): void;
+}
+
+/** What of a node's own numbers follows the sizes of its operands, after a cut. */
+export interface ResizeContext extends NodeContext {
+  /** Shape of an operand after the cut. */
+  newShape(operand: Operand): Shape | undefined;
+  /** Kept positions of an axis, ascending; null when all are kept. */
+  kept(operand: Operand, axis: number): Int32Array | null;
+  /** True where the size of this axis of this operand changes with the model's input sizes. */
+  dynamic(operand: Operand, axis: number): boolean;
+}
+
+/** New attributes and new integer operands of a resized node. */
+export interface Resize {
+  /** Attributes to set: an integer, a list of integers, a float; null removes the attribute. */
+  readonly attributes?: Readonly<Record<string, number | readonly number[] | { readonly float: number } | null>>;
+  /** Integer inputs to replace, by position; the caller makes constants of them. */
+  readonly operands?: ReadonlyMap<number, readonly number[]>;
+  /**
+   * Replaces an input that lists the sizes of output 0. "dynamic" entries keep what the model computes;
+   * entry -1 asks the runtime to infer.
+   */
+  readonly sizes?: { readonly input: number; readonly dims: readonly (number | "dynamic")[] };
+}
+
+/** A trained matrix inside an operand: which axes are outputs (rows) and which are summed over (columns). */
+export interface Kernel {
+  readonly input: number;
+  readonly outputs: readonly number[];
+  readonly inputs: readonly number[];
+  /** Number of groups for grouped convolutions: rows of group g only see the columns of group g. */
+  readonly groups: number;
+}
+
+/** Everything espalier knows of one operator. "None" is written null, never omitted. */
+export interface OpSpec {
+  /** How its axes relate. */
+  readonly axes: (context: AxisContext) => void;
+  /** What of the node itself changes with its operands' sizes; null when nothing does. */
+  readonly resize: ((context: ResizeContext) => Resize) | null;
+  /** Multiply-accumulates of one run; null when it has none worth counting (papers count Conv, Gemm and MatMul only). */
+  readonly macs: ((context: NodeContext) => number) | null;
+  /** The trained matrices it holds; null when it has none. */
+  readonly kernels: ((context: NodeContext) => readonly Kernel[]) | null;
+}
+
+export const input = (index: number): Operand => ({ side: "input", index });
+export const output = (index: number): Operand => ({ side: "output", index });
