@@ -104,7 +104,7 @@ describe("numbers of tensors", () => {
   });
 
   it("writes and reads 64-bit integers exactly", () => {
-    fc.assert(
+    void fc.assert(
       fc.property(fc.array(fc.maxSafeInteger()), (values) => {
         const t = fromInts("i64", [values.length], values);
         const view = new DataView(t.bytes.buffer);
@@ -115,7 +115,7 @@ describe("numbers of tensors", () => {
   });
 
   it("packs what it unpacked", () => {
-    fc.assert(
+    void fc.assert(
       fc.property(fc.constantFrom("i4", "u4", "i2", "u2", "f4e2m1"), fc.uint8Array(), (dtype, bytes) => {
         const count = bytes.length * (dtype.endsWith("2") ? 4 : 2);
         expect(pack(dtype, unpack(dtype, bytes, count))).toEqual(bytes);
