@@ -1,6 +1,6 @@
 import { attention, fusedAttention, groupQueryAttention, multiHeadAttention, rotaryEmbedding } from "./attention.ts";
 import { conv, convTranspose, pool, resample } from "./conv.ts";
-import { dropout, elementwise, unary } from "./elementwise.ts";
+import { dropout, elementwise, sizeReader, unary } from "./elementwise.ts";
 import { einsum, fusedMatMul, gemm, matMul } from "./mat-mul.ts";
 import {
   axisNorm,
@@ -132,11 +132,13 @@ const standard = {
   Round: unary,
   ScatterElements: elementsAlong,
   Selu: unary,
+  Shape: sizeReader,
   Shrink: unary,
   Sigmoid: unary,
   Sign: unary,
   Sin: unary,
   Sinh: unary,
+  Size: sizeReader,
   Slice: slice,
   Softmax: softmax,
   Softplus: unary,

@@ -66,7 +66,10 @@ export function byteLengthOf(dtype: DType, count: number): number {
   return Math.ceil((count * bits[dtype]) / 8);
 }
 
+/** Types whose elements are real numbers that can be computed with. */
+export type FloatType = "f32" | "f64" | "f16" | "bf16";
+
 /** True for the types that a weight can have and still be read as real numbers. */
-export function isFloat(dtype: DType): boolean {
+export function isFloat(dtype: DType): dtype is FloatType {
   return dtype === "f32" || dtype === "f64" || dtype === "f16" || dtype === "bf16";
 }

@@ -1,0 +1,257 @@
+import type { Graph, Node, TensorType } from "../graph/graph.ts";
+import type { Axis, AxisContext, Kernel, NodeContext, Operand } from "../ops/spec.ts";
+import { opSpec } from "../ops/table.ts";
+import { isFloat } from "../tensor/dtype.ts";
+import { EspalierError } from "../tensor/error.ts";
+import type { HostTensor } from "../tensor/tensor.ts";
+import { AxisAlgebra, type Occurrence, Term } from "./axis-algebra.ts";
+
+/** What coupling needs to know of a model, all at one set of input sizes. */
+export interface CouplingFacts {
+  /** Types of every value, constants included. */
+  readonly types: ReadonlyMap<string, TensorType>;
+  /** Values that do not depend on the data: constants, and integers computed from constants and shapes. */
+  readonly values: ReadonlyMap<string, HostTensor>;
+  /** Shapes at other input sizes, for models with dynamic dimensions: an axis that differs is dynamic. */
+  readonly otherShapes: ReadonlyMap<string, readonly number[]>;
+}
+
+/** True where the size of an axis follows the sizes of the model's inputs. */
+export function isDynamic(facts: CouplingFacts, value: string, axis: number): boolean {
+  const other = facts.otherShapes.get(value);
+  return other !== undefined && other[axis] !== facts.types.get(value)?.shape[axis];
+}
+
+/** True for nodes that only compute sizes and other numbers that do not depend on the data. */
+export function isBookkeeping(node: Node, facts: CouplingFacts): boolean {
+  return node.outputs.every((name) => {
+    if (name === "") return true;
+    const value = facts.values.get(name);
+    if (value === undefined) return false;
+    // A float that grows with the input, such as an initial state of zeros, is data like any other.
+    const other = facts.otherShapes.get(name);
+    return !isFloat(value.dtype) || other === undefined || other.every((n, i) => n === value.shape[i]);
+  });
+}
+
+/** A place where a group's units lie: positions of one axis of one parameter. */
+export interface Member {
+  /** Name of the parameter (initializer). */
+  readonly parameter: string;
+  readonly axis: number;
+  /** How the positions of the axis map to units. */
+  readonly occurrences: readonly Occurrence[];
+  /** "output": rows of a kernel; "input": columns of a kernel; "other": norms, biases, tables. */
+  readonly role: "output" | "input" | "other";
+}
+
+/** One class of coupled indices. Unit j of it is kept or removed everywhere at once. */
+export interface Group {
+  /** Named after the first parameter whose output it is. */
+  readonly id: string;
+  readonly size: number;
+  readonly members: readonly Member[];
+  /** Empty where units may be removed; else why not. */
+  readonly blocked: readonly string[];
+  readonly leaf: Term;
+}
+
+/** A place where an operator sums over, or takes statistics over, an axis. */
+export interface AxisUse {
+  readonly node: Node;
+  readonly operand: Operand;
+  readonly axis: number;
+}
+
+export interface Coupling {
+  readonly groups: readonly Group[];
+  readonly sums: readonly AxisUse[];
+  readonly restricts: readonly AxisUse[];
+  /** Operators without a rule, with the number of nodes. */
+  readonly unknown: ReadonlyMap<string, number>;
+  /** Axes of a value; undefined where its shape is unknown or it does not depend on the data. */
+  axes(value: string): readonly Term[] | undefined;
+  /** Where the leaves lie in an axis. */
+  occurrences(axis: Term): readonly Occurrence[];
+  /** The trained matrices of a node. */
+  kernels(node: Node): readonly Kernel[];
+  context(node: Node): NodeContext;
+}
+
+export interface CouplingOptions {
+  /** Outputs whose axes may be cut; by default none. */
+  readonly freeOutputs?: ReadonlySet<string>;
+}
+
+/**
+ * Finds which indices of which parameters must be removed together (SPA, section B). Linear in the number of axes;
+ * it never looks at names of layers or models.
+ */
+export function couple(graph: Graph, facts: CouplingFacts, options: CouplingOptions = {}): Coupling {
+  const algebra = new AxisAlgebra();
+  const axesOf = new Map<string, readonly Term[]>();
+  const sums: AxisUse[] = [];
+  const restricts: AxisUse[] = [];
+  const unknown = new Map<string, number>();
+
+  const axes = (value: string): readonly Term[] | undefined => {
+    const known = axesOf.get(value);
+    if (known !== undefined) return known;
+    const type = facts.types.get(value);
+    if (type === undefined) return undefined;
+    const made = type.shape.map((size) => algebra.leaf(size));
+    axesOf.set(value, made);
+    return made;
+  };
+  const blockValue = (value: string, because: string): void => {
+    for (const axis of axes(value) ?? []) algebra.block(axis, because);
+  };
+
+  for (const { name } of graph.inputs) blockValue(name, "an input of the model");
+  for (const node of graph.nodes) {
+    if (isBookkeeping(node, facts)) continue;
+    const spec = opSpec(node.domain, node.op);
+    const operands = [...node.inputs, ...node.outputs].filter((name) => name !== "");
+    const typed = operands.every((name) => axes(name) !== undefined);
+    if (spec === undefined || !typed) {
+      const label = node.domain === "" ? node.op : `${node.domain}:${node.op}`;
+      if (spec === undefined) unknown.set(label, (unknown.get(label) ?? 0) + 1);
+      const because = spec === undefined ? `${label} is not understood` : `a shape around ${label} is not known`;
+      for (const name of [...operands, ...captured(node)])
+        blockValue(name, `${because} (${node.name || node.outputs[0]})`);
+      continue;
+    }
+    spec.axes(axisContext(node, facts, graph, algebra, axes, sums, restricts));
+  }
+  for (const { name } of graph.outputs) {
+    if (options.freeOutputs?.has(name) !== true) blockValue(name, "an output of the model");
+  }
+
+  const kernels = (node: Node): readonly Kernel[] => {
+    const context = nodeContext(node, facts, graph);
+    return opSpec(node.domain, node.op)?.kernels?.(context) ?? [];
+  };
+  return {
+    groups: collectGroups(graph, facts, algebra, axes, kernels),
+    sums,
+    restricts,
+    unknown,
+    axes,
+    occurrences: (axis) => algebra.occurrences(axis),
+    kernels,
+    context: (node) => nodeContext(node, facts, graph),
+  };
+}
+
+function nodeContext(node: Node, facts: CouplingFacts, graph: Graph): NodeContext {
+  const nameOf = (operand: Operand): string =>
+    (operand.side === "input" ? node.inputs : node.outputs)[operand.index] ?? "";
+  return {
+    node,
+    opset: graph.opsets.get(node.domain) ?? 1,
+    shape: (operand) => facts.types.get(nameOf(operand))?.shape,
+    value: (index) => facts.values.get(node.inputs[index] ?? ""),
+  };
+}
+
+function axisContext(
+  node: Node,
+  facts: CouplingFacts,
+  graph: Graph,
+  algebra: AxisAlgebra,
+  axes: (value: string) => readonly Term[] | undefined,
+  sums: AxisUse[],
+  restricts: AxisUse[],
+): AxisContext {
+  return {
+    ...nodeContext(node, facts, graph),
+    axes: (operand) => {
+      const name = (operand.side === "input" ? node.inputs : node.outputs)[operand.index] ?? "";
+      return name === "" ? undefined : axes(name);
+    },
+    fresh: (size) => algebra.leaf(size),
+    product: (parts) => algebra.product(parts.map(term)),
+    concat: (parts) => algebra.concat(parts.map(term)),
+    unify: (a, b) => algebra.unify(term(a), term(b)),
+    block: (axis, because) => algebra.block(term(axis), because),
+    sums: (operand, axis) => sums.push({ node, operand, axis }),
+    restricts: (operand, axis) => restricts.push({ node, operand, axis }),
+  };
+}
+
+/** Rules only hand back axes that they were given or that the algebra made. */
+function term(axis: Axis): Term {
+  if (axis instanceof Term) return axis;
+  throw new EspalierError("model", "axis rule", "expected an axis of this analysis, got a foreign object.");
+}
+
+/** Outer values that a node's subgraphs read. */
+function captured(node: Node): readonly string[] {
+  const names: string[] = [];
+  for (const attribute of node.attributes.values()) {
+    if (attribute.kind !== "graph") continue;
+    const graph = attribute.value;
+    for (const inner of graph.nodes) names.push(...inner.inputs, ...captured(inner));
+    for (const { name } of graph.outputs) names.push(name);
+  }
+  return names.filter((name) => name !== "");
+}
+
+function collectGroups(
+  graph: Graph,
+  facts: CouplingFacts,
+  algebra: AxisAlgebra,
+  axes: (value: string) => readonly Term[] | undefined,
+  kernels: (node: Node) => readonly Kernel[],
+): readonly Group[] {
+  const roles = new Map<string, Map<number, "output" | "input">>();
+  const order: string[] = [];
+  const seen = new Set<string>();
+  for (const node of graph.nodes) {
+    if (isBookkeeping(node, facts)) continue;
+    for (const name of node.inputs) {
+      const constant = graph.constants.get(name);
+      if (constant === undefined || seen.has(name) || constant.shape.length === 0) continue;
+      seen.add(name);
+      if (isFloat(constant.dtype) || constant.dtype === "i8" || constant.dtype === "u8") order.push(name);
+    }
+    for (const kernel of kernels(node)) {
+      const name = node.inputs[kernel.input];
+      if (name === undefined) continue;
+      const marks = roles.get(name) ?? new Map<number, "output" | "input">();
+      for (const axis of kernel.outputs) marks.set(axis, "output");
+      for (const axis of kernel.inputs) marks.set(axis, "input");
+      roles.set(name, marks);
+    }
+  }
+  const found = new Map<Term, Member[]>();
+  for (const parameter of order) {
+    for (const [axis, root] of (axes(parameter) ?? []).entries()) {
+      const byLeaf = new Map<Term, Occurrence[]>();
+      for (const occurrence of algebra.occurrences(root)) {
+        const list = byLeaf.get(occurrence.leaf);
+        if (list === undefined) byLeaf.set(occurrence.leaf, [occurrence]);
+        else list.push(occurrence);
+      }
+      for (const [leaf, occurrences] of byLeaf) {
+        const members = found.get(leaf) ?? [];
+        members.push({ parameter, axis, occurrences, role: roles.get(parameter)?.get(axis) ?? "other" });
+        found.set(leaf, members);
+      }
+    }
+  }
+  const taken = new Map<string, number>();
+  return [...found].map(([leaf, members]) => {
+    const first = members.find((member) => member.role === "output") ?? members[0];
+    const base = first?.parameter ?? "group";
+    const count = taken.get(base) ?? 0;
+    taken.set(base, count + 1);
+    return {
+      id: count === 0 ? base : `${base}#${count + 1}`,
+      size: leaf.size,
+      members,
+      blocked: [...(leaf.reasons ?? [])],
+      leaf,
+    };
+  });
+}

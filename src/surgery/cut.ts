@@ -1,0 +1,67 @@
+import { type Coupling, type CouplingFacts, isBookkeeping } from "../coupling/couple.ts";
+import { removeDeadCode } from "../graph/dead-code.ts";
+import { edit } from "../graph/edit.ts";
+import type { Graph, ValueInfo } from "../graph/graph.ts";
+import { isFloat } from "../tensor/dtype.ts";
+import { takeMany } from "../tensor/slice.ts";
+import { load } from "../tensor/tensor.ts";
+import { type Kept, keptPositions, type UnitMasks } from "./kept.ts";
+import { resizeNode } from "./resize.ts";
+
+/** Physically removes the units whose mask is 0: parameters are sliced, sizes that nodes state are rewritten. */
+export async function cut(graph: Graph, coupling: Coupling, facts: CouplingFacts, units: UnitMasks): Promise<Graph> {
+  const kept = keptPositions(coupling, units);
+  const draft = edit(graph);
+  for (const name of graph.constants.keys()) await cutConstant(name);
+  const frozen = new Map<string, string>();
+  for (const node of graph.nodes) {
+    if (isBookkeeping(node, facts)) continue;
+    resizeNode(draft, node, coupling, facts, kept);
+    for (const [index, name] of node.inputs.entries()) {
+      // A number computed from sizes, such as a scale, keeps the value that it had before the cut.
+      const value = facts.values.get(name);
+      if (value === undefined || graph.constants.has(name) || !isFloat(value.dtype)) continue;
+      if (!isBookkeepingValue(name)) continue;
+      let constant = frozen.get(name);
+      if (constant === undefined) {
+        const cuts = cutsOf(name, value.shape.length, kept);
+        constant = draft.constant(cuts.length === 0 ? value : takeMany(value, cuts), `${name}_fixed`);
+        frozen.set(name, constant);
+      }
+      draft.setInput(node, index, constant);
+    }
+  }
+  declareTypes();
+  return removeDeadCode(draft.finish());
+
+  function isBookkeepingValue(name: string): boolean {
+    const producer = draft.producer(name);
+    return producer !== undefined && isBookkeeping(producer, facts);
+  }
+
+  async function cutConstant(name: string): Promise<void> {
+    const ref = graph.constants.get(name);
+    if (ref === undefined) return;
+    const cuts = cutsOf(name, ref.shape.length, kept);
+    if (cuts.length > 0) draft.setConstant(name, takeMany(await load(ref), cuts));
+  }
+
+  function declareTypes(): void {
+    const resized = ({ name, dims, ...info }: ValueInfo): ValueInfo => ({
+      ...info,
+      name,
+      ...(dims === undefined ? {} : { dims: dims.map((n, i) => kept.positions(name, i)?.length ?? n) }),
+    });
+    draft.setOutputs(graph.outputs.map(resized));
+    for (const [name, info] of graph.valueInfo) if (kept.touches(name)) draft.setType(name, resized(info));
+  }
+}
+
+function cutsOf(name: string, rank: number, kept: Kept): { axis: number; indices: Int32Array }[] {
+  const cuts: { axis: number; indices: Int32Array }[] = [];
+  for (let axis = 0; axis < rank; axis++) {
+    const indices = kept.positions(name, axis);
+    if (indices !== null) cuts.push({ axis, indices });
+  }
+  return cuts;
+}

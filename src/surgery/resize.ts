@@ -1,0 +1,94 @@
+import { type Coupling, type CouplingFacts, isDynamic } from "../coupling/couple.ts";
+import type { Draft } from "../graph/edit.ts";
+import type { Attribute, Node } from "../graph/graph.ts";
+import type { Operand, Resize, ResizeContext } from "../ops/spec.ts";
+import { opSpec } from "../ops/table.ts";
+import { EspalierError } from "../tensor/error.ts";
+import { fromInts, toInts } from "../tensor/numeric.ts";
+import { formatShape } from "../tensor/tensor.ts";
+import type { Kept } from "./kept.ts";
+
+/** Gives a node the attributes and integer operands that fit the sizes after the cut. */
+export function resizeNode(draft: Draft, node: Node, coupling: Coupling, facts: CouplingFacts, kept: Kept): void {
+  const resize = opSpec(node.domain, node.op)?.resize;
+  if (resize === undefined || resize === null) return;
+  const change = resize(resizeContext(node, coupling, facts, kept));
+  if (change.attributes !== undefined) {
+    const entries = Object.entries(change.attributes).map(([name, value]): [string, Attribute | null] => {
+      if (value === null) return [name, null];
+      if (typeof value === "number") return [name, { kind: "int", value }];
+      if ("float" in value) return [name, { kind: "float", value: value.float }];
+      return [name, { kind: "ints", value }];
+    });
+    draft.setAttributes(node, Object.fromEntries(entries));
+  }
+  const label = node.name || node.outputs[0] || node.op;
+  for (const [index, list] of change.operands ?? []) {
+    const before = facts.types.get(node.inputs[index] ?? "")?.dtype;
+    const dtype = before === "i32" ? "i32" : "i64";
+    // The end of a slice that reaches the end of an uncut axis stays "to the end" in either width.
+    const limit = dtype === "i32" ? 0x7fffffff : Number.MAX_SAFE_INTEGER;
+    const values = list.map((n) => Math.min(n, limit));
+    draft.setInput(node, index, draft.constant(fromInts(dtype, [values.length], values), `${label}_sizes`));
+  }
+  if (change.sizes !== undefined) resizeList(draft, node, change.sizes, facts, label);
+}
+
+/** Replaces the operand that lists the sizes of output 0. */
+function resizeList(
+  draft: Draft,
+  node: Node,
+  { input, dims }: NonNullable<Resize["sizes"]>,
+  facts: CouplingFacts,
+  label: string,
+): void {
+  const name = node.inputs[input] ?? "";
+  const known = facts.values.get(name);
+  const before = known === undefined ? undefined : toInts(known);
+  const old = facts.types.get(node.outputs[0] ?? "")?.shape ?? [];
+  const dynamic = dims.filter((n) => n === "dynamic");
+  const written = draft.producer(name) === undefined ? before : undefined;
+  const asConstant = (sizes: readonly number[]): void => {
+    draft.setInput(node, input, draft.int64(sizes, [sizes.length], `${label}_shape`));
+  };
+  if (written !== undefined || dynamic.length === 0 || (dynamic.length === 1 && node.op === "Reshape")) {
+    asConstant(dims.map((n, i) => (n === "dynamic" ? (written?.[i] ?? -1) : n)));
+    return;
+  }
+  // Several sizes follow the input: those keep what the model computes, the others become fixed.
+  if (before === undefined || before.length !== dims.length) {
+    throw new EspalierError(
+      "model",
+      `${label} (${node.op})`,
+      `expected a list of ${dims.length} sizes that can be computed beforehand, got one for ${formatShape(old)} that cannot.`,
+      "Fix the model's input sizes with --shape, or leave the group out with --ignore.",
+    );
+  }
+  const fixed = dims.map((n) => (n === "dynamic" ? 0 : n));
+  const pick = draft.constant(
+    fromInts(
+      "bool",
+      [dims.length],
+      dims.map((n) => (n === "dynamic" ? 0 : 1)),
+    ),
+    `${label}_fixed`,
+  );
+  const sizes = draft.int64(fixed, [fixed.length], `${label}_shape`);
+  draft.setInput(
+    node,
+    input,
+    draft.op("Where", [pick, sizes, name], {}, draft.fresh(`${label}_shape`), { before: node }),
+  );
+}
+
+function resizeContext(node: Node, coupling: Coupling, facts: CouplingFacts, kept: Kept): ResizeContext {
+  const base = coupling.context(node);
+  const nameOf = (operand: Operand): string =>
+    (operand.side === "input" ? node.inputs : node.outputs)[operand.index] ?? "";
+  return {
+    ...base,
+    newShape: (operand) => base.shape(operand)?.map((n, i) => kept.positions(nameOf(operand), i)?.length ?? n),
+    kept: (operand, axis) => kept.positions(nameOf(operand), axis),
+    dynamic: (operand, axis) => isDynamic(facts, nameOf(operand), axis),
+  };
+}
