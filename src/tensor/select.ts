@@ -169,7 +169,8 @@ export class ThresholdFinder {
   mark(scores: Scores): Uint8Array {
     if (this.#pass !== this.passes) throw new Error("mark comes after the last pass");
     const mask = new Uint8Array(scores.length);
-    this.#ties = markUpTo(scores, 0, scores.length, this.#threshold, this.#ties, mask);
+    markBelow(scores, 0, scores.length, this.#threshold, mask);
+    this.#ties = markTies(scores, 0, scores.length, this.#threshold, this.#ties, mask);
     return mask;
   }
 }
@@ -182,18 +183,26 @@ function mark(scores: Scores, from: number, to: number, k: number, mask: Uint8Ar
     return;
   }
   const threshold = valueOfRank(scores, from, to, k - 1, scratch);
-  let below = 0;
-  for (let i = from; i < to; i++) if ((scores[i] ?? 0) < threshold) below++;
-  markUpTo(scores, from, to, threshold, k - below, mask);
+  const below = markBelow(scores, from, to, threshold, mask);
+  markTies(scores, from, to, threshold, k - below, mask);
 }
 
-/** Marks what is below the threshold, and the first `ties` that equal it; returns how many ties are still open. */
-function markUpTo(scores: Scores, from: number, to: number, threshold: number, ties: number, mask: Uint8Array): number {
-  let open = ties;
+/** Marks what is below the threshold and counts it. Without branches: which way one goes is random here. */
+function markBelow(scores: Scores, from: number, to: number, threshold: number, mask: Uint8Array): number {
+  let below = 0;
   for (let i = from; i < to; i++) {
-    const score = scores[i] ?? 0;
-    if (score < threshold) mask[i] = 1;
-    else if (score === threshold && open > 0) {
+    const bit = +((scores[i] ?? 0) < threshold);
+    mask[i] = bit;
+    below += bit;
+  }
+  return below;
+}
+
+/** Marks the first `ties` scores that equal the threshold; returns how many are still open. */
+function markTies(scores: Scores, from: number, to: number, threshold: number, ties: number, mask: Uint8Array): number {
+  let open = ties;
+  for (let i = from; i < to && open > 0; i++) {
+    if (scores[i] === threshold) {
       mask[i] = 1;
       open--;
     }

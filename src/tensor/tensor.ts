@@ -28,7 +28,15 @@ export interface TensorRef {
   readonly dtype: DType;
   readonly shape: Shape;
   readonly resident?: Uint8Array;
-  readonly at?: { readonly source: ByteSource; readonly offset: number; readonly length: number };
+  readonly at?: {
+    readonly source: ByteSource;
+    readonly offset: number;
+    readonly length: number;
+    /** What the model file says to be the SHA-1 of the whole source; carried, not checked. */
+    readonly checksum?: string;
+  };
+  /** Fields of a file that espalier carries and does not look into, such as a doc string. */
+  readonly unknown?: readonly Uint8Array[];
 }
 
 /** Number of elements; 1 for a scalar. */
