@@ -1,4 +1,5 @@
 import { EspalierError } from "../tensor/error.ts";
+import { float32Tensor, fromInts } from "../tensor/numeric.ts";
 import type { HostTensor, TensorRef } from "../tensor/tensor.ts";
 import { type Attributes, asRef, withAttributes } from "./attributes.ts";
 import { allNames, captures } from "./captures.ts";
@@ -70,7 +71,7 @@ export interface Draft {
     by: string,
     options?: { readonly only?: Iterable<Node>; readonly except?: Iterable<Node>; readonly outputs?: boolean },
   ): void;
-  /** Gives a constant other contents (and drops its declared type). */
+  /** Gives a constant other contents (and drops its declared type), or defines one under exactly this name. */
   setConstant(name: string, tensor: HostTensor | TensorRef): void;
   removeConstant(name: string): void;
   removeInput(name: string): void;
@@ -86,15 +87,38 @@ export interface Draft {
   finish(): Graph;
 }
 
-/** Starts a draft over a graph. `avoid` holds further names that fresh names must not take, as those around a subgraph. */
-export function edit(graph: Graph, avoid: Iterable<string> = []): Draft {
-  return new GraphDraft(graph, avoid);
+/** Starts a draft over a graph. `names` is shared by the drafts of a graph and of its subgraphs. */
+export function edit(graph: Graph, names: Names = new Names(allNames(graph))): Draft {
+  return new GraphDraft(graph, names);
+}
+
+/** The names in use, from which fresh ones keep away. */
+export class Names {
+  readonly #used: Set<string>;
+  readonly #counters = new Map<string, number>();
+
+  constructor(used: Iterable<string>) {
+    this.#used = new Set(used);
+  }
+
+  add(name: string): void {
+    this.#used.add(name);
+  }
+
+  /** `prefix` itself or `prefix_1`, `prefix_2` .., whichever is not in use yet; it then is. */
+  fresh(prefix: string): string {
+    let name = prefix;
+    let count = this.#counters.get(prefix) ?? 0;
+    while (name === "" || this.#used.has(name)) name = `${prefix}_${++count}`;
+    this.#counters.set(prefix, count);
+    this.#used.add(name);
+    return name;
+  }
 }
 
 class GraphDraft implements Draft {
   readonly #graph: Graph;
-  readonly #names: Set<string>;
-  readonly #counters = new Map<string, number>();
+  readonly #names: Names;
   readonly #slots = new Map<Node, Slot>();
   readonly #producers = new Map<string, Slot>();
   readonly #readers = new Map<string, Set<Slot>>();
@@ -113,10 +137,9 @@ class GraphDraft implements Draft {
   #opsets: ReadonlyMap<string, number>;
   #nodesChanged = false;
 
-  constructor(graph: Graph, avoid: Iterable<string>) {
+  constructor(graph: Graph, names: Names) {
     this.#graph = graph;
-    this.#names = allNames(graph);
-    for (const name of avoid) this.#names.add(name);
+    this.#names = names;
     this.#inputs = graph.inputs;
     this.#inputNames = new Set(graph.inputs.map((input) => input.name));
     this.#outputs = graph.outputs;
@@ -129,12 +152,7 @@ class GraphDraft implements Draft {
   }
 
   fresh(prefix: string): string {
-    let name = prefix;
-    let count = this.#counters.get(prefix) ?? 0;
-    while (name === "" || this.#names.has(name)) name = `${prefix}_${++count}`;
-    this.#counters.set(prefix, count);
-    this.#names.add(name);
-    return name;
+    return this.#names.fresh(prefix);
   }
 
   has(value: string): boolean {
@@ -204,12 +222,11 @@ class GraphDraft implements Draft {
   }
 
   int64(values: readonly number[], shape: readonly number[] = [values.length], name = "ints"): string {
-    const data = BigInt64Array.from(values, (value) => BigInt(value));
-    return this.constant({ dtype: "i64", shape, bytes: new Uint8Array(data.buffer) }, name);
+    return this.constant(fromInts("i64", shape, values), name);
   }
 
   float32(values: readonly number[], shape: readonly number[] = [values.length], name = "floats"): string {
-    return this.constant({ dtype: "f32", shape, bytes: new Uint8Array(Float32Array.from(values).buffer) }, name);
+    return this.constant(float32Tensor(shape, Float32Array.from(values)), name);
   }
 
   input(name: string, dtype: ValueInfo["dtype"], dims?: ValueInfo["dims"]): string {
@@ -279,7 +296,8 @@ class GraphDraft implements Draft {
   }
 
   setConstant(name: string, tensor: HostTensor | TensorRef): void {
-    if (!this.#constants.has(name)) throw missing("constant", name);
+    if (!this.#constants.has(name) && this.has(name)) throw taken(name);
+    this.#names.add(name);
     this.#writableConstants().set(name, asRef(tensor));
     this.setType(name, null);
   }

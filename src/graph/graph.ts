@@ -17,6 +17,8 @@ export interface Graph {
   readonly opsets: ReadonlyMap<string, number>;
   /** Declared types of inner values, by name, as far as the file has them. */
   readonly valueInfo: ReadonlyMap<string, ValueInfo>;
+  /** Doc string, metadata, quantisation annotations and newer fields, kept for writing back. */
+  readonly unknown?: readonly Uint8Array[];
 }
 
 /** A declared type. `dims`: a number is fixed, a string is a symbolic dimension, null is unknown. `undefined` rank: unknown. */
@@ -27,6 +29,8 @@ export interface ValueInfo {
   readonly dims?: readonly (number | string | null)[];
   /** What the codec needs to write a non-tensor type back; opaque to everybody else. */
   readonly raw?: Uint8Array;
+  /** Doc string, metadata and newer fields, kept for writing back. */
+  readonly unknown?: readonly Uint8Array[];
 }
 
 /** One operator application. Absent optional inputs and outputs are "". */
@@ -41,7 +45,7 @@ export interface Node {
   readonly unknown?: readonly Uint8Array[];
 }
 
-export type Attribute =
+export type Attribute = (
   | { readonly kind: "float"; readonly value: number }
   | { readonly kind: "int"; readonly value: number }
   | { readonly kind: "string"; readonly value: string }
@@ -50,8 +54,15 @@ export type Attribute =
   | { readonly kind: "strings"; readonly value: readonly string[] }
   | { readonly kind: "tensor"; readonly value: TensorRef }
   | { readonly kind: "graph"; readonly value: Graph }
-  /** Sparse tensors, type protos, several tensors or graphs, references to function attributes: carried untouched. */
-  | { readonly kind: "opaque"; readonly value: Uint8Array };
+  /**
+   * Carried untouched, as the whole attribute of the file: sparse tensors, type protos, several tensors or graphs,
+   * text that is no UTF-8, integers that a double cannot hold.
+   */
+  | { readonly kind: "opaque"; readonly value: Uint8Array }
+) & {
+  /** Doc string and newer fields, kept for writing back. */
+  readonly unknown?: readonly Uint8Array[];
+};
 
 /** What is known of a value after shape inference at fixed input sizes. */
 export interface TensorType {
