@@ -32,10 +32,13 @@ export interface Runtime {
   readonly threads: number;
   /** Name and version of the package that runs, for the report. */
   readonly version: string;
+  /** What the user should know about how this runtime came to be: a device that was asked for and is not there. */
+  readonly notes: readonly string[];
   compile(graph: Graph, options?: SessionOptions): Promise<Session>;
   /**
-   * Types of every value of the graph at the given input types, by compiling and not running.
-   * Values whose shape the runtime cannot infer are absent.
+   * Types of every value of the graph (not of its subgraphs) at the given input types, by compiling and not running.
+   * Only for values that stay unknown the graph is run once on made-up inputs, so a shape that depends on data is the
+   * one of that run. What cannot be learnt (sequences, types that cannot be read, a run that fails) is absent.
    */
   types(graph: Graph, inputs: ReadonlyMap<string, TensorType>): Promise<ReadonlyMap<string, TensorType>>;
   /** Interleaved latency of several sessions on the same feeds: A B C A B C ..., after warm-up. */

@@ -1,0 +1,64 @@
+import { availableParallelism } from "node:os";
+import { EspalierError } from "../tensor/error.ts";
+import type { Engine } from "./engine.ts";
+import { ortEngine } from "./ort-engine.ts";
+import type { Device } from "./runtime.ts";
+
+export interface OpenedEngine {
+  readonly engine: Engine;
+  /** The device that is used, which is wasm where the native package is missing. */
+  readonly device: Device;
+  readonly threads: number;
+  readonly version: string;
+  readonly notes: readonly string[];
+}
+
+const remedy =
+  "Install it with: npm install onnxruntime-node --onnxruntime-node-install=skip (the flag avoids the CUDA download).";
+
+type NodePackage = typeof import("onnxruntime-node");
+
+/** The native package; it is an optional dependency, so it may be missing. */
+function importNative(): Promise<NodePackage> {
+  return import("onnxruntime-node");
+}
+
+/**
+ * ONNX Runtime in this thread. Without onnxruntime-node, `cpu` becomes `wasm` and the notes say so; other devices throw
+ * `runtime`. `native` stands for the package in tests.
+ */
+export async function openEngine(
+  device: Device,
+  threads: number = availableParallelism(),
+  native: () => Promise<NodePackage> = importNative,
+): Promise<OpenedEngine> {
+  if (device === "wasm") return openWasm(threads, []);
+  let ort: NodePackage;
+  try {
+    ort = await native();
+  } catch (cause) {
+    if (device !== "cpu") {
+      throw new EspalierError("runtime", device, "expected the package onnxruntime-node, got none.", remedy, { cause });
+    }
+    return openWasm(threads, [
+      `onnxruntime-node is not installed, so models run on WebAssembly (onnxruntime-web), several times slower. ${remedy}`,
+    ]);
+  }
+  ort.env.logLevel = "fatal";
+  const known = ort.listSupportedBackends().map((backend) => backend.name);
+  if (!known.includes(device)) {
+    const expected = `expected a device that onnxruntime-node has on this system (${known.join(", ")}, wasm)`;
+    throw new EspalierError("runtime", device, `${expected}, got "${device}".`, "Choose --device cpu.");
+  }
+  const version = `onnxruntime-node ${ort.env.versions.node ?? ort.env.versions.common}`;
+  return { engine: ortEngine(ort, device), device, threads, version, notes: [] };
+}
+
+async function openWasm(threads: number, notes: readonly string[]): Promise<OpenedEngine> {
+  const ort = await import("onnxruntime-web");
+  ort.env.logLevel = "fatal";
+  // The package reads this once, when its first session is made.
+  ort.env.wasm.numThreads = threads;
+  const version = `onnxruntime-web ${ort.env.versions.web ?? ort.env.versions.common}`;
+  return { engine: ortEngine(ort, "wasm"), device: "wasm", threads, version, notes };
+}

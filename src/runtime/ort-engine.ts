@@ -1,0 +1,130 @@
+import type * as Ort from "onnxruntime-web";
+import type { CreateOptions, Engine, MeasureOptions, NamedTensors, OutputType, PackedModel } from "./engine.ts";
+import { latencyOf } from "./latency.ts";
+import { dtypeOf, fromOrt, toOrt } from "./ort-tensor.ts";
+import type { Device, Latency } from "./runtime.ts";
+
+/** The part of onnxruntime-node and onnxruntime-web that is used. */
+export type OrtPackage = Pick<typeof Ort, "InferenceSession" | "Tensor">;
+
+interface Held {
+  readonly session: Ort.InferenceSession;
+  /** Weights given as buffers are used in place: they must live as long as the session. */
+  readonly weights: PackedModel["external"];
+}
+
+/** ONNX Runtime in this thread: `create` and `run` block it while they work. */
+export function ortEngine(ort: OrtPackage, device: Device): Engine {
+  const held = new Map<number, Held>();
+  let next = 1;
+  let last: Promise<unknown> = Promise.resolve();
+
+  function inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const result = last.then(work);
+    last = result.catch(() => undefined);
+    return result;
+  }
+
+  function get(id: number): Ort.InferenceSession {
+    const found = held.get(id);
+    if (found === undefined) throw new Error("The session was released before.");
+    return found.session;
+  }
+
+  function open(model: PackedModel, options: CreateOptions): Promise<Ort.InferenceSession> {
+    return ort.InferenceSession.create(model.bytes, sessionOptions(model, options, device));
+  }
+
+  function feedsOf(feeds: NamedTensors): Record<string, Ort.Tensor> {
+    return Object.fromEntries(feeds.map(([name, tensor]) => [name, toOrt(tensor, ort.Tensor, name)]));
+  }
+
+  async function timed(session: Ort.InferenceSession, feeds: Record<string, Ort.Tensor>): Promise<number> {
+    const start = performance.now();
+    await session.run(feeds);
+    return performance.now() - start;
+  }
+
+  async function measureAll(
+    jobs: readonly { readonly session: number; readonly feeds: NamedTensors }[],
+    { runs, warmup, maxSeconds }: MeasureOptions,
+  ): Promise<readonly Latency[]> {
+    const ready = jobs.map((job) => ({ session: get(job.session), feeds: feedsOf(job.feeds), times: [] as number[] }));
+    const deadline = performance.now() + maxSeconds * 1000;
+    for (let i = 0; i < warmup && (i === 0 || performance.now() < deadline); i++) {
+      for (const { session, feeds } of ready) await session.run(feeds);
+    }
+    for (let i = 0; i < runs && (i === 0 || performance.now() < deadline); i++) {
+      for (const { session, feeds, times } of ready) times.push(await timed(session, feeds));
+    }
+    return ready.map(({ times }) => latencyOf(times));
+  }
+
+  async function release(id: number): Promise<void> {
+    const found = held.get(id);
+    held.delete(id);
+    await found?.session.release();
+  }
+
+  return {
+    create: (model, options) =>
+      inTurn(async () => {
+        const session = await open(model, options);
+        held.set(next, { session, weights: model.external });
+        return next++;
+      }),
+    outputTypes: (model) =>
+      inTurn(async () => {
+        const session = await open(model, { threads: 1, optimisation: "basic", once: true });
+        const types = session.outputMetadata.map(typeOf);
+        await session.release();
+        return types;
+      }),
+    run: (id, feeds, fetch) =>
+      inTurn(async () => {
+        const results = await get(id).run(feedsOf(feeds), fetch);
+        return fetch.flatMap((name) => {
+          const value = results[name];
+          return value === undefined ? [] : [[name, fromOrt(value)] as const];
+        });
+      }),
+    measure: (jobs, options) => inTurn(() => measureAll(jobs, options)),
+    release: (id) => inTurn(() => release(id)),
+    close: () =>
+      inTurn(async () => {
+        for (const id of [...held.keys()]) await release(id);
+      }),
+  };
+}
+
+function sessionOptions(
+  model: PackedModel,
+  options: CreateOptions,
+  device: Device,
+): Ort.InferenceSession.SessionOptions {
+  const session = {
+    ...(options.once ? { disable_prepacking: "1" } : {}),
+    ...(model.folder === undefined ? {} : { model_external_initializers_file_folder_path: model.folder }),
+  };
+  return {
+    executionProviders: [provider(device)],
+    graphOptimizationLevel: options.optimisation,
+    // Failures come back as errors; the same text on stderr would break the progress display.
+    logSeverityLevel: 4,
+    extra: { session },
+    ...(device === "wasm" ? {} : { intraOpNumThreads: options.threads, interOpNumThreads: 1 }),
+    ...(options.once ? { enableCpuMemArena: false, enableMemPattern: false } : {}),
+    ...(model.external.length > 0 ? { externalData: model.external } : {}),
+  };
+}
+
+function provider(device: Device): Ort.InferenceSession.ExecutionProviderConfig {
+  // In any other layout, convolutions whose input channels are divisible by 3 but not by 4 were silently wrong on 1.30.
+  return device === "webgpu" ? { name: "webgpu", preferredLayout: "NCHW" } : device;
+}
+
+function typeOf(value: Ort.InferenceSession.ValueMetadata): OutputType {
+  return value.isTensor
+    ? { name: value.name, dtype: dtypeOf(value.type), shape: [...value.shape] }
+    : { name: value.name, dtype: null, shape: [] };
+}

@@ -1,0 +1,108 @@
+import { once } from "node:events";
+import { Worker } from "node:worker_threads";
+import { EspalierError } from "../tensor/error.ts";
+import type { Engine, PackedModel } from "./engine.ts";
+import type { OpenedEngine } from "./open-engine.node.ts";
+import {
+  type Call,
+  owned,
+  ownedTensors,
+  type Reply,
+  type Request,
+  revive,
+  type WorkerSettings,
+} from "./worker-messages.ts";
+
+interface Waiting {
+  resolve(reply: Reply): void;
+  reject(reason: Error): void;
+}
+
+/**
+ * ONNX Runtime in a worker thread, so that this thread keeps its event loop while a session compiles or runs.
+ * The worker keeps the process alive only while something is asked of it. Never end the process in mid-run: that aborts.
+ */
+export async function openWorkerEngine(entry: URL, settings: WorkerSettings): Promise<OpenedEngine> {
+  const worker = new Worker(entry, { workerData: settings });
+  const waiting = new Map<number, Waiting>();
+  let next = 1;
+
+  function fail(reason: Error): void {
+    for (const { reject } of waiting.values()) reject(reason);
+    waiting.clear();
+  }
+
+  function wait(id: number): Promise<Reply> {
+    worker.ref();
+    return new Promise((resolve, reject) => waiting.set(id, { resolve, reject }));
+  }
+
+  function ask(call: Call, transfer: readonly ArrayBuffer[] = []): Promise<Reply> {
+    const id = next++;
+    const reply = wait(id);
+    worker.postMessage({ ...call, id } satisfies Request, transfer);
+    return reply;
+  }
+
+  worker.on("message", (reply: Reply) => {
+    const waiter = waiting.get(reply.id);
+    waiting.delete(reply.id);
+    if (waiting.size === 0) worker.unref();
+    if (reply.failure === undefined) waiter?.resolve(reply);
+    else waiter?.reject(revive(reply.failure));
+  });
+  worker.on("error", (cause) => fail(cause));
+  worker.on("exit", () =>
+    fail(new EspalierError("runtime", "worker", "expected the runtime's thread to go on, but it ended.")),
+  );
+
+  const { opened } = await wait(0);
+  if (opened === undefined) throw new EspalierError("runtime", "worker", "expected a greeting, got another message.");
+
+  const engine: Engine = {
+    create: async (model, options) => {
+      const transfer: ArrayBuffer[] = [];
+      const { session } = await ask({ call: "create", model: ownedModel(model, transfer), options }, transfer);
+      return session ?? missing("session");
+    },
+    outputTypes: async (model) => {
+      const transfer: ArrayBuffer[] = [];
+      const { types } = await ask({ call: "outputTypes", model: ownedModel(model, transfer) }, transfer);
+      return types ?? missing("types");
+    },
+    run: async (session, feeds, fetch) => {
+      const transfer: ArrayBuffer[] = [];
+      const { outputs } = await ask({ call: "run", session, feeds: ownedTensors(feeds, transfer), fetch }, transfer);
+      return outputs ?? missing("outputs");
+    },
+    measure: async (jobs, options) => {
+      const transfer: ArrayBuffer[] = [];
+      const sent = jobs.map(({ session, feeds }) => ({ session, feeds: ownedTensors(feeds, transfer) }));
+      const { latencies } = await ask({ call: "measure", jobs: sent, options }, transfer);
+      return latencies ?? missing("latencies");
+    },
+    release: async (session) => {
+      await ask({ call: "release", session });
+    },
+    close: async () => {
+      const ended = once(worker, "exit");
+      await ask({ call: "close" });
+      worker.ref();
+      await ended;
+    },
+  };
+  return { engine, ...opened };
+}
+
+function missing(what: string): never {
+  throw new EspalierError("runtime", "worker", `expected ${what}, got an empty reply.`);
+}
+
+function ownedModel(model: PackedModel, transfer: ArrayBuffer[]): PackedModel {
+  const external = model.external.map(({ path, data }) => {
+    const copy = owned(data);
+    transfer.push(copy.buffer);
+    return { path, data: copy };
+  });
+  return { ...model, external };
+}
