@@ -55,7 +55,7 @@ export type Attribute = (
   | { readonly kind: "tensor"; readonly value: TensorRef }
   | { readonly kind: "graph"; readonly value: Graph }
   /**
-   * Carried untouched, as the whole attribute of the file: sparse tensors, type protos, several tensors or graphs,
+   * Carried untouched, as the attribute's fields in the file but its name: sparse tensors, type protos, several tensors or graphs,
    * text that is no UTF-8, integers that a double cannot hold.
    */
   | { readonly kind: "opaque"; readonly value: Uint8Array }
