@@ -24,11 +24,14 @@ export interface FoldOptions {
  * Computes what depends on constants alone, in one call of `evaluate`, and puts the results in its place.
  * Graph outputs stay the outputs of nodes.
  */
-export async function foldConstants(graph: Graph, evaluate: Evaluate, options: FoldOptions = {}): Promise<Graph> {
+export async function foldConstants(original: Graph, evaluate: Evaluate, options: FoldOptions = {}): Promise<Graph> {
+  // First, since a dead reader would make a node look needed, and a dead part of a branch look dependent on an input.
+  const graph = removeDeadCode(original);
   const constant = new Set(constantNodes(graph, options));
   const outputs = new Set(graph.outputs.map((output) => output.name));
   const computed = new Set<string>();
-  for (const node of constant) for (const name of node.outputs) if (!outputs.has(name)) computed.add(name);
+  for (const node of constant)
+    for (const name of node.outputs) if (name !== "" && !outputs.has(name)) computed.add(name);
   const wanted = new Set<string>();
   for (const node of graph.nodes) {
     if (constant.has(node) && !node.outputs.some((name) => outputs.has(name))) continue;
