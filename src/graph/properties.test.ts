@@ -144,7 +144,7 @@ const evaluate: Evaluate = async (graph, names) => {
 /** Seed and size rather than the graph, so that a failure prints in one line. */
 const specs = fc.tuple(fc.nat(), fc.integer({ min: 0, max: 25 }));
 const graphOf = ([seed, size]: readonly [number, number]) => verify(randomGraph(seed, size));
-const runs = { numRuns: 300 };
+const runs = { numRuns: 150 };
 
 describe("on random graphs", () => {
   it("has Ifs of all kinds, shadowing and dead code to work on", () => {
