@@ -101,6 +101,18 @@ export class AxisAlgebra {
     return out;
   }
 
+  /** Positions of an axis that are left when `kept` tells how many units of each leaf are. */
+  count(term: Term, kept: (leaf: Term) => number): number {
+    const t = this.find(term);
+    if (t.structure.kind === "leaf") return t.size === 1 ? 1 : kept(t);
+    let total = t.structure.kind === "product" ? 1 : 0;
+    for (const part of t.structure.parts) {
+      const n = this.count(part, kept);
+      total = t.structure.kind === "product" ? total * n : total + n;
+    }
+    return total;
+  }
+
   /** Makes position i of `a` and position i of `b` the same unit; where they cannot be matched, both are blocked. */
   unify(first: Term, second: Term): void {
     const a = this.find(first);

@@ -73,6 +73,8 @@ export interface Coupling {
   axes(value: string): readonly Term[] | undefined;
   /** Where the leaves lie in an axis. */
   occurrences(axis: Term): readonly Occurrence[];
+  /** Positions of an axis that are left when `kept` tells how many units of each leaf are. */
+  count(axis: Term, kept: (leaf: Term) => number): number;
   /** The trained matrices of a node. */
   kernels(node: Node): readonly Kernel[];
   context(node: Node): NodeContext;
@@ -138,6 +140,7 @@ export function couple(graph: Graph, facts: CouplingFacts, options: CouplingOpti
     unknown,
     axes,
     occurrences: (axis) => algebra.occurrences(axis),
+    count: (axis, kept) => algebra.count(axis, kept),
     kernels,
     context: (node) => nodeContext(node, facts, graph),
   };
@@ -204,7 +207,7 @@ function collectGroups(
   axes: (value: string) => readonly Term[] | undefined,
   kernels: (node: Node) => readonly Kernel[],
 ): readonly Group[] {
-  const roles = new Map<string, Map<number, "output" | "input">>();
+  const roles = new Map<string, Map<number, "output" | "input" | "kernel">>();
   const order: string[] = [];
   const seen = new Set<string>();
   for (const node of graph.nodes) {
@@ -218,15 +221,17 @@ function collectGroups(
     for (const kernel of kernels(node)) {
       const name = node.inputs[kernel.input];
       if (name === undefined) continue;
-      const marks = roles.get(name) ?? new Map<number, "output" | "input">();
+      const marks = roles.get(name) ?? new Map<number, "output" | "input" | "kernel">();
       for (const axis of kernel.outputs) marks.set(axis, "output");
-      for (const axis of kernel.inputs) marks.set(axis, "input");
+      for (const [i, axis] of kernel.inputs.entries()) marks.set(axis, i === 0 ? "input" : "kernel");
       roles.set(name, marks);
     }
   }
   const found = new Map<Term, Member[]>();
   for (const parameter of order) {
     for (const [axis, root] of (axes(parameter) ?? []).entries()) {
+      const role = roles.get(parameter)?.get(axis) ?? "other";
+      if (role === "kernel") continue;
       const byLeaf = new Map<Term, Occurrence[]>();
       for (const occurrence of algebra.occurrences(root)) {
         const list = byLeaf.get(occurrence.leaf);
@@ -235,7 +240,7 @@ function collectGroups(
       }
       for (const [leaf, occurrences] of byLeaf) {
         const members = found.get(leaf) ?? [];
-        members.push({ parameter, axis, occurrences, role: roles.get(parameter)?.get(axis) ?? "other" });
+        members.push({ parameter, axis, occurrences, role });
         found.set(leaf, members);
       }
     }

@@ -58,7 +58,7 @@ export const fusedAttention: OpSpec = {
     const x = c.shape(input(0)) ?? [];
     return attentionMacs(c) + (x[0] ?? 1) * (x[1] ?? 1) * sizeOf(c.shape(input(1)) ?? []);
   },
-  kernels: () => [{ input: 1, outputs: [1], inputs: [0], groups: 1 }],
+  kernels: () => [{ input: 1, outputs: [1], inputs: [0], data: { input: 0, axis: 2 }, groups: 1 }],
 };
 
 /** com.microsoft MultiHeadAttention over projected q, k, v: [batch, time, heads·dim]. */

@@ -1,5 +1,5 @@
 import type { Node } from "../graph/graph.ts";
-import { toInts } from "../tensor/numeric.ts";
+import { toBounds } from "../tensor/numeric.ts";
 import { type Axis, type AxisContext, input, type NodeContext, type Operand, output } from "./spec.ts";
 
 /** An integer attribute or its default. */
@@ -25,7 +25,7 @@ export function intsOf(c: NodeContext, attribute: string, operand: number): read
   const listed = ints(c.node, attribute);
   if (listed !== undefined) return listed;
   const value = c.value(operand);
-  return value === undefined ? undefined : toInts(value);
+  return value === undefined ? undefined : toBounds(value);
 }
 
 /** Axis number counted from 0. */

@@ -25,17 +25,28 @@ function matMulMacs(c: NodeContext): number {
   return sizeOf(y) * k;
 }
 
-function kernelOf(c: NodeContext, transB: boolean): readonly Kernel[] {
+/** Either operand may be the trained one; the caller knows which of them is a parameter. */
+function kernelsOf(c: NodeContext, transA: boolean, transB: boolean): readonly Kernel[] {
+  const a = c.shape(input(0));
   const b = c.shape(input(1));
-  if (b === undefined || b.length !== 2) return [];
-  return [{ input: 1, outputs: [transB ? 0 : 1], inputs: [transB ? 1 : 0], groups: 1 }];
+  const kernels: Kernel[] = [];
+  const rows = transA ? 1 : 0;
+  if (b?.length === 2 && a !== undefined) {
+    const data = { input: 0, axis: a.length - (transA ? 2 : 1) };
+    kernels.push({ input: 1, outputs: [transB ? 0 : 1], inputs: [transB ? 1 : 0], data, groups: 1 });
+  }
+  if (a?.length === 2 && b !== undefined && b.length > 1) {
+    const data = { input: 1, axis: b.length - (transB ? 1 : 2) };
+    kernels.push({ input: 0, outputs: [rows], inputs: [1 - rows], data, groups: 1 });
+  }
+  return kernels;
 }
 
 export const matMul: OpSpec = {
   axes: (c) => matMulAxes(c, false, false),
   resize: null,
   macs: matMulMacs,
-  kernels: (c) => kernelOf(c, false),
+  kernels: (c) => kernelsOf(c, false, false),
 };
 
 /** com.microsoft FusedMatMul: transA and transB transpose the last two axes; the batch forms are not understood. */
@@ -49,7 +60,7 @@ export const fusedMatMul: OpSpec = {
   },
   resize: null,
   macs: matMulMacs,
-  kernels: (c) => kernelOf(c, int(c.node, "transB", 0) === 1),
+  kernels: (c) => kernelsOf(c, int(c.node, "transA", 0) === 1, int(c.node, "transB", 0) === 1),
 };
 
 /** y = alpha * a' * b' + beta * c; a': [m, k], b': [k, n], c broadcasts to [m, n]. */
@@ -61,7 +72,7 @@ export const gemm: OpSpec = {
   },
   resize: null,
   macs: matMulMacs,
-  kernels: (c) => kernelOf(c, int(c.node, "transB", 0) === 1),
+  kernels: (c) => kernelsOf(c, int(c.node, "transA", 0) === 1, int(c.node, "transB", 0) === 1),
 };
 
 /** Letters that occur in several terms are one axis; letters that the result lacks are summed over. */

@@ -69,8 +69,8 @@ const recurrent = (gates: number): OpSpec => ({
   },
   macs: recurrentMacs,
   kernels: () => [
-    { input: 1, outputs: [1], inputs: [2], groups: 1 },
-    { input: 2, outputs: [1], inputs: [2], groups: 1 },
+    { input: 1, outputs: [1], inputs: [2], data: { input: 0, axis: 2 }, groups: 1 },
+    { input: 2, outputs: [1], inputs: [2], data: null, groups: 1 },
   ],
 });
 

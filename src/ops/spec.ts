@@ -69,8 +69,12 @@ export interface Resize {
 /** A trained matrix inside an operand: which axes are outputs (rows) and which are summed over (columns). */
 export interface Kernel {
   readonly input: number;
+  /** Axes of the operand that make output features; the first is the feature itself. */
   readonly outputs: readonly number[];
+  /** Axes that are summed over; the first is the input feature, others are kernel positions. */
   readonly inputs: readonly number[];
+  /** The operand that the columns multiply and its feature axis; null for a state that never leaves the node. */
+  readonly data: { readonly input: number; readonly axis: number } | null;
   /** Number of groups for grouped convolutions: rows of group g only see the columns of group g. */
   readonly groups: number;
 }

@@ -60,6 +60,12 @@ export function float32Tensor(shape: Shape, values: Float32Array): HostTensor {
   return tensor("f32", shape, bytesOfArray(values));
 }
 
+/** Like `toInts`, but what lies beyond 2^53 becomes the nearest safe integer: "to the end" in the bounds of a slice. */
+export function toBounds(t: HostTensor): number[] {
+  const values = t.dtype === "i64" || t.dtype === "u64" ? toFloat64(t) : smallIntegers(t);
+  return Array.from(values, (n) => Math.min(Math.max(n, Number.MIN_SAFE_INTEGER), Number.MAX_SAFE_INTEGER));
+}
+
 /** The values of an integer or bool tensor as plain numbers. Throws `model` for other types or beyond 2^53. */
 export function toInts(t: HostTensor): number[] {
   const values = t.dtype === "i64" || t.dtype === "u64" ? toFloat64(t) : smallIntegers(t);

@@ -1,0 +1,67 @@
+import type { Matrix } from "../coupling/matrices.ts";
+import type { Shape } from "../tensor/tensor.ts";
+
+/** What calibration can measure at the input of a matrix, per input feature unless said otherwise. */
+export interface MatrixStatistics {
+  /** Mean of x over tokens or positions: [features]. */
+  readonly inputMean: Float64Array;
+  /** Mean of x² over tokens or positions: [features]. */
+  readonly inputMeanSquare: Float64Array;
+  /** Mean of x·xᵀ over tokens or positions, kernel positions unfolded: [columns, columns], for each group of rows. */
+  readonly gram: readonly Float64Array[];
+}
+
+export type Statistic = keyof MatrixStatistics;
+
+/** A parameter as criteria see it: rows are output features, columns are input features times kernel positions. */
+export interface WeightView {
+  /** Where it is used; a vector of a norm or a bias has none. */
+  readonly matrix: Matrix | null;
+  readonly parameter: string;
+  readonly shape: Shape;
+  readonly rows: number;
+  readonly columns: number;
+  /** Positions of the kernel: columns are [input features, positions]. */
+  readonly positions: number;
+  /** [rows, columns], row-major. */
+  readonly values: Float32Array;
+}
+
+/** What a group member is to its parameter: rows or columns of a matrix, or entries of a vector. */
+export type Side = "output" | "input" | "other";
+
+/** Weights and statistics to scores; a larger score means keep. */
+export interface Criterion<N extends Statistic = Statistic> {
+  readonly id: string;
+  /** Statistics that it reads; reading another does not compile. */
+  readonly needs: readonly N[];
+  /** Score of each weight, [rows, columns]; null for criteria that only know units. */
+  readonly elements: ((weight: WeightView, statistics: Pick<MatrixStatistics, N>) => Float64Array) | null;
+  /**
+   * Score of each output feature, input feature or vector entry; null where this side says nothing.
+   * Criteria with element scores are reduced by `byReduction`.
+   */
+  readonly features: (weight: WeightView, side: Side, statistics: Pick<MatrixStatistics, N>) => Float64Array | null;
+}
+
+export type Reduction = "sum" | "mean" | "max";
+
+/** Reduces element scores [rows, columns] to rows or to input features. */
+export function reduceElements(weight: WeightView, side: Side, scores: Float64Array, how: Reduction): Float64Array {
+  const { rows, columns, positions } = weight;
+  const byRow = side !== "input";
+  const out = new Float64Array(byRow ? rows : columns / positions);
+  for (let r = 0, i = 0; r < rows; r++) {
+    for (let c = 0; c < columns; c++, i++) {
+      const at = byRow ? r : Math.floor(c / positions);
+      const value = scores[i] ?? 0;
+      const old = out[at] ?? 0;
+      out[at] = how === "max" ? Math.max(old, value) : old + value;
+    }
+  }
+  if (how === "mean") {
+    const count = (rows * columns) / out.length;
+    for (let i = 0; i < out.length; i++) out[i] = (out[i] ?? 0) / count;
+  }
+  return out;
+}

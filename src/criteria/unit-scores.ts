@@ -1,0 +1,107 @@
+import type { Group, Member } from "../coupling/couple.ts";
+import type { Matrix } from "../coupling/matrices.ts";
+import type { Graph } from "../graph/graph.ts";
+import { isFloat } from "../tensor/dtype.ts";
+import { load } from "../tensor/tensor.ts";
+import type { Criterion, MatrixStatistics, Side, Statistic } from "./criterion.ts";
+import { matrixView, vectorView } from "./weight-view.ts";
+
+/** Statistics of a matrix, where calibration took them. */
+export type StatisticsOf<N extends Statistic> = (matrix: Matrix | null) => Pick<MatrixStatistics, N> | undefined;
+
+export interface UnitScoreOptions {
+  /** Which members of a group count: rows only, columns only, or everything that the criterion knows. */
+  readonly members: "output" | "input" | "all";
+  /** How the members of a group join (DepGraph: mean). */
+  readonly reduce: "mean" | "sum" | "max";
+  /** How the scores of a group are made comparable with those of others. */
+  readonly normalise: "none" | "mean" | "max" | "sum" | "standardise";
+}
+
+/** DepGraph's defaults: every member counts, joined by the mean, divided by the group's mean. */
+export const groupDefaults: UnitScoreOptions = { members: "all", reduce: "mean", normalise: "mean" };
+
+/**
+ * One score per unit of each group; a larger score means keep. Parameters are loaded one after the other,
+ * so that memory holds one of them at a time.
+ */
+export async function unitScores<N extends Statistic>(
+  graph: Graph,
+  groups: readonly Group[],
+  matricesOf: ReadonlyMap<string, Matrix>,
+  criterion: Criterion<N>,
+  statistics: StatisticsOf<N>,
+  options: UnitScoreOptions = groupDefaults,
+): Promise<ReadonlyMap<Group, Float64Array>> {
+  const members = new Map<string, { readonly group: Group; readonly member: Member }[]>();
+  for (const group of groups) {
+    for (const member of group.members) {
+      const list = members.get(member.parameter) ?? [];
+      list.push({ group, member });
+      members.set(member.parameter, list);
+    }
+  }
+  const sums = new Map(groups.map((group) => [group, new Float64Array(group.size)]));
+  const counts = new Map(groups.map((group) => [group, 0]));
+  for (const [parameter, places] of members) {
+    const ref = graph.constants.get(parameter);
+    if (ref === undefined || !isFloat(ref.dtype)) continue;
+    const matrix = matricesOf.get(parameter) ?? null;
+    const tensor = await load(ref);
+    const view = matrix === null ? null : matrixView(matrix, tensor);
+    for (const { group, member } of places) {
+      const side: Side = matrix === null ? "other" : sideOf(matrix, member.axis);
+      if (options.members !== "all" && side !== options.members) continue;
+      const values = statistics(matrix);
+      if (values === undefined) continue;
+      const scores = criterion.features(view ?? vectorView(parameter, tensor, member.axis), side, values);
+      const total = sums.get(group);
+      if (scores === null || total === undefined) continue;
+      scatter(member, scores, group.size, total, options.reduce === "max");
+      counts.set(group, (counts.get(group) ?? 0) + 1);
+    }
+  }
+  for (const [group, total] of sums) {
+    const count = counts.get(group) ?? 0;
+    if (options.reduce === "mean" && count > 1)
+      for (let i = 0; i < total.length; i++) total[i] = (total[i] ?? 0) / count;
+    normalise(total, options.normalise);
+  }
+  return sums;
+}
+
+function sideOf(matrix: Matrix, axis: number): Side {
+  if (matrix.outputs.includes(axis)) return "output";
+  return matrix.inputs[0] === axis ? "input" : "other";
+}
+
+/** Adds the score of each position of an axis to the unit that it belongs to. */
+function scatter(member: Member, scores: Float64Array, size: number, into: Float64Array, largest: boolean): void {
+  for (const { offset, length, stride } of member.occurrences) {
+    for (let p = 0; p < length; p++) {
+      const unit = Math.floor(p / stride) % size;
+      const value = scores[offset + p] ?? 0;
+      into[unit] = largest ? Math.max(into[unit] ?? 0, value) : (into[unit] ?? 0) + value;
+    }
+  }
+}
+
+function normalise(scores: Float64Array, how: UnitScoreOptions["normalise"]): void {
+  if (how === "none" || scores.length === 0) return;
+  let sum = 0;
+  let largest = Number.NEGATIVE_INFINITY;
+  for (const score of scores) {
+    sum += score;
+    largest = Math.max(largest, score);
+  }
+  const mean = sum / scores.length;
+  if (how === "standardise") {
+    let variance = 0;
+    for (const score of scores) variance += (score - mean) ** 2;
+    const sd = Math.sqrt(variance / scores.length) || 1;
+    for (let i = 0; i < scores.length; i++) scores[i] = ((scores[i] ?? 0) - mean) / sd;
+    return;
+  }
+  const by = how === "mean" ? mean : how === "max" ? largest : sum;
+  if (by !== 0) for (let i = 0; i < scores.length; i++) scores[i] = (scores[i] ?? 0) / by;
+}
