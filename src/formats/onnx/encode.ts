@@ -77,6 +77,12 @@ function newestType(graph: Graph): number {
   for (const { dtype } of [...graph.inputs, ...graph.outputs, ...graph.valueInfo.values()]) {
     if (dtype !== null) newest = Math.max(newest, irVersionOf(dtype));
   }
+  for (const node of graph.nodes) {
+    for (const attribute of node.attributes.values()) {
+      if (attribute.kind === "graph") newest = Math.max(newest, newestType(attribute.value));
+      else if (attribute.kind === "tensor") newest = Math.max(newest, irVersionOf(attribute.value.dtype));
+    }
+  }
   return newest;
 }
 
