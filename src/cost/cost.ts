@@ -46,7 +46,8 @@ export function costModel(graph: Graph, coupling: Coupling, facts: CouplingFacts
     const own: { name: string; shape: readonly number[] }[] = [];
     for (const name of node.inputs) {
       const ref = graph.constants.get(name);
-      if (ref === undefined || counted.has(name) || notTrained.has(name)) continue;
+      // A scalar is a setting (a pad value, an epsilon), not a trained number.
+      if (ref === undefined || ref.shape.length === 0 || counted.has(name) || notTrained.has(name)) continue;
       counted.add(name);
       if (isFloat(ref.dtype) || bitsOf(ref.dtype) <= 8) own.push({ name, shape: ref.shape });
     }

@@ -1,0 +1,41 @@
+import type { Target } from "../allocation/target.ts";
+import type { UnitAllocationOptions } from "../allocation/units.ts";
+import type { Criterion, Statistic } from "../criteria/criterion.ts";
+import type { UnitScoreOptions } from "../criteria/unit-scores.ts";
+import type { Recovery } from "../recovery/recovery.ts";
+
+/** Removes units (channels, neurons, heads) for good. */
+export interface UnitPlan {
+  readonly kind: "units";
+  readonly criterion: Criterion<Statistic>;
+  readonly scores: UnitScoreOptions;
+  readonly target: Target;
+  readonly allocation: UnitAllocationOptions;
+  readonly recovery: readonly Recovery[];
+}
+
+/** Sets single weights to zero; the file keeps its size and the runtime its speed. */
+export interface WeightPlan {
+  readonly kind: "weights";
+  readonly criterion: Criterion<Statistic>;
+  readonly pattern:
+    | { readonly kind: "element" }
+    | { readonly kind: "n:m"; readonly keep: number; readonly of: number }
+    | { readonly kind: "block"; readonly rows: number; readonly columns: number };
+  /** The set inside which weights compete. */
+  readonly scope: "row" | "tensor" | "global";
+  /** How much each tensor loses when the scope is smaller than the model. */
+  readonly profile: "uniform" | "erk" | "lamp";
+  readonly sparsity: number;
+  readonly recovery: readonly Recovery[];
+}
+
+/** What a method does, fully resolved: every number that decides the result is in it. */
+export type Plan = UnitPlan | WeightPlan;
+
+/** A composition that can prune. `options` are what a user may set. */
+export interface Method<O> {
+  readonly id: string;
+  readonly summary: string;
+  plan(options: O): Plan;
+}

@@ -1,0 +1,63 @@
+import type { LawResult } from "../surgery/law.ts";
+
+/** Size, work and measured speed of one model. */
+export interface Measured {
+  readonly params: number;
+  readonly nonzero: number;
+  /** Multiply-accumulates of one sample. */
+  readonly macs: number;
+  readonly bytes: number;
+  readonly gzipBytes: number | null;
+  readonly latencyMs: { readonly median: number; readonly p10: number; readonly p90: number } | null;
+}
+
+/** How near the pruned model's outputs are to the original's on the same inputs. */
+export interface Fidelity {
+  /** Share of samples whose largest output is the same; null for outputs that are no classes. */
+  readonly topAgreement: number | null;
+  /** Mean KL(original || pruned) of the softmax of the first output, in nats; null likewise. */
+  readonly kl: number | null;
+  readonly cosine: number;
+  /** ‖original − pruned‖ / ‖original‖ over all outputs. */
+  readonly relativeError: number;
+  readonly samples: number;
+}
+
+/** One parameter or group, before and after. */
+export interface LayerReport {
+  readonly name: string;
+  readonly kind: "units" | "weights";
+  readonly before: number;
+  readonly after: number;
+}
+
+export interface Report {
+  readonly model: string;
+  readonly method: string;
+  readonly command: string;
+  readonly seed: number;
+  readonly versions: Readonly<Record<string, string>>;
+  readonly device: { readonly name: string; readonly threads: number; readonly batch: number };
+  readonly before: Measured;
+  readonly after: Measured;
+  readonly layers: readonly LayerReport[];
+  readonly fidelity: Fidelity | null;
+  readonly metric: {
+    readonly name: string;
+    readonly before: number;
+    readonly after: number;
+    readonly n: number;
+  } | null;
+  readonly law: LawResult | null;
+  /** What could not be pruned, and why. */
+  readonly blocked: readonly { readonly name: string; readonly reasons: readonly string[] }[];
+  readonly baselines: readonly {
+    readonly method: string;
+    readonly after: Measured;
+    readonly fidelity: Fidelity | null;
+    readonly metric: number | null;
+  }[];
+  readonly seconds: Readonly<Record<string, number>>;
+  readonly peakMemoryBytes: number | null;
+  readonly advice: readonly string[];
+}
