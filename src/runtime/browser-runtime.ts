@@ -32,5 +32,5 @@ export async function openBrowserRuntime(options: BrowserOptions = {}): Promise<
   ort.env.wasm.numThreads = threads;
   if (wasmPaths !== undefined) ort.env.wasm.wasmPaths = wasmPaths;
   const version = `onnxruntime-web ${ort.env.versions.web ?? ort.env.versions.common}`;
-  return runtimeOverEngine(ortEngine(ort, device), { device, threads, version, notes });
+  return runtimeOverEngine(ortEngine(ort, device, "wasm"), { device, threads, version, notes });
 }

@@ -42,6 +42,10 @@ const hints: readonly (readonly [pattern: RegExp, hint: string])[] = [
     /Could not find an implementation/,
     "The runtime has no kernel for these element types on this device; convert the model to f32 or f16.",
   ],
+  [
+    /Failed to load shared library|CUDA/,
+    "The CUDA libraries are missing: install them with npm install onnxruntime-node --onnxruntime-node-install=cuda12.",
+  ],
   [/GPU adapter|WebGPU/, "No GPU could be used; choose --device cpu."],
   [/bad_alloc|out of memory|[Ff]ailed to allocate/, "Use a smaller batch or a machine with more memory."],
   [

@@ -3,10 +3,9 @@ import { removeDeadCode } from "../graph/dead-code.ts";
 import type { Graph, Node, TensorType, ValueInfo } from "../graph/graph.ts";
 import { byteLengthOf } from "../tensor/dtype.ts";
 import { didYouMean, EspalierError } from "../tensor/error.ts";
-import { formatShape, type HostTensor, sizeOf, type TensorRef } from "../tensor/tensor.ts";
+import { bytesOf, formatShape, type HostTensor, sizeOf, type TensorRef } from "../tensor/tensor.ts";
 import type { OutputType } from "./engine.ts";
 import { canBeFed } from "./ort-tensor.ts";
-import { isSmall } from "./pack.ts";
 
 /** What inference needs of the runtime. */
 export interface Compiler {
@@ -96,12 +95,15 @@ function computedValues(graph: Graph, known: ReadonlyMap<string, TensorType>): s
   return [...names];
 }
 
+/** Sizes, axes, scales and the like are shorter than this. */
+const valueBytes = 1024;
+
 /** Shapes do not depend on what is in a large weight, so it need not be read: it becomes an input of its type. */
 function weightsAsInputs(graph: Graph): Graph {
   const constants = new Map<string, TensorRef>();
   const inputs = [...graph.inputs];
   for (const [name, ref] of graph.constants) {
-    if (isSmall(ref) || !canBeFed(ref.dtype)) constants.set(name, ref);
+    if (bytesOf(ref) <= valueBytes || !canBeFed(ref.dtype)) constants.set(name, ref);
     else inputs.push({ name, dtype: ref.dtype, dims: ref.shape });
   }
   return { ...graph, constants, inputs };

@@ -1,7 +1,10 @@
 import { availableParallelism } from "node:os";
+import { builder } from "../graph/builder.ts";
 import { EspalierError } from "../tensor/error.ts";
 import type { Engine } from "./engine.ts";
+import { explain } from "./explain.ts";
 import { ortEngine } from "./ort-engine.ts";
+import { pack } from "./pack.ts";
 import type { Device } from "./runtime.ts";
 
 export interface OpenedEngine {
@@ -50,8 +53,22 @@ export async function openEngine(
     const expected = `expected a device that onnxruntime-node has on this system (${known.join(", ")}, wasm)`;
     throw new EspalierError("runtime", device, `${expected}, got "${device}".`, "Choose --device cpu.");
   }
+  const engine = ortEngine(ort, device, "cpu");
+  if (device !== "cpu") await probe(engine, device);
   const version = `onnxruntime-node ${ort.env.versions.node ?? ort.env.versions.common}`;
-  return { engine: ortEngine(ort, device), device, threads, version, notes: [] };
+  return { engine, device, threads, version, notes: [] };
+}
+
+/** Finds out that a device does not work when it is opened, and not in the middle of a job. */
+async function probe(engine: Engine, device: Device): Promise<void> {
+  const draft = builder("probe", 17);
+  draft.output(draft.op("Relu", [draft.input("x", "f32", [1])]), "f32", [1]);
+  try {
+    const session = await engine.create(await pack(draft.finish()), { threads: 1, optimisation: "all", once: true });
+    await engine.release(session);
+  } catch (cause) {
+    throw explain(cause, device);
+  }
 }
 
 async function openWasm(threads: number, notes: readonly string[]): Promise<OpenedEngine> {
@@ -60,5 +77,5 @@ async function openWasm(threads: number, notes: readonly string[]): Promise<Open
   // The package reads this once, when its first session is made.
   ort.env.wasm.numThreads = threads;
   const version = `onnxruntime-web ${ort.env.versions.web ?? ort.env.versions.common}`;
-  return { engine: ortEngine(ort, "wasm"), device: "wasm", threads, version, notes };
+  return { engine: ortEngine(ort, "wasm", "wasm"), device: "wasm", threads, version, notes };
 }

@@ -13,8 +13,11 @@ interface Held {
   readonly weights: PackedModel["external"];
 }
 
-/** ONNX Runtime in this thread: `create` and `run` block it while they work. */
-export function ortEngine(ort: OrtPackage, device: Device): Engine {
+/**
+ * ONNX Runtime in this thread: `create` and `run` block it while they work. Types are inferred on `host`, the package's
+ * CPU provider, since they are the same everywhere and GPUs rewrite the graph while they compile.
+ */
+export function ortEngine(ort: OrtPackage, device: Device, host: "cpu" | "wasm"): Engine {
   const held = new Map<number, Held>();
   let next = 1;
   let last: Promise<unknown> = Promise.resolve();
@@ -31,8 +34,8 @@ export function ortEngine(ort: OrtPackage, device: Device): Engine {
     return found.session;
   }
 
-  function open(model: PackedModel, options: CreateOptions): Promise<Ort.InferenceSession> {
-    return ort.InferenceSession.create(model.bytes, sessionOptions(model, options, device));
+  function open(model: PackedModel, options: CreateOptions, on: Device = device): Promise<Ort.InferenceSession> {
+    return ort.InferenceSession.create(model.bytes, sessionOptions(model, options, on));
   }
 
   function feedsOf(feeds: NamedTensors): Record<string, Ort.Tensor> {
@@ -75,7 +78,7 @@ export function ortEngine(ort: OrtPackage, device: Device): Engine {
       }),
     outputTypes: (model) =>
       inTurn(async () => {
-        const session = await open(model, { threads: 1, optimisation: "basic", once: true });
+        const session = await open(model, { threads: 1, optimisation: "basic", once: true }, host);
         const types = session.outputMetadata.map(typeOf);
         await session.release();
         return types;

@@ -1,21 +1,21 @@
+import { modelOf, type Place } from "../formats/onnx/encode.ts";
+import { encodeToBytes } from "../formats/onnx/write.ts";
 import type { Graph } from "../graph/graph.ts";
-import { EspalierError } from "../tensor/error.ts";
 import { bytesOf, load, type TensorRef } from "../tensor/tensor.ts";
-import { encodeOnnx, modelOf } from "./encode-interim.ts";
 import type { PackedModel } from "./engine.ts";
 
 /** Where the runtime finds a file: a folder, and the way from it to the file. Null when it cannot map it. */
 export type Locate = (path: string) => Promise<{ readonly folder: string; readonly file: string } | null>;
 
-/** Below this, a weight goes into the model's own bytes: one more buffer or mapping would cost more. */
-const inlineBytes = 1024;
-/** The runtime reads integers while it infers shapes, so small ones are at hand. */
-const inlineIntegerBytes = 8192;
+/** Up to this, a weight goes into the model's own bytes: the ONNX reader has it in memory anyway. */
+const inlineBytes = 16 * 1024;
+/** The runtime reads integers while it infers shapes, so most of them are at hand. */
+const inlineIntegerBytes = 64 * 1024;
 /** Protocol buffers end at 2 GiB; this leaves room for the nodes. */
 const maxInlineBytes = 1.5 * 2 ** 30;
 
 /** True for tensors that belong into the model's own bytes. */
-export function isSmall(ref: TensorRef): boolean {
+function isSmall(ref: TensorRef): boolean {
   if (ref.dtype === "string") return true;
   return bytesOf(ref) <= (ref.dtype === "i64" || ref.dtype === "i32" ? inlineIntegerBytes : inlineBytes);
 }
@@ -31,7 +31,7 @@ export async function pack(graph: Graph, locate?: Locate): Promise<PackedModel> 
   const inlineResident = mapped > 2 * resident && resident < maxInlineBytes;
   const mapping = mapped > 0 && (resident === 0 || inlineResident);
   const buffers = new Map<Uint8Array | TensorRef, string>();
-  const parts = encodeOnnx(modelOf(graph), (_name, ref) => {
+  const place: Place = (_name, ref) => {
     if (isSmall(ref) || (mapping && ref.resident !== undefined)) return { kind: "inline" };
     const length = bytesOf(ref);
     const file = fileOf(ref, files);
@@ -41,13 +41,14 @@ export async function pack(graph: Graph, locate?: Locate): Promise<PackedModel> 
     const location = buffers.get(key) ?? `espalier-weight-${buffers.size}`;
     buffers.set(key, location);
     return { kind: "external", location, offset: 0, length };
-  });
+  };
+  const bytes = await encodeToBytes(modelOf(graph), place);
   const external: { path: string; data: Uint8Array }[] = [];
   for (const [key, path] of buffers) {
     const data = key instanceof Uint8Array ? key : (await load(key)).bytes;
     external.push({ path, data: data.buffer instanceof ArrayBuffer ? data : new Uint8Array(data) });
   }
-  return { bytes: await join(parts), external, ...(mapping ? { folder } : {}) };
+  return { bytes, external, ...(mapping ? { folder } : {}) };
 }
 
 interface Survey {
@@ -97,24 +98,4 @@ function largeWeights(graph: Graph, into: TensorRef[] = []): TensorRef[] {
     }
   }
   return into;
-}
-
-async function join(parts: readonly (Uint8Array | TensorRef)[]): Promise<Uint8Array> {
-  const chunks: Uint8Array[] = [];
-  let size = 0;
-  for (const part of parts) {
-    const chunk = part instanceof Uint8Array ? part : (await load(part)).bytes;
-    chunks.push(chunk);
-    size += chunk.byteLength;
-  }
-  if (size > 0x7fffffff) {
-    throw new EspalierError("model", "graph", `expected at most 2 GiB besides the weights, got ${size} bytes.`);
-  }
-  const bytes = new Uint8Array(size);
-  let at = 0;
-  for (const chunk of chunks) {
-    bytes.set(chunk, at);
-    at += chunk.byteLength;
-  }
-  return bytes;
 }
