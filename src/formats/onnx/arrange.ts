@@ -1,6 +1,6 @@
 import type { Attribute, Graph, Node } from "../../graph/graph.ts";
 import { EspalierError } from "../../tensor/error.ts";
-import { nodeLabel } from "./label.ts";
+import { nodeLabel, quoted } from "./label.ts";
 
 /** Names that are defined in a graph, innermost graph first. */
 type Scopes = readonly ReadonlySet<string>[];
@@ -23,7 +23,7 @@ function arrangeInside(graph: Graph, outer: Scopes): { graph: Graph; captured: S
       throw new EspalierError(
         "model",
         where(),
-        `expected value "${name}" from a node, an initializer or an input, got none.`,
+        `expected value ${quoted(name)} from a node, an initializer or an input, got none.`,
         "The file is damaged or was cut out of a larger model.",
       );
     }
@@ -38,7 +38,7 @@ function arrangeInside(graph: Graph, outer: Scopes): { graph: Graph; captured: S
     reads.push([...names]);
     return arranged;
   });
-  for (const { name } of graph.outputs) use(name, () => `graph "${graph.name}"`);
+  for (const { name } of graph.outputs) use(name, () => `graph ${quoted(graph.name)}`);
   const order = topologicalOrder(nodes, reads);
   return { graph: { ...graph, nodes: order }, captured };
 }
@@ -62,12 +62,12 @@ function definitions(graph: Graph): Set<string> {
   const defined = new Set<string>();
   const define = (name: string, where: () => string) => {
     if (defined.has(name)) {
-      throw new EspalierError("model", where(), `expected a new name for its value, got "${name}" again.`);
+      throw new EspalierError("model", where(), `expected a new name for its value, got ${quoted(name)} again.`);
     }
     defined.add(name);
   };
-  for (const { name } of graph.inputs) define(name, () => `input "${name}"`);
-  for (const name of graph.constants.keys()) define(name, () => `initializer "${name}"`);
+  for (const { name } of graph.inputs) define(name, () => `input ${quoted(name)}`);
+  for (const name of graph.constants.keys()) define(name, () => `initializer ${quoted(name)}`);
   for (const node of graph.nodes) {
     for (const output of node.outputs) if (output !== "") define(output, () => nodeLabel(node));
   }

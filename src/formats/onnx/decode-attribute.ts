@@ -34,7 +34,7 @@ export function decodeAttribute(
   decoding: Decoding,
   decodeGraph: (fields: Fields) => Graph,
 ): readonly [string, Attribute] {
-  decoding.count();
+  decoding.count(8);
   let name = "";
   let type = 0;
   let isReference = false;

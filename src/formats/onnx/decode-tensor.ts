@@ -4,6 +4,7 @@ import { formatShape, type TensorRef } from "../../tensor/tensor.ts";
 import type { Decoding } from "./decoding.ts";
 import { dtypeOfOnnx, isDiscrete } from "./dtypes.ts";
 import { type Fields, wire } from "./fields.ts";
+import { quoted } from "./label.ts";
 import { discreteTensor, smallTensor } from "./scan.ts";
 import type { Spans } from "./spans.ts";
 import { packStrings } from "./strings.ts";
@@ -25,7 +26,7 @@ export interface NamedTensor {
 
 /** Reads a TensorProto. Large data stay in the file; data in typed fields become packed little-endian bytes. */
 export function decodeTensor(f: Fields, decoding: Decoding): NamedTensor {
-  decoding.count();
+  decoding.count(8);
   const dims: number[] = [];
   const parts: Part[] = [];
   const strings: Uint8Array[] = [];
@@ -54,7 +55,7 @@ export function decodeTensor(f: Fields, decoding: Decoding): NamedTensor {
     } else if (field === 14) isExternal = f.integer() === 1;
     else unknown.push(f.raw());
   }
-  const where = `tensor "${name}"`;
+  const where = `tensor ${quoted(name)}`;
   const dtype = dtypeOfOnnx(number);
   if (dtype === undefined) {
     throw new EspalierError("format", where, `expected an element type from 1 to 26, got ${number}.`);
@@ -84,7 +85,7 @@ export function decodeEntry(f: Fields): readonly [string, string] {
 }
 
 function unsupported(name: string, decoding: Decoding, what: string): EspalierError {
-  const where = name === "" ? decoding.source.name : `tensor "${name}"`;
+  const where = name === "" ? decoding.source.name : `tensor ${quoted(name)}`;
   return new EspalierError("model", where, `expected a plain tensor, got ${what}.`, "Export the model again.");
 }
 
@@ -204,7 +205,7 @@ function readExternal(
       throw new EspalierError(
         "format",
         where,
-        `expected ${length} bytes at ${offset} of "${location}", got the end at ${source.size}.`,
+        `expected ${length} bytes at ${offset} of ${quoted(location)}, got the end at ${source.size}.`,
         "The data file is cut short or belongs to another model.",
       );
     }
@@ -238,7 +239,7 @@ export function decodeSparse(f: Fields, decoding: Decoding): NamedTensor {
     else if (f.field === 2) indices = decodeTensor(f.message(), decoding);
     else if (f.field === 3) f.varints(() => dims.push((f.high | 0) * 2 ** 32 + f.low));
   }
-  const where = `sparse tensor "${values?.name ?? ""}"`;
+  const where = `sparse tensor ${quoted(values?.name ?? "")}`;
   if (values === undefined || indices === undefined || indices.ref.dtype !== "i64") {
     throw new EspalierError("format", where, "expected values and 64-bit indices, got a part of them.");
   }

@@ -5,6 +5,7 @@ import { decodeAttribute } from "./decode-attribute.ts";
 import { decodeEntry, decodeSparse, decodeTensor, type NamedTensor } from "./decode-tensor.ts";
 import type { Decoding } from "./decoding.ts";
 import { Fields } from "./fields.ts";
+import { quoted } from "./label.ts";
 import type { OnnxModel } from "./model.ts";
 import { decodeValueInfo } from "./value-info.ts";
 
@@ -83,6 +84,9 @@ function addOpset(f: Fields, opsets: Map<string, number>): void {
     if (f.field === 1) domain = canonical(f.string());
     else if (f.field === 2) version = f.integer();
   }
+  if (version < 1 || version > 100_000) {
+    throw new EspalierError("format", `operator set ${quoted(domain)}`, `expected a version, got ${version}.`);
+  }
   opsets.set(domain, version);
 }
 
@@ -100,7 +104,7 @@ function decodeGraph(f: Fields, decoding: Decoding, opsets: ReadonlyMap<string, 
   const unknown: Uint8Array[] = [];
   const add = (tensor: NamedTensor) => {
     if (tensor.name === "" || constants.has(tensor.name)) {
-      const got = tensor.name === "" ? "one without a name" : `"${tensor.name}" twice`;
+      const got = tensor.name === "" ? "one without a name" : `${quoted(tensor.name)} twice`;
       throw new EspalierError("model", where, `expected initializers with distinct names, got ${got}.`);
     }
     constants.set(tensor.name, tensor.ref);
@@ -131,7 +135,7 @@ function decodeGraph(f: Fields, decoding: Decoding, opsets: ReadonlyMap<string, 
 }
 
 function decodeNode(f: Fields, decoding: Decoding, opsets: ReadonlyMap<string, number>, depth: number): Node {
-  decoding.count();
+  decoding.count(16);
   let name = "";
   let op = "";
   let domain = "";

@@ -1,10 +1,14 @@
 import { EspalierError } from "../../tensor/error.ts";
 import type { ByteSource } from "../../tensor/tensor.ts";
+import { quoted } from "./label.ts";
 
 /** Opens the external data file that a model names, or throws where it must not be read. */
 export type Sibling = (location: string) => Promise<ByteSource>;
 
-/** More parts than any model has; the limit keeps a hostile file from filling the memory. */
+/**
+ * More parts than any model has; the limit keeps a hostile file, in which a node can take two bytes, from filling the
+ * memory. A part is about a name; a node weighs as much as 16 of them.
+ */
 const mostParts = 8_000_000;
 
 /** Zeros of sparse tensors that may be written out, in bytes of the whole model. */
@@ -24,7 +28,7 @@ export class Decoding {
     this.sibling = sibling;
   }
 
-  /** Counts one node, name, value or tensor. */
+  /** Counts what takes memory by its weight in names. */
   count(parts = 1): void {
     this.#parts += parts;
     if (this.#parts > mostParts) {
@@ -61,7 +65,7 @@ export class Decoding {
       throw new EspalierError(
         "file",
         where,
-        `expected its data file "${location}", got the model file alone.`,
+        `expected its data file ${quoted(location)}, got the model file alone.`,
         "Open the model from its folder, or give the data files too.",
       );
     }

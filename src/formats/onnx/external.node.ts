@@ -4,6 +4,7 @@ import { EspalierError } from "../../tensor/error.ts";
 import type { ByteSource } from "../../tensor/tensor.ts";
 import { fileSource } from "../source/file.node.ts";
 import type { Sibling } from "./decoding.ts";
+import { quoted } from "./label.ts";
 import type { OnnxModel } from "./model.ts";
 import { readOnnx } from "./read.ts";
 
@@ -34,7 +35,7 @@ async function openInside(modelPath: string, location: string): Promise<ByteSour
     throw new EspalierError(
       "file",
       modelPath,
-      `expected its data file "${location.slice(0, 200)}", got none.`,
+      `expected its data file ${quoted(location)}, got none.`,
       "Put the data file into the model's folder.",
       { cause },
     );
@@ -52,7 +53,7 @@ function escapes(modelPath: string, location: string): EspalierError {
   return new EspalierError(
     "format",
     modelPath,
-    `expected data files inside the model's folder, got "${location.slice(0, 200)}".`,
+    `expected data files inside the model's folder, got ${quoted(location)}.`,
     "Do not trust this file; or move the data into the folder and export it again.",
   );
 }

@@ -2,7 +2,7 @@ import type { Attribute, Graph, Node } from "../../graph/graph.ts";
 import { EspalierError } from "../../tensor/error.ts";
 import { type OnnxFunction, overloadOf, type RawModel } from "./decode.ts";
 import { referenceOf } from "./decode-attribute.ts";
-import { nodeLabel } from "./label.ts";
+import { nodeLabel, quoted } from "./label.ts";
 
 /** Functions that call each other can double at each level; real models stay far below. */
 const mostNodes = 262_144;
@@ -61,7 +61,10 @@ function keyOf(domain: string, name: string, overload: string): string {
 interface Call {
   readonly node: Node;
   readonly body: OnnxFunction;
+  /** New names by old ones; in a subgraph, those of the values that it defines itself. */
   readonly names: Map<string, string>;
+  /** The scope around a subgraph. */
+  readonly outer?: Call;
 }
 
 class Inliner {
@@ -96,7 +99,11 @@ class Inliner {
 
   #expand(node: Node, body: OnnxFunction, stack: readonly OnnxFunction[]): Node[] {
     if (stack.includes(body) || stack.length > 64) {
-      throw new EspalierError("model", nodeLabel(node), `expected functions that end, got "${body.name}" in itself.`);
+      throw new EspalierError(
+        "model",
+        nodeLabel(node),
+        `expected functions that end, got ${quoted(body.name)} in itself.`,
+      );
     }
     this.#matchOpsets(node, body);
     const names = new Map<string, string>([["", ""]]);
@@ -148,11 +155,10 @@ class Inliner {
   }
 
   #copyGraph(graph: Graph, call: Call): Graph {
-    const own = new Map(call.names);
-    const inner: Call = { ...call, names: own };
-    for (const { name } of graph.inputs) own.delete(name);
-    for (const name of graph.constants.keys()) own.delete(name);
-    for (const node of graph.nodes) for (const output of node.outputs) if (output !== "") own.delete(output);
+    const inner: Call = { ...call, names: new Map(), outer: call };
+    for (const { name } of graph.inputs) this.#define(name, inner);
+    for (const name of graph.constants.keys()) this.#define(name, inner);
+    for (const node of graph.nodes) for (const output of node.outputs) if (output !== "") this.#define(output, inner);
     const renamed = (name: string) => this.#rename(name, inner);
     return {
       ...graph,
@@ -166,9 +172,18 @@ class Inliner {
     };
   }
 
+  /** The new name of a value. One that no scope defines yet belongs to the function: a later node may produce it. */
   #rename(name: string, call: Call): string {
-    const known = call.names.get(name);
-    if (known !== undefined) return known;
+    let scope = call;
+    for (;;) {
+      const known = scope.names.get(name);
+      if (known !== undefined) return known;
+      if (scope.outer === undefined) return this.#define(name, scope);
+      scope = scope.outer;
+    }
+  }
+
+  #define(name: string, call: Call): string {
     const base = `${call.node.name || call.node.op}/${name}`;
     let fresh = base;
     while (this.#taken.has(fresh)) fresh = `${base}_${this.#counter++}`;

@@ -6,7 +6,7 @@ import { toInt64 } from "./decode-attribute.ts";
 import { decodeSparse } from "./decode-tensor.ts";
 import type { Decoding } from "./decoding.ts";
 import { Fields } from "./fields.ts";
-import { nodeLabel } from "./label.ts";
+import { nodeLabel, quoted } from "./label.ts";
 import { packStrings } from "./strings.ts";
 
 /** Moves what Constant nodes hold into `constants`, here and in subgraphs. */
@@ -17,7 +17,11 @@ export function liftConstants(graph: Graph, decoding: Decoding): Graph {
     if (node.op === "Constant" && node.domain === "") {
       const output = node.outputs[0] ?? "";
       if (constants.has(output)) {
-        throw new EspalierError("model", nodeLabel(node), `expected a new name for its output, got "${output}" again.`);
+        throw new EspalierError(
+          "model",
+          nodeLabel(node),
+          `expected a new name for its output, got ${quoted(output)} again.`,
+        );
       }
       if (output !== "") constants.set(output, constantOf(node, decoding));
     } else nodes.push(liftInside(node, decoding));

@@ -14,7 +14,7 @@ interface TensorType {
 
 /** Reads a ValueInfoProto. What its type says beyond element type and sizes stays in `raw`. */
 export function decodeValueInfo(f: Fields, decoding: Decoding): ValueInfo {
-  decoding.count();
+  decoding.count(8);
   let name = "";
   let raw: Uint8Array | undefined;
   let type: TensorType | undefined;

@@ -16,12 +16,14 @@ export function checkRange(name: string, size: number, offset: number, length: n
 
 /** Bytes in memory. Reads start at a multiple of 8 in their buffer, so that any typed array fits over them. */
 export function memorySource(name: string, bytes: Uint8Array): ByteSource {
+  // A Buffer of Node is a Uint8Array whose slice() does not copy.
+  const plain = new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   return {
     name,
-    size: bytes.byteLength,
+    size: plain.byteLength,
     async read(offset, length) {
-      checkRange(name, bytes.byteLength, offset, length);
-      const view = bytes.subarray(offset, offset + length);
+      checkRange(name, plain.byteLength, offset, length);
+      const view = plain.subarray(offset, offset + length);
       return view.byteOffset % 8 === 0 ? view : view.slice();
     },
   };
