@@ -1,4 +1,5 @@
-import { type Draft, edit } from "./edit.ts";
+import type { Draft } from "./draft.ts";
+import { edit } from "./edit.ts";
 
 /**
  * Starts an empty graph: `input`, `constant`, `op` and `output` add to it, `finish` gives it.

@@ -2,8 +2,10 @@ import { EspalierError } from "../tensor/error.ts";
 import { formatShape, type HostTensor, load } from "../tensor/tensor.ts";
 import { allNames, localNames } from "./captures.ts";
 import { removeDeadCode } from "./dead-code.ts";
-import { type Draft, edit, Names } from "./edit.ts";
+import type { Draft } from "./draft.ts";
+import { edit } from "./edit.ts";
 import type { Attribute, Graph, Node } from "./graph.ts";
+import { Names } from "./names.ts";
 import { renameAll } from "./rename.ts";
 
 const choice = "If";

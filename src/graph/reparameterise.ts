@@ -1,5 +1,6 @@
 import { EspalierError } from "../tensor/error.ts";
-import { type Draft, edit } from "./edit.ts";
+import type { Draft } from "./draft.ts";
+import { edit } from "./edit.ts";
 import type { Graph } from "./graph.ts";
 
 /**
