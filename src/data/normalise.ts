@@ -63,7 +63,7 @@ export function withLayout(
   const features = new Map(dataset.features);
   for (const name of names) {
     const feature = features.get(name);
-    if (feature === undefined || feature.shape.length !== 3 || !/^(f32|u8)$/.test(feature.dtype)) {
+    if (feature === undefined || !isPicture(feature)) {
       const got = feature === undefined ? "no such input" : `${feature.dtype} ${formatShape(feature.shape)}`;
       throw new EspalierError(
         "request",
