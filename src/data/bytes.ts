@@ -49,7 +49,7 @@ export function checkRange(name: string, size: number, offset: number, length: n
 }
 
 /** What a container promises of a deflated stream. */
-export interface Deflated {
+interface Deflated {
   readonly offset: number;
   readonly length: number;
   /** Bytes after decompression, as declared. */
@@ -136,7 +136,7 @@ const crcTable = Uint32Array.from({ length: 256 }, (_, i) => {
 });
 
 /** The checksum of zip and gzip. */
-export function crc32(bytes: Uint8Array): number {
+function crc32(bytes: Uint8Array): number {
   let crc = 0xffffffff;
   for (let i = 0; i < bytes.length; i++) crc = (crcTable[(crc ^ (bytes[i] ?? 0)) & 0xff] ?? 0) ^ (crc >>> 8);
   return (crc ^ 0xffffffff) >>> 0;

@@ -12,7 +12,7 @@ export interface Rows extends Feature {
 }
 
 /** Where samples lie in a file: the first at `offset`, each `stride` bytes after the one before. */
-export interface RowPlan extends Feature {
+interface RowPlan extends Feature {
   readonly count: number;
   readonly offset: number;
   readonly stride: number;
