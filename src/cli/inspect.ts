@@ -1,0 +1,73 @@
+import { analyse, load, openRuntime } from "../index.node.ts";
+import { command } from "./command.ts";
+import { modelOptions } from "./shared-options.ts";
+import { compact, percent, table } from "./table.ts";
+
+export const inspectCommand = command({
+  name: "inspect",
+  summary: "Show layers, groups, parameters, MACs and sizes: what can be pruned, what cannot, and why.",
+  args: ["<model>"],
+  options: modelOptions,
+  examples: ["espalier inspect model.onnx", "espalier inspect model.onnx --shape input=1x3x320x320 --json"],
+  async run([path = ""], { shape, device, threads, json }, host) {
+    const model = await load(path);
+    const runtime = await openRuntime({
+      ...(device === undefined ? {} : { device }),
+      ...(threads === undefined ? {} : { threads }),
+    });
+    try {
+      const analysis = await analyse(model.onnx.graph, runtime, { shapes: shape });
+      const total = analysis.cost.total();
+      const layers = analysis.cost
+        .byNode()
+        .filter(({ params, macs }) => params + macs > 0)
+        .map(({ node, params, macs }) => ({ name: node.name || (node.outputs[0] ?? ""), op: node.op, params, macs }));
+      const groups = analysis.coupling.groups.map(({ id, size, members, blocked }) => ({
+        id,
+        units: size,
+        members: new Set(members.map(({ parameter }) => parameter)).size,
+        blocked,
+      }));
+      if (json) {
+        const unknown = Object.fromEntries(analysis.coupling.unknown);
+        const inputs = Object.fromEntries(analysis.inputs);
+        host.print(JSON.stringify({ model: path, ...total, inputs, layers, groups, unknown }));
+        return;
+      }
+      const free = groups.filter(({ blocked }) => blocked.length === 0);
+      host.print(
+        `${path}: ${compact(total.params)} parameters, ${compact(total.macs)} MACs a sample, ${compact(total.bytes)}B of weights`,
+      );
+      host.print("");
+      host.print(
+        table([
+          ["layer", "operator", "parameters", "", "MACs", ""],
+          ...layers.map(({ name, op, params, macs }) => [
+            name,
+            op,
+            compact(params),
+            percent(params, total.params),
+            compact(macs),
+            percent(macs, total.macs),
+          ]),
+        ]),
+      );
+      host.print("");
+      host.print(`${free.length} groups of units can be pruned:`);
+      host.print(table([["group", "units", "parameters"], ...free.map((g) => [g.id, `${g.units}`, `${g.members}`])]));
+      const rest = groups.filter(({ blocked }) => blocked.length > 0);
+      if (rest.length > 0) {
+        host.print("");
+        host.print(`${rest.length} groups stay whole:`);
+        host.print(
+          table([["group", "units", "because"], ...rest.map((g) => [g.id, `${g.units}`, g.blocked.join("; ")])]),
+        );
+      }
+      for (const [op, count] of analysis.coupling.unknown) {
+        host.print(`${op} (${count}x) is not understood; what it touches stays whole.`);
+      }
+    } finally {
+      await runtime.close();
+    }
+  },
+});

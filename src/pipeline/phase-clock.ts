@@ -1,0 +1,22 @@
+/** Seconds spent in each named phase of one run. */
+export interface PhaseClock {
+  /** Runs a phase and adds its time to the phase's name. */
+  time<T>(phase: string, work: () => Promise<T>): Promise<T>;
+  readonly seconds: Readonly<Record<string, number>>;
+}
+
+/** A clock that has measured nothing yet. */
+export function phaseClock(): PhaseClock {
+  const seconds: Record<string, number> = {};
+  return {
+    seconds,
+    time: async (phase, work) => {
+      const start = performance.now();
+      try {
+        return await work();
+      } finally {
+        seconds[phase] = (seconds[phase] ?? 0) + (performance.now() - start) / 1000;
+      }
+    },
+  };
+}

@@ -1,0 +1,116 @@
+import { allocateUnits } from "../allocation/units.ts";
+import type { Group } from "../coupling/couple.ts";
+import type { Matrix } from "../coupling/matrices.ts";
+import type { MatrixStatistics } from "../criteria/criterion.ts";
+import { unitScores } from "../criteria/unit-scores.ts";
+import { unitMasks } from "../masks/units.ts";
+import type { Analysis } from "../models/analysis.ts";
+import { cut } from "../surgery/cut.ts";
+import { keptPositions } from "../surgery/kept.ts";
+import { checkLaw } from "../surgery/law.ts";
+import { masked } from "../surgery/masked.ts";
+import { EspalierError } from "../tensor/error.ts";
+import { step } from "../tensor/progress.ts";
+import { matcher } from "./ignore.ts";
+import { lawFeeds } from "./law-feeds.ts";
+import type { UnitPlan } from "./plan.ts";
+import type { Engine } from "./prune.ts";
+
+/** Removes whole units: scores, counts, masks, surgery, the law, then recovery. */
+export const pruneUnits: Engine<UnitPlan> = async (analysis, plan, options, clock) => {
+  const { runtime, calibration = null } = options;
+  const ignored = matcher(options.ignore ?? []);
+  const free = analysis.coupling.groups.filter(
+    (group) => group.blocked.length === 0 && !group.members.some(({ parameter }) => ignored(parameter)),
+  );
+  if (free.length === 0) {
+    throw new EspalierError(
+      "request",
+      "prune",
+      "expected at least one group of units that can be removed, got none.",
+      "Run espalier inspect to see what blocks them.",
+    );
+  }
+  const byParameter = new Map<string, Matrix>();
+  for (const matrix of analysis.matrices)
+    if (!byParameter.has(matrix.parameter)) byParameter.set(matrix.parameter, matrix);
+  const statistics = new Map<Matrix, Partial<MatrixStatistics>>();
+  if (plan.criterion.needs.length > 0 && calibration === null) throw needsData(plan.criterion.id);
+  step(options, "score", 0, 1);
+  const masks = await clock.time("score", async () => {
+    const scores = await unitScores(
+      analysis.graph,
+      free,
+      byParameter,
+      plan.criterion,
+      (matrix) => (matrix === null ? emptyStatistics : { ...emptyStatistics, ...statistics.get(matrix) }),
+      plan.scores,
+    );
+    return unitMasks(scores, allocateUnits(scores, analysis.coupling, analysis.cost, plan.target, plan.allocation));
+  });
+  step(options, "cut", 0, 1);
+  let graph = await clock.time("cut", () => cut(analysis.graph, analysis.coupling, analysis.facts, masks));
+  step(options, "law", 0, 1);
+  const law = await clock.time("law", async () =>
+    checkLaw(
+      runtime,
+      masked(analysis.graph, analysis.coupling, analysis.facts, masks),
+      graph,
+      await lawFeeds(analysis, calibration, options.seed),
+    ),
+  );
+  if (!law.passed) {
+    throw new EspalierError(
+      "law",
+      "prune",
+      `expected the smaller model to agree with the masked original within ${law.tolerance}, got ${law.relative.toExponential(2)}.`,
+      "Nothing was written. Leave groups out with --ignore to find the one that disagrees, and report it.",
+    );
+  }
+  const kept = keptPositions(analysis.coupling, masks);
+  for (const recovery of plan.recovery) {
+    if (recovery.needsData && calibration === null) throw needsData(recovery.id);
+    graph = await clock.time(`recover ${recovery.id}`, () =>
+      recovery.apply({
+        runtime,
+        original: analysis,
+        kept,
+        pruned: graph,
+        calibration,
+        batchSize: options.batchSize,
+        job: options,
+      }),
+    );
+  }
+  return { graph, law, layers: layersOf(free, masks), blocked: blockedOf(analysis), advice: [] };
+};
+
+const emptyStatistics: MatrixStatistics = {
+  inputMean: new Float64Array(0),
+  inputMeanSquare: new Float64Array(0),
+  gram: [],
+};
+
+/** The error for a criterion or recovery that looks at activations when there is no data. */
+export function needsData(what: string): EspalierError {
+  return new EspalierError(
+    "request",
+    what,
+    "expected calibration inputs, got none.",
+    "Give unlabelled inputs with --calib DATA, or --calib random for made-up ones.",
+  );
+}
+
+function layersOf(groups: readonly Group[], masks: ReadonlyMap<Group, Uint8Array>) {
+  return groups.map((group) => {
+    const mask = masks.get(group);
+    const after = mask === undefined ? group.size : mask.reduce((sum, keep) => sum + keep, 0);
+    return { name: group.id, kind: "units" as const, before: group.size, after };
+  });
+}
+
+function blockedOf(analysis: Analysis) {
+  return analysis.coupling.groups
+    .filter((group) => group.blocked.length > 0)
+    .map((group) => ({ name: group.id, reasons: group.blocked }));
+}

@@ -1,0 +1,75 @@
+import type { IndexedDataset } from "../data/dataset.ts";
+import { type Analysis, analyse } from "../models/analysis.ts";
+import { type Model, withGraph } from "../models/model.ts";
+import type { Runtime } from "../runtime/runtime.ts";
+import { type Job, step } from "../tensor/progress.ts";
+import { measurePair } from "./measure.ts";
+import { phaseClock } from "./phase-clock.ts";
+import type { Plan, UnitPlan } from "./plan.ts";
+import { pruneUnits } from "./prune-units.ts";
+import type { Report } from "./report.ts";
+
+/** Everything around a plan: where to run, which data, what to leave alone. */
+export interface PruneOptions extends Job {
+  readonly runtime: Runtime;
+  /** Unlabelled inputs, bound to the model. */
+  readonly calibration?: IndexedDataset | null;
+  /** Labelled inputs for the metric, bound to the model. */
+  readonly evaluation?: IndexedDataset | null;
+  /** Sizes of inputs that the file leaves open. */
+  readonly shapes?: ReadonlyMap<string, readonly number[]>;
+  /** Parameters, nodes or groups to leave alone: exact names, globs, or `re:` patterns. */
+  readonly ignore?: readonly string[];
+  readonly seed?: number;
+  /** Samples in a batch of calibration and of the latency measurement. */
+  readonly batchSize?: number;
+  readonly latencyBatch?: number;
+  /** Name of the method and the command, for the report. */
+  readonly method?: string;
+  readonly command?: string;
+  /** Leave out the latency measurement. */
+  readonly measure?: boolean;
+}
+
+export interface Pruned {
+  readonly model: Model;
+  readonly report: Report;
+}
+
+/** What an engine hands back to `prune`. */
+export type Engine<P extends Plan> = (
+  analysis: Analysis,
+  plan: P,
+  options: PruneOptions & { readonly seed: number; readonly batchSize: number },
+  clock: ReturnType<typeof phaseClock>,
+) => Promise<{ readonly graph: Analysis["graph"] } & Pick<Report, "layers" | "law" | "blocked" | "advice">>;
+
+/** Prunes a model by a plan, checks the result, measures both and says what it did. The given model is not changed. */
+export async function prune(model: Model, plan: UnitPlan, options: PruneOptions): Promise<Pruned> {
+  const clock = phaseClock();
+  const settings = { ...options, seed: options.seed ?? 0, batchSize: options.batchSize ?? 64 };
+  step(options, "analyse", 0, 1);
+  const analysis = await clock.time("analyse", () =>
+    analyse(model.onnx.graph, options.runtime, options.shapes === undefined ? {} : { shapes: options.shapes }),
+  );
+  const { graph, ...found } = await pruneUnits(analysis, plan, settings, clock);
+  const small = withGraph(model, graph);
+  step(options, "measure", 0, 1);
+  const measured = await clock.time("measure", () => measurePair(model, analysis, small, settings));
+  step(options, "measure", 1, 1);
+  return {
+    model: small,
+    report: {
+      model: model.name,
+      method: options.method ?? plan.criterion.id,
+      command: options.command ?? "",
+      seed: settings.seed,
+      versions: { [options.runtime.device]: options.runtime.version },
+      ...measured,
+      ...found,
+      baselines: [],
+      seconds: clock.seconds,
+      advice: [...found.advice, ...measured.advice, ...options.runtime.notes],
+    },
+  };
+}

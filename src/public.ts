@@ -1,0 +1,39 @@
+import { readOnnx } from "./formats/onnx/read.ts";
+import { httpSource } from "./formats/source/http.ts";
+import { blobSource, memorySource } from "./formats/source/source.ts";
+import { type Model, modelFrom } from "./models/model.ts";
+import * as structuredMethods from "./pipeline/methods.ts";
+
+export { magnitude } from "./criteria/magnitude.ts";
+export { random } from "./criteria/random.ts";
+export { bind } from "./data/bind.ts";
+export type { Batch, Dataset, IndexedDataset } from "./data/dataset.ts";
+export { fromTensors } from "./data/from-tensors.ts";
+export { normalise } from "./data/normalise.ts";
+export { readNpy } from "./data/npy.ts";
+export { randomInputs } from "./data/random-inputs.ts";
+export { sample, take } from "./data/subset.ts";
+export { type Analysis, type AnalysisOptions, analyse } from "./models/analysis.ts";
+export type { Model } from "./models/model.ts";
+export type { Plan, UnitPlan, WeightPlan } from "./pipeline/plan.ts";
+export { type Pruned, type PruneOptions, prune } from "./pipeline/prune.ts";
+export type { Report } from "./pipeline/report.ts";
+export { type BrowserOptions, openBrowserRuntime } from "./runtime/browser-runtime.ts";
+export type { Device, Runtime } from "./runtime/runtime.ts";
+export { didYouMean, type ErrorCode, EspalierError } from "./tensor/error.ts";
+export type { Job, Step } from "./tensor/progress.ts";
+export type { HostTensor, TensorRef } from "./tensor/tensor.ts";
+
+/** Ready compositions; each gives a plan for `prune`. */
+export const methods = { structured: structuredMethods.structured };
+
+/** Reads an ONNX model from bytes, a Blob or an http(s) address. Weights stay where they are until they are needed. */
+export async function loadFrom(from: Uint8Array | Blob | URL, name?: string): Promise<Model> {
+  const source =
+    from instanceof Uint8Array
+      ? memorySource(name ?? "model.onnx", from)
+      : from instanceof URL
+        ? await httpSource(from.href)
+        : blobSource(from, name ?? "model.onnx");
+  return modelFrom(name ?? source.name, await readOnnx(source));
+}
