@@ -23,9 +23,6 @@ export interface NodeCost {
   readonly params: number;
 }
 
-/** Inputs of an operator that hold statistics, not trained numbers. */
-const statistics: ReadonlyMap<string, readonly number[]> = new Map([["BatchNormalization", [3, 4]]]);
-
 export interface CostModel {
   /** Cost at full size, or with the sizes that `size` tells. */
   total(size?: AxisSize): Cost;
@@ -38,7 +35,7 @@ export function costModel(graph: Graph, coupling: Coupling, facts: CouplingFacts
   const working = graph.nodes.filter((node) => !isBookkeeping(node, facts));
   const notTrained = new Set<string>();
   for (const node of working) {
-    for (const index of statistics.get(node.op) ?? []) notTrained.add(node.inputs[index] ?? "");
+    for (const index of opSpec(node.domain, node.op)?.roles?.statistics ?? []) notTrained.add(node.inputs[index] ?? "");
   }
   const counted = new Set<string>();
   const parameters = new Map<Node, readonly { readonly name: string; readonly shape: readonly number[] }[]>();

@@ -1,4 +1,5 @@
 import type { Graph, Node } from "../graph/graph.ts";
+import { opSpec } from "../ops/table.ts";
 import { type Shape, sizeOf } from "../tensor/tensor.ts";
 import { type Coupling, type CouplingFacts, isBookkeeping } from "./couple.ts";
 
@@ -22,9 +23,6 @@ export interface Matrix {
   readonly data: { readonly value: string; readonly axis: number } | null;
 }
 
-/** Operators between a parameter and its use that only move, relabel or rescale its elements. */
-const carriers = new Set(["Identity", "Cast", "DequantizeLinear", "Transpose"]);
-
 /** Every trained matrix of the graph, in node order; one that is used twice appears at each use. */
 export function matrices(graph: Graph, coupling: Coupling, facts: CouplingFacts): readonly Matrix[] {
   const producers = new Map<string, Node>();
@@ -35,7 +33,7 @@ export function matrices(graph: Graph, coupling: Coupling, facts: CouplingFacts)
     for (const kernel of coupling.kernels(node)) {
       const value = node.inputs[kernel.input];
       if (value === undefined) continue;
-      const source = trace(value, graph, producers);
+      const source = trace(value, graph, producers, facts.types.get(value)?.shape.length ?? 2);
       const shape = source === undefined ? undefined : graph.constants.get(source.parameter)?.shape;
       if (source === undefined || shape === undefined) continue;
       const move = (axis: number): number => source.axes?.[axis] ?? axis;
@@ -63,6 +61,7 @@ function trace(
   value: string,
   graph: Graph,
   producers: ReadonlyMap<string, Node>,
+  rank: number,
 ): { parameter: string; axes?: readonly number[] } | undefined {
   let name = value;
   let axes: readonly number[] | undefined;
@@ -70,13 +69,10 @@ function trace(
     if (graph.constants.has(name)) return axes === undefined ? { parameter: name } : { parameter: name, axes };
     const node = producers.get(name);
     const from = node?.inputs[0];
-    if (node === undefined || from === undefined || !carriers.has(node.op)) return undefined;
-    const order = node.attributes.get("perm");
-    if (node.op === "Transpose") {
-      const rank = graph.constants.get(from)?.shape.length ?? axes?.length ?? 2;
-      const perm = order?.kind === "ints" ? order.value : Array.from({ length: rank }, (_, i) => rank - 1 - i);
-      axes = axes === undefined ? perm : axes.map((axis) => perm[axis] ?? axis);
-    }
+    const carries = node === undefined ? undefined : opSpec(node.domain, node.op)?.roles?.carries;
+    if (node === undefined || from === undefined || carries === undefined) return undefined;
+    const order = carries(node, graph.constants.get(from)?.shape.length ?? axes?.length ?? rank);
+    if (order !== null) axes = axes === undefined ? order : axes.map((axis) => order[axis] ?? axis);
     name = from;
   }
 }

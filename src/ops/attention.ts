@@ -59,6 +59,7 @@ export const fusedAttention: OpSpec = {
     return attentionMacs(c) + (x[0] ?? 1) * (x[1] ?? 1) * sizeOf(c.shape(input(1)) ?? []);
   },
   kernels: () => [{ input: 1, outputs: [1], inputs: [0], data: { input: 0, axis: 2 }, groups: 1 }],
+  roles: null,
 };
 
 /** com.microsoft MultiHeadAttention over projected q, k, v: [batch, time, heads·dim]. */
@@ -97,6 +98,7 @@ export const multiHeadAttention: OpSpec = {
   },
   macs: attentionMacs,
   kernels: null,
+  roles: null,
 };
 
 /** com.microsoft GroupQueryAttention: a unit is a key/value head with the query heads that read it. */
@@ -140,6 +142,7 @@ export const groupQueryAttention: OpSpec = {
   },
   macs: attentionMacs,
   kernels: null,
+  roles: null,
 };
 
 /** ai.onnx Attention (opset 23) with 4-D operands: q [batch, heads, time, dim], k and v [batch, kv heads, time, dim]. */
@@ -169,6 +172,7 @@ export const attention: OpSpec = {
   resize: null,
   macs: attentionMacs,
   kernels: null,
+  roles: null,
 };
 
 /** Rotary embedding turns pairs inside a head; heads stay independent, positions inside a head are whole. */
@@ -194,4 +198,5 @@ export const rotaryEmbedding: OpSpec = {
   },
   macs: null,
   kernels: null,
+  roles: null,
 };

@@ -52,6 +52,7 @@ export const conv: OpSpec = {
       groups: int(c.node, "group", 1),
     },
   ],
+  roles: null,
 };
 
 /** x: [n, g·i, ...], w: [g·i, o, ...], y: [n, g·o, ...]. */
@@ -87,6 +88,7 @@ export const convTranspose: OpSpec = {
       groups: int(c.node, "group", 1),
     },
   ],
+  roles: null,
 };
 
 /** Pooling keeps batch and channels; the window is spatial. */
@@ -104,6 +106,7 @@ export const pool: OpSpec = {
   resize: null,
   macs: null,
   kernels: null,
+  roles: null,
 };
 
 /** Resize and Upsample: batch and channels are kept (their scale must be 1), positions are spatial. */
@@ -127,4 +130,5 @@ export const resample: OpSpec = {
   },
   macs: null,
   kernels: null,
+  roles: null,
 };

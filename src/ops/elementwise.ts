@@ -2,10 +2,13 @@ import { elementwiseAxes, need, sameAxes, tie } from "./axis-rules.ts";
 import { input, type OpSpec, output } from "./spec.ts";
 
 /** y = f(x) at every position. */
-export const unary: OpSpec = { axes: sameAxes, resize: null, macs: null, kernels: null };
+export const unary: OpSpec = { axes: sameAxes, resize: null, macs: null, kernels: null, roles: null };
+
+/** The same elements, whatever their type becomes. */
+export const carrier: OpSpec = { ...unary, roles: { carries: () => null } };
 
 /** y = f(a, b, ...) at every position, with broadcasting. */
-export const elementwise: OpSpec = { axes: elementwiseAxes, resize: null, macs: null, kernels: null };
+export const elementwise: OpSpec = { axes: elementwiseAxes, resize: null, macs: null, kernels: null, roles: null };
 
 /** The mask output, where it is used, has the axes of the data. */
 export const dropout: OpSpec = {
@@ -18,4 +21,4 @@ export const dropout: OpSpec = {
 };
 
 /** Reads sizes only; its result is an integer that follows by itself. */
-export const sizeReader: OpSpec = { axes: () => {}, resize: null, macs: null, kernels: null };
+export const sizeReader: OpSpec = { axes: () => {}, resize: null, macs: null, kernels: null, roles: null };

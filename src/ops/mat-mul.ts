@@ -47,6 +47,7 @@ export const matMul: OpSpec = {
   resize: null,
   macs: matMulMacs,
   kernels: (c) => kernelsOf(c, false, false),
+  roles: null,
 };
 
 /** com.microsoft FusedMatMul: transA and transB transpose the last two axes; the batch forms are not understood. */
@@ -61,6 +62,7 @@ export const fusedMatMul: OpSpec = {
   resize: null,
   macs: matMulMacs,
   kernels: (c) => kernelsOf(c, int(c.node, "transA", 0) === 1, int(c.node, "transB", 0) === 1),
+  roles: null,
 };
 
 /** y = alpha * a' * b' + beta * c; a': [m, k], b': [k, n], c broadcasts to [m, n]. */
@@ -73,6 +75,7 @@ export const gemm: OpSpec = {
   resize: null,
   macs: matMulMacs,
   kernels: (c) => kernelsOf(c, int(c.node, "transA", 0) === 1, int(c.node, "transB", 0) === 1),
+  roles: null,
 };
 
 /** Letters that occur in several terms are one axis; letters that the result lacks are summed over. */
@@ -105,6 +108,7 @@ export const einsum: OpSpec = {
     return terms.length < 2 ? 0 : sizeOf([...sizes.values()]);
   },
   kernels: null,
+  roles: null,
 };
 
 function firstWith(terms: readonly string[], letter: string): number {

@@ -1,11 +1,15 @@
 import { at, axisOf, blockAll, broadcast, int, ints, need, sameAxes, tie } from "./axis-rules.ts";
-import { type AxisContext, input, type OpSpec, output } from "./spec.ts";
+import { type AxisContext, input, type OpSpec, output, type Roles } from "./spec.ts";
 
-const plain = { resize: null, macs: null, kernels: null } as const;
+const plain = { resize: null, macs: null, kernels: null, roles: null } as const;
+
+/** Scale and bias stand where almost every norm has them. */
+const affine: Roles = { scale: 1, shift: 2 };
 
 /** Every parameter is per channel: scale, bias, mean, variance. */
 export const batchNorm: OpSpec = {
   ...plain,
+  roles: { ...affine, statistics: [3, 4] },
   axes: (c) => {
     sameAxes(c);
     const channels = need(c, input(0))[1];
@@ -17,6 +21,7 @@ export const batchNorm: OpSpec = {
 /** Statistics over positions; a GroupNorm exported through a reshape has channels among them. */
 export const instanceNorm: OpSpec = {
   ...plain,
+  roles: affine,
   axes: (c) => {
     sameAxes(c);
     const x = need(c, input(0));
@@ -29,6 +34,7 @@ export const instanceNorm: OpSpec = {
 /** x: [n, groups·c, ...]; scale and bias per channel, or per group in operator set 18. */
 export const groupNorm: OpSpec = {
   ...plain,
+  roles: affine,
   axes: (c) => {
     sameAxes(c);
     const x = need(c, input(0));
@@ -72,11 +78,16 @@ function normOver(c: AxisContext, firstAxis: number, parameters: readonly number
 }
 
 /** Statistics over the axes from `axis` on: LayerNormalization, RMSNormalization, SimplifiedLayerNormalization. */
-export const layerNorm: OpSpec = { ...plain, axes: (c) => normOver(c, int(c.node, "axis", -1), [1, 2]) };
+export const layerNorm: OpSpec = {
+  ...plain,
+  axes: (c) => normOver(c, int(c.node, "axis", -1), [1, 2]),
+  roles: affine,
+};
 
 /** com.microsoft SkipLayerNormalization and its simplified form: norm of x + skip + bias, with the sum as output 3. */
 export const skipLayerNorm = (biasInput: number): OpSpec => ({
   ...plain,
+  roles: biasInput === 4 ? { scale: 2, shift: 3 } : { scale: 2 },
   axes: (c) => {
     const skip = c.axes(input(1));
     if (skip !== undefined) broadcast(c, skip, need(c, input(0)));

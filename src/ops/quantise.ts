@@ -20,4 +20,8 @@ export const quantise: OpSpec = {
   resize: null,
   macs: null,
   kernels: null,
+  roles: null,
 };
+
+/** What comes out has the elements of what went in, rescaled. */
+export const dequantise: OpSpec = { ...quantise, roles: { carries: () => null } };

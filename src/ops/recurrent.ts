@@ -72,6 +72,7 @@ const recurrent = (gates: number): OpSpec => ({
     { input: 1, outputs: [1], inputs: [2], data: { input: 0, axis: 2 }, groups: 1 },
     { input: 2, outputs: [1], inputs: [2], data: null, groups: 1 },
   ],
+  roles: null,
 });
 
 export const lstm = recurrent(4);

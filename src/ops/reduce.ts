@@ -26,7 +26,7 @@ function reduceAxes(c: AxisContext, visit: (axis: number) => void): void {
   }
 }
 
-const plain = { resize: null, macs: null, kernels: null } as const;
+const plain = { resize: null, macs: null, kernels: null, roles: null } as const;
 
 /** Sums, norms: a removed position counts as zero. */
 export const reduceSum: OpSpec = { ...plain, axes: (c) => reduceAxes(c, (axis) => c.sums(input(0), axis)) };

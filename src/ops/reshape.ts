@@ -1,7 +1,8 @@
+import type { Node } from "../graph/graph.ts";
 import { int, ints, need, tie } from "./axis-rules.ts";
 import { input, type OpSpec, output, type Resize, type ResizeContext } from "./spec.ts";
 
-const plain = { resize: null, macs: null, kernels: null } as const;
+const plain = { resize: null, macs: null, kernels: null, roles: null } as const;
 
 /** The size list in `operand` follows output 0. Entries that the model infers (-1), copies (0) or computes stay. */
 function sizesOf(c: ResizeContext, operand: number): Resize {
@@ -21,14 +22,19 @@ export const reshape: OpSpec = {
 /** Flatten, Squeeze and Unsqueeze: a reshape that states no sizes. */
 export const refold: OpSpec = { ...reshape, resize: null };
 
+/** Axis of the input that each axis of a Transpose's output is. */
+function transposed(node: Node, rank: number): readonly number[] {
+  return ints(node, "perm") ?? Array.from({ length: rank }, (_, i) => rank - 1 - i);
+}
+
 export const transpose: OpSpec = {
   ...plain,
   axes: (c) => {
     const x = need(c, input(0));
     const y = need(c, output(0));
-    const order = ints(c.node, "perm") ?? x.map((_, i) => x.length - 1 - i);
-    for (const [i, from] of order.entries()) tie(c, x[from], y[i]);
+    for (const [i, from] of transposed(c.node, x.length).entries()) tie(c, x[from], y[i]);
   },
+  roles: { carries: transposed },
 };
 
 /** Size-1 axes are repeated; a repeated axis is new. */

@@ -79,6 +79,18 @@ export interface Kernel {
   readonly groups: number;
 }
 
+/** What operands are to their operator beyond numbers to compute with; inputs by position. */
+export interface Roles {
+  /** Learned factor of each channel after a norm. */
+  readonly scale?: number;
+  /** Learned offset of each channel after a norm. */
+  readonly shift?: number;
+  /** Running statistics: measured, not trained. */
+  readonly statistics?: readonly number[];
+  /** Output 0 has the elements of input 0, moved or converted: which axis of it each axis is; null where all stay. */
+  readonly carries?: (node: Node, rank: number) => readonly number[] | null;
+}
+
 /** Everything espalier knows of one operator. "None" is written null, never omitted. */
 export interface OpSpec {
   /** How its axes relate. */
@@ -89,6 +101,8 @@ export interface OpSpec {
   readonly macs: ((context: NodeContext) => number) | null;
   /** The trained matrices it holds; null when it has none. */
   readonly kernels: ((context: NodeContext) => readonly Kernel[]) | null;
+  /** Operands with a meaning of their own; null when there are none. */
+  readonly roles: Roles | null;
 }
 
 export const input = (index: number): Operand => ({ side: "input", index });

@@ -1,6 +1,6 @@
 import { attention, fusedAttention, groupQueryAttention, multiHeadAttention, rotaryEmbedding } from "./attention.ts";
 import { conv, convTranspose, pool, resample } from "./conv.ts";
-import { dropout, elementwise, sizeReader, unary } from "./elementwise.ts";
+import { carrier, dropout, elementwise, sizeReader, unary } from "./elementwise.ts";
 import { einsum, fusedMatMul, gemm, matMul } from "./mat-mul.ts";
 import {
   axisNorm,
@@ -13,7 +13,7 @@ import {
   skipLayerNorm,
   softmax,
 } from "./norm.ts";
-import { quantise } from "./quantise.ts";
+import { dequantise, quantise } from "./quantise.ts";
 import { gru, lstm, rnn } from "./recurrent.ts";
 import { alongAxis, globalPool, reduceStatistic, reduceSum } from "./reduce.ts";
 import { constantOfShape, depthToSpace, expand, refold, reshape, spaceToDepth, tile, transpose } from "./reshape.ts";
@@ -41,8 +41,8 @@ const standard = {
   BitwiseNot: unary,
   BitwiseOr: elementwise,
   BitwiseXor: elementwise,
-  Cast: unary,
-  CastLike: unary,
+  Cast: carrier,
+  CastLike: carrier,
   Ceil: unary,
   Celu: unary,
   Clip: elementwise,
@@ -54,7 +54,7 @@ const standard = {
   Cosh: unary,
   CumSum: alongAxis("a running sum goes along it"),
   DepthToSpace: depthToSpace,
-  DequantizeLinear: quantise,
+  DequantizeLinear: dequantise,
   Div: elementwise,
   Dropout: dropout,
   Einsum: einsum,
@@ -79,7 +79,7 @@ const standard = {
   HardSigmoid: unary,
   HardSwish: unary,
   Hardmax: softmax,
-  Identity: unary,
+  Identity: carrier,
   InstanceNormalization: instanceNorm,
   IsInf: unary,
   IsNaN: unary,
@@ -167,7 +167,7 @@ const microsoft = {
   Attention: fusedAttention,
   BiasGelu: elementwise,
   BiasSplitGelu: opaque("a fused activation that halves its axis"),
-  DequantizeLinear: quantise,
+  DequantizeLinear: dequantise,
   FastGelu: elementwise,
   FusedConv: conv,
   FusedGemm: gemm,
