@@ -11,6 +11,7 @@ const nodePatterns = [
   /running \S+ node\. Name:'([^']+)'/,
   /Node \(([^)]+)\) Op \(/,
   /Error in Node:\s*([^:]+?)\s*:/,
+  /In Node, \("([^"]+)"/,
   /in node \(([^)]+)\)/,
   /node with name '([^']+)'/,
 ];
@@ -35,7 +36,7 @@ function sentence(text: string): string {
 
 const hints: readonly (readonly [pattern: RegExp, hint: string])[] = [
   [
-    /not a registered function\/op|No opset import for domain/,
+    /not a registered function\/op|No Op registered|No opset import for domain/,
     "The runtime lacks this operator; choose another opset or export the model with standard operators.",
   ],
   [
