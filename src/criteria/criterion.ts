@@ -1,4 +1,5 @@
 import type { Matrix } from "../coupling/matrices.ts";
+import type { VectorRole } from "../coupling/roles.ts";
 import type { Shape } from "../tensor/tensor.ts";
 
 /** What calibration can measure at the input of a matrix, per input feature unless said otherwise. */
@@ -21,6 +22,12 @@ export interface WeightView {
   readonly shape: Shape;
   readonly rows: number;
   readonly columns: number;
+  /** Row of the parameter that row 0 of `values` is, where a view is one stretch of a large parameter. */
+  readonly firstRow: number;
+  /** Rows of the whole parameter. */
+  readonly totalRows: number;
+  /** What a vector is to the norm that reads it; null for everything else. */
+  readonly role: VectorRole | null;
   /** Positions of the kernel: columns are [input features, positions]. */
   readonly positions: number;
   /** [rows, columns], row-major. */
@@ -52,11 +59,14 @@ export function reduceElements(weight: WeightView, side: Side, scores: Float64Ar
   const byRow = side !== "input";
   const out = new Float64Array(byRow ? rows : columns / positions);
   for (let r = 0, i = 0; r < rows; r++) {
-    for (let c = 0; c < columns; c++, i++) {
-      const at = byRow ? r : Math.floor(c / positions);
-      const value = scores[i] ?? 0;
-      const old = out[at] ?? 0;
-      out[at] = how === "max" ? Math.max(old, value) : old + value;
+    for (let feature = 0, c = 0; c < columns; feature++) {
+      const at = byRow ? r : feature;
+      let value = out[at] ?? 0;
+      for (let p = 0; p < positions; p++, c++, i++) {
+        const score = scores[i] ?? 0;
+        value = how === "max" ? Math.max(value, score) : value + score;
+      }
+      out[at] = value;
     }
   }
   if (how === "mean") {

@@ -1,5 +1,6 @@
 import type { Group, Member } from "../coupling/couple.ts";
 import type { Matrix } from "../coupling/matrices.ts";
+import { vectorRoles } from "../coupling/roles.ts";
 import type { Graph } from "../graph/graph.ts";
 import { isFloat } from "../tensor/dtype.ts";
 import { load } from "../tensor/tensor.ts";
@@ -22,8 +23,8 @@ export interface UnitScoreOptions {
 export const groupDefaults: UnitScoreOptions = { members: "all", reduce: "mean", normalise: "mean" };
 
 /**
- * One score per unit of each group; a larger score means keep. Parameters are loaded one after the other,
- * so that memory holds one of them at a time.
+ * One score per unit of each group; a larger score means keep. Groups that the criterion says nothing about are left
+ * out. Parameters are loaded one after the other, so that memory holds one of them at a time.
  */
 export async function unitScores<N extends Statistic>(
   graph: Graph,
@@ -41,6 +42,7 @@ export async function unitScores<N extends Statistic>(
       members.set(member.parameter, list);
     }
   }
+  const roles = vectorRoles(graph);
   const sums = new Map(groups.map((group) => [group, new Float64Array(group.size)]));
   const counts = new Map(groups.map((group) => [group, 0]));
   for (const [parameter, places] of members) {
@@ -54,7 +56,11 @@ export async function unitScores<N extends Statistic>(
       if (options.members !== "all" && side !== options.members) continue;
       const values = statistics(matrix);
       if (values === undefined) continue;
-      const scores = criterion.features(view ?? vectorView(parameter, tensor, member.axis), side, values);
+      const scores = criterion.features(
+        view ?? vectorView(parameter, tensor, member.axis, roles.get(parameter) ?? null),
+        side,
+        values,
+      );
       const total = sums.get(group);
       if (scores === null || total === undefined) continue;
       scatter(member, scores, group.size, total, options.reduce === "max");
@@ -63,6 +69,7 @@ export async function unitScores<N extends Statistic>(
   }
   for (const [group, total] of sums) {
     const count = counts.get(group) ?? 0;
+    if (count === 0) sums.delete(group);
     if (options.reduce === "mean" && count > 1)
       for (let i = 0; i < total.length; i++) total[i] = (total[i] ?? 0) / count;
     normalise(total, options.normalise);

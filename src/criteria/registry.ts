@@ -1,0 +1,39 @@
+import { didYouMean, EspalierError } from "../tensor/error.ts";
+import type { Criterion, Statistic } from "./criterion.ts";
+import { geometricMedian } from "./geometric-median.ts";
+import { inputNorm } from "./input-norm.ts";
+import { magnitude } from "./magnitude.ts";
+import { normScale } from "./norm-scale.ts";
+import { random } from "./random.ts";
+import { wanda } from "./wanda.ts";
+
+/** A criterion that a user can ask for by name. */
+export interface CriterionEntry {
+  readonly summary: string;
+  /** Whether it scores single weights, whole units, or both. */
+  readonly scores: "weights" | "units" | "both";
+  make(options: { readonly seed: number }): Criterion<Statistic>;
+}
+
+/** Every criterion by the name that the command line takes. */
+export const criteria: ReadonlyMap<string, CriterionEntry> = new Map<string, CriterionEntry>([
+  ["l1", { summary: "Sum of absolute weights.", scores: "both", make: () => magnitude(1) }],
+  ["l2", { summary: "Sum of squared weights.", scores: "both", make: () => magnitude(2) }],
+  ["random", { summary: "Noise from the seed, the baseline.", scores: "both", make: ({ seed }) => random(seed) }],
+  ["norm-scale", { summary: "Absolute scale of the norm of a channel.", scores: "units", make: () => normScale() }],
+  ["fpgm", { summary: "Distance to all other filters of the layer.", scores: "units", make: () => geometricMedian() }],
+  ["activation", { summary: "Root mean square of the input feature.", scores: "both", make: () => inputNorm() }],
+  ["wanda", { summary: "Absolute weight times norm of its input.", scores: "both", make: () => wanda() }],
+]);
+
+/** The criterion of that name. Throws `request` with the nearest name for an unknown one. */
+export function criterionNamed(name: string, options: { readonly seed: number } = { seed: 0 }): Criterion<Statistic> {
+  const entry = criteria.get(name);
+  if (entry !== undefined) return entry.make(options);
+  throw new EspalierError(
+    "request",
+    `--criterion ${name}`,
+    `expected one of ${[...criteria.keys()].join(", ")}.`,
+    didYouMean(name, criteria.keys()),
+  );
+}
