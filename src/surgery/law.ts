@@ -59,16 +59,15 @@ export async function checkLaw(
   }
 }
 
-/** A value that is not finite in one and not the same in the other counts as infinitely far. */
+/** A value that is not finite proves nothing, so it counts as infinitely far, even from its like. */
 function compare(a: Float64Array, b: Float64Array): { difference: number; magnitude: number } {
   let difference = 0;
   let magnitude = 0;
   for (let i = 0; i < a.length; i++) {
     const x = a[i] ?? 0;
     const y = b[i] ?? 0;
-    if (Number.isFinite(x)) magnitude = Math.max(magnitude, Math.abs(x));
-    if (Object.is(x, y)) continue;
     const d = Math.abs(x - y);
+    if (Number.isFinite(x)) magnitude = Math.max(magnitude, Math.abs(x));
     difference = Math.max(difference, Number.isNaN(d) ? Number.POSITIVE_INFINITY : d);
   }
   return { difference, magnitude };
