@@ -126,7 +126,7 @@ export const resample: OpSpec = {
   resize: (c) => {
     const dims = c.newShape(output(0));
     if (c.node.inputs[3] === undefined || c.node.inputs[3] === "" || dims === undefined) return {};
-    return { sizes: { input: 3, dims: dims.map((n, i) => (c.dynamic(output(0), i) ? "dynamic" : n)) } };
+    return { sizes: { input: 3, dims: dims.map((n, i) => (c.dynamic(output(0), i) ? "dynamic" : n)), infers: false } };
   },
   macs: null,
   kernels: null,

@@ -5,18 +5,18 @@ import { input, type OpSpec, output, type Resize, type ResizeContext } from "./s
 const plain = { resize: null, macs: null, kernels: null, roles: null } as const;
 
 /** The size list in `operand` follows output 0. Entries that the model infers (-1), copies (0) or computes stay. */
-function sizesOf(c: ResizeContext, operand: number): Resize {
+function sizesOf(c: ResizeContext, operand: number, infers: boolean): Resize {
   const before = c.shape(output(0));
   const after = c.newShape(output(0));
   if (before === undefined || after === undefined || before.every((n, i) => n === after[i])) return {};
-  return { sizes: { input: operand, dims: after.map((n, i) => (c.dynamic(output(0), i) ? "dynamic" : n)) } };
+  return { sizes: { input: operand, dims: after.map((n, i) => (c.dynamic(output(0), i) ? "dynamic" : n)), infers } };
 }
 
 /** Row-major order is all that stays: the product of the axes before is the product of the axes after. */
 export const reshape: OpSpec = {
   ...plain,
   axes: (c) => c.unify(c.product(need(c, input(0))), c.product(need(c, output(0)))),
-  resize: (c) => sizesOf(c, 1),
+  resize: (c) => sizesOf(c, 1, true),
 };
 
 /** Flatten, Squeeze and Unsqueeze: a reshape that states no sizes. */
@@ -48,7 +48,7 @@ export const expand: OpSpec = {
       if (axis.size !== 1) tie(c, axis, target);
     }
   },
-  resize: (c) => sizesOf(c, 1),
+  resize: (c) => sizesOf(c, 1, false),
 };
 
 /** Copies follow each other on the axis: a product of the number of copies and the axis. */
@@ -70,7 +70,7 @@ export const tile: OpSpec = {
 export const constantOfShape: OpSpec = {
   ...plain,
   axes: () => {},
-  resize: (c) => sizesOf(c, 0),
+  resize: (c) => sizesOf(c, 0, false),
 };
 
 /** Depth becomes blocks: DCR orders (block, block, channel), CRD (channel, block, block). */

@@ -61,9 +61,9 @@ export interface Resize {
   readonly operands?: ReadonlyMap<number, readonly number[]>;
   /**
    * Replaces an input that lists the sizes of output 0. "dynamic" entries keep what the model computes;
-   * entry -1 asks the runtime to infer.
+   * entry -1 asks the runtime to infer, which only some operators do.
    */
-  readonly sizes?: { readonly input: number; readonly dims: readonly (number | "dynamic")[] };
+  readonly sizes?: { readonly input: number; readonly dims: readonly (number | "dynamic")[]; readonly infers: boolean };
 }
 
 /** A trained matrix inside an operand: which axes are outputs (rows) and which are summed over (columns). */

@@ -192,3 +192,8 @@ const byDomain: ReadonlyMap<string, ReadonlyMap<string, OpSpec>> = new Map([
 export function opSpec(domain: string, op: string): OpSpec | undefined {
   return byDomain.get(domain === "ai.onnx" ? "" : domain)?.get(op);
 }
+
+/** Every operator with its domain, in the order of the tables. */
+export function operators(): readonly { readonly domain: string; readonly op: string; readonly spec: OpSpec }[] {
+  return [...byDomain].flatMap(([domain, specs]) => [...specs].map(([op, spec]) => ({ domain, op, spec })));
+}

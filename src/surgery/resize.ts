@@ -38,7 +38,7 @@ export function resizeNode(draft: Draft, node: Node, coupling: Coupling, facts: 
 function resizeList(
   draft: Draft,
   node: Node,
-  { input, dims }: NonNullable<Resize["sizes"]>,
+  { input, dims, infers }: NonNullable<Resize["sizes"]>,
   facts: CouplingFacts,
   label: string,
 ): void {
@@ -51,7 +51,7 @@ function resizeList(
   const asConstant = (sizes: readonly number[]): void => {
     draft.setInput(node, input, draft.int64(sizes, [sizes.length], `${label}_shape`));
   };
-  if (written !== undefined || dynamic.length === 0 || (dynamic.length === 1 && node.op === "Reshape")) {
+  if (written !== undefined || dynamic.length === 0 || (dynamic.length === 1 && infers)) {
     asConstant(dims.map((n, i) => (n === "dynamic" ? (written?.[i] ?? -1) : n)));
     return;
   }
