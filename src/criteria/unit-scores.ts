@@ -51,16 +51,20 @@ export async function unitScores<N extends Statistic>(
     const matrix = matricesOf.get(parameter) ?? null;
     const tensor = await load(ref);
     const view = matrix === null ? null : matrixView(matrix, tensor);
+    // Many groups can lie on one axis (a concatenation), which is scored once.
+    const known = new Map<string, Float64Array | null>();
     for (const { group, member } of places) {
       const side: Side = matrix === null ? "other" : sideOf(matrix, member.axis);
       if (options.members !== "all" && side !== options.members) continue;
       const values = statistics(matrix);
       if (values === undefined) continue;
-      const scores = criterion.features(
-        view ?? vectorView(parameter, tensor, member.axis, roles.get(parameter) ?? null),
-        side,
-        values,
-      );
+      const key = `${side} ${member.axis}`;
+      let scores = known.get(key);
+      if (scores === undefined) {
+        const seen = view ?? vectorView(parameter, tensor, member.axis, roles.get(parameter) ?? null);
+        scores = criterion.features(seen, side, values);
+        known.set(key, scores);
+      }
       const total = sums.get(group);
       if (scores === null || total === undefined) continue;
       scatter(member, scores, group.size, total, options.reduce === "max");
