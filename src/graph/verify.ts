@@ -87,7 +87,7 @@ function verifyTensor(tensor: TensorRef, where: string): void {
   }
   if (tensor.dtype === "string") return;
   const expected = byteLengthOf(tensor.dtype, size);
-  const got = tensor.resident?.byteLength ?? tensor.at?.length;
+  const got = tensor.resident?.byteLength ?? tensor.at?.length ?? (tensor.made && expected);
   if (got !== expected) {
     fail(where, `expected ${expected} bytes for ${tensor.dtype}${formatShape(tensor.shape)}, got ${got ?? "no data"}.`);
   }

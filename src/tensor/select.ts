@@ -131,6 +131,11 @@ export class ThresholdFinder {
     return this.#threshold;
   }
 
+  /** How many scores that equal the threshold are still to be marked. */
+  get ties(): number {
+    return this.#ties;
+  }
+
   /** Counts the scores of one array. Throws `data` for NaN. */
   add(scores: Scores): void {
     if ((scores instanceof Float32Array ? 2 : 4) !== this.passes) throw new TypeError("arrays of one type expected");

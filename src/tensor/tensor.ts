@@ -23,7 +23,10 @@ export interface ByteSource {
   read(offset: number, length: number): Promise<Uint8Array>;
 }
 
-/** A tensor whose bytes may still lie in their file. `resident` is there when they are in memory already. */
+/**
+ * A tensor whose bytes may still lie in their file. `resident` is there when they are in memory already; `made` when
+ * they are computed anew each time they are asked for, so that changed weights need not fit in memory together.
+ */
 export interface TensorRef {
   readonly dtype: DType;
   readonly shape: Shape;
@@ -34,6 +37,11 @@ export interface TensorRef {
     readonly length: number;
     /** What the model file says to be the SHA-1 of the whole source; carried, not checked. */
     readonly checksum?: string;
+  };
+  readonly made?: {
+    readonly from: TensorRef;
+    /** The new bytes; what it is given must stay as it is. */
+    readonly by: (tensor: HostTensor) => Uint8Array;
   };
   /** Fields of a file that espalier carries and does not look into, such as a doc string. */
   readonly unknown?: readonly Uint8Array[];
@@ -59,6 +67,7 @@ export function refOf(tensor: HostTensor): TensorRef {
 /** Reads the bytes of a reference, wherever they are. */
 export async function load(ref: TensorRef): Promise<HostTensor> {
   if (ref.resident !== undefined) return { dtype: ref.dtype, shape: ref.shape, bytes: ref.resident };
+  if (ref.made !== undefined) return tensor(ref.dtype, ref.shape, ref.made.by(await load(ref.made.from)));
   if (ref.at === undefined) throw new EspalierError("format", "tensor", "expected data, got none.");
   return { dtype: ref.dtype, shape: ref.shape, bytes: await ref.at.source.read(ref.at.offset, ref.at.length) };
 }

@@ -184,7 +184,7 @@ function checkLength(name: string, ref: TensorRef): void {
   const expected = isText ? sizeOf(ref.shape) : bytesOf(ref);
   const got = isText
     ? splitStrings(ref.resident ?? new Uint8Array(0)).length
-    : (ref.resident?.length ?? ref.at?.length ?? 0);
+    : (ref.resident?.length ?? ref.at?.length ?? (ref.made === undefined ? 0 : expected));
   if (got === expected) return;
   throw new EspalierError(
     "shape",

@@ -111,6 +111,7 @@ async function refuseInputs(graph: Graph, targets: readonly string[]): Promise<v
 function collectPaths(graph: Graph, into: Set<string>): void {
   const add = (ref: TensorRef) => {
     if (ref.at?.source.path !== undefined) into.add(ref.at.source.path);
+    if (ref.made !== undefined) add(ref.made.from);
   };
   for (const ref of graph.constants.values()) add(ref);
   for (const node of graph.nodes) {

@@ -51,7 +51,8 @@ export async function encodeToBytes(model: OnnxModel, place?: Place): Promise<Ui
 }
 
 async function* chunksOf(piece: Piece): AsyncGenerator<Uint8Array> {
-  const bytes = piece instanceof Uint8Array ? piece : piece.resident;
+  const bytes =
+    piece instanceof Uint8Array ? piece : piece.made === undefined ? piece.resident : (await load(piece)).bytes;
   const length = pieceLength(piece);
   for (let at = 0; at < length; at += chunkLength) {
     const size = Math.min(chunkLength, length - at);
