@@ -1,0 +1,64 @@
+import { step } from "../tensor/progress.ts";
+import { tapInputs, tapTarget } from "../stats/moments.ts";
+import { featuresFirst } from "../stats/unfold.ts";
+import { both, originalFeatures, tour } from "./layers.ts";
+import { readMatrix, shiftOutput, smallConstants, writeMatrix } from "./parameters.ts";
+import type { Recovery } from "./recovery.ts";
+import { refit } from "./refit.ts";
+import { endingOf } from "./target.ts";
+
+export interface LeastSquaresOptions {
+  /** Which matrices are refitted: those that lost inputs, or also all behind them, whose inputs have changed. */
+  readonly layers: "cut" | "behind";
+  /** Pull towards the present weights, as a fraction of the mean variance of the inputs. */
+  readonly damping: number;
+}
+
+/**
+ * Refits each matrix by least squares, in the order of data flow, so that what it gives from its really pruned inputs is
+ * nearest to what the original gave; where its output joins a sum, the sum is the target (OBSPA, SPA section D, with the
+ * exact joint optimum). Needs calibration inputs, no labels.
+ */
+export function leastSquares(options: Partial<LeastSquaresOptions> = {}): Recovery {
+  const { layers: which = "behind", damping = 1e-3 } = options;
+  return {
+    id: "lsq",
+    needsData: true,
+    apply: async (context) => {
+      const { original, kept, job } = context;
+      const { pruned, layers, measure } = await tour(context, "lsq");
+      const lost = (layer: (typeof layers)[number]): boolean =>
+        kept.positions(layer.input, layer.matrix.data?.axis ?? 0) !== null;
+      const first = layers.findIndex(lost);
+      const chosen = first < 0 ? [] : layers.slice(first).filter((layer) => which === "behind" || lost(layer));
+      let graph = context.pruned;
+      for (const [index, layer] of chosen.entries()) {
+        step(job, "recover lsq", index, chosen.length, layer.matrix.parameter);
+        const { matrix, form, input, output, axis, outputType } = layer;
+        const inputType = pruned.facts.types.get(input);
+        const constant = await smallConstants(graph);
+        const present = graph.nodes.find(({ outputs }) => outputs[0] === output);
+        const biasName = form.bias === null ? "" : (present?.inputs[form.bias] ?? "");
+        const bias = biasName === "" ? new Float64Array(matrix.rows) : constant(biasName)?.values;
+        if (inputType === undefined || bias?.length !== matrix.rows) continue;
+        const end = endingOf(graph, output, axis, matrix.rows, pruned.facts.types, constant);
+        if (!original.facts.types.has(end.value)) continue;
+        const [inputs, target] = await measure(graph, layer, (draft, inOriginal, opset) => {
+          const x = tapInputs(draft, opset, matrix, input, inputType);
+          const here = inOriginal(end.value);
+          let wanted = originalFeatures(draft, context, { inOriginal: end.value, here }, axis, outputType);
+          if (end.bypass !== null) {
+            wanted = draft.op("Sub", [wanted, featuresFirst(draft, end.bypass, axis, outputType)]);
+          }
+          return both(x, tapTarget(draft, opset, matrix, x.features, wanted, matrix.rows));
+        });
+        const found = refit(inputs, target, await readMatrix(graph, matrix), Float64Array.from(bias), end, damping);
+        graph = writeMatrix(graph, matrix, found.weights);
+        const shift = found.bias.map((b, r) => b - (bias[r] ?? 0));
+        graph = await shiftOutput(graph, matrix, outputType.shape.length, shift);
+      }
+      step(job, "recover lsq", chosen.length, chosen.length);
+      return graph;
+    },
+  };
+}

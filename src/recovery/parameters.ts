@@ -1,0 +1,90 @@
+import type { Matrix } from "../coupling/matrices.ts";
+import { canonicalOrder, matrixView } from "../criteria/weight-view.ts";
+import { edit } from "../graph/edit.ts";
+import type { Graph } from "../graph/graph.ts";
+import { type Numbers, runningStatistics } from "../ops/linear.ts";
+import { formOf } from "../stats/unfold.ts";
+import { isFloat } from "../tensor/dtype.ts";
+import { EspalierError } from "../tensor/error.ts";
+import { fromFloats, toFloat64 } from "../tensor/numeric.ts";
+import { transpose } from "../tensor/slice.ts";
+import { load } from "../tensor/tensor.ts";
+
+/** The weights of a matrix as [rows, columns] in float64, a copy. */
+export async function readMatrix(graph: Graph, matrix: Matrix): Promise<Float64Array> {
+  const ref = graph.constants.get(matrix.parameter);
+  if (ref === undefined) throw missing(matrix.parameter);
+  return Float64Array.from(matrixView(matrix, await load(ref)).values);
+}
+
+/** The graph with other weights in a matrix. weights: [rows, columns]. */
+export function writeMatrix(graph: Graph, matrix: Matrix, weights: Float64Array): Graph {
+  const ref = graph.constants.get(matrix.parameter);
+  if (ref === undefined || !isFloat(ref.dtype)) throw missing(matrix.parameter);
+  const order = canonicalOrder(matrix);
+  const laid = fromFloats(ref.dtype, order.map((axis) => matrix.shape[axis] ?? 1), weights);
+  const back = order.map((_, axis) => order.indexOf(axis));
+  return withConstant(graph, matrix.parameter, { dtype: ref.dtype, ...{ shape: matrix.shape, bytes: transpose(laid, back).bytes } });
+}
+
+/** The graph with another constant. */
+export function withConstant(graph: Graph, name: string, tensor: ReturnType<typeof fromFloats>): Graph {
+  return { ...graph, constants: new Map(graph.constants).set(name, { ...tensor, resident: tensor.bytes }) };
+}
+
+/** All float constants of a graph that are vectors or scalars in memory or on disk, for rules that look at channels. */
+export async function smallConstants(graph: Graph): Promise<(name: string) => Numbers | undefined> {
+  const found = new Map<string, Numbers>();
+  for (const [name, ref] of graph.constants) {
+    const long = ref.shape.filter((n) => n > 1).length;
+    if (long <= 1 && isFloat(ref.dtype)) found.set(name, { shape: ref.shape, values: toFloat64(await load(ref)) });
+  }
+  return (name) => found.get(name);
+}
+
+/**
+ * The graph in which the output of a matrix is `amount` larger in each row: in its bias where it has one of its own, in
+ * the running mean of the norm behind it, or in a new bias.
+ */
+export async function shiftOutput(graph: Graph, matrix: Matrix, rank: number, amount: Float64Array): Promise<Graph> {
+  const form = formOf(matrix);
+  const type = graph.constants.get(matrix.parameter)?.dtype ?? "f32";
+  const node = graph.nodes.find(({ outputs }) => outputs[0] === matrix.node.outputs[0]);
+  if (form === null || node === undefined || !isFloat(type)) throw missing(matrix.parameter);
+  if (amount.every((n) => n === 0)) return graph;
+  const readers = (name: string) => graph.nodes.filter(({ inputs }) => inputs.includes(name));
+  const own = async (name: string, sign: 1 | -1): Promise<Graph | null> => {
+    const ref = graph.constants.get(name);
+    if (ref === undefined || !isFloat(ref.dtype) || readers(name).length !== 1) return null;
+    if (ref.shape.length !== 1 || ref.shape[0] !== amount.length) return null;
+    const values = Float64Array.from(toFloat64(await load(ref)), (n, i) => n + sign * (amount[i] ?? 0));
+    return withConstant(graph, name, fromFloats(ref.dtype, ref.shape, values));
+  };
+  const bias = form.bias === null ? "" : (node.inputs[form.bias] ?? "");
+  if (bias !== "") {
+    const done = await own(bias, 1);
+    if (done !== null) return done;
+  }
+  const [next, ...others] = readers(node.outputs[0] ?? "");
+  const statistics = next === undefined || others.length > 0 ? null : runningStatistics(next);
+  const output = graph.outputs.some(({ name }) => name === node.outputs[0]);
+  if (statistics !== null && !output) {
+    const done = await own(statistics.mean, -1);
+    if (done !== null) return done;
+  }
+  const draft = edit(graph);
+  const label = `${matrix.parameter}_bias`;
+  if (form.bias !== null && bias === "") {
+    draft.setInput(node, form.bias, draft.constant(fromFloats(type, [amount.length], amount), label));
+    return draft.finish();
+  }
+  const trailing = rank - 1 - form.outputAxis(rank);
+  const shape = [amount.length, ...Array<number>(trailing).fill(1)];
+  const value = node.outputs[0] ?? "";
+  draft.replaceUses(value, draft.op("Add", [value, draft.constant(fromFloats(type, shape, amount), label)], {}, draft.fresh(`${value}_shifted`)));
+  return draft.finish();
+}
+
+function missing(parameter: string): EspalierError {
+  return new EspalierError("model", parameter, "expected a float parameter of this graph, got none.");
+}

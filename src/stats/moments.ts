@@ -1,0 +1,150 @@
+import type { Matrix } from "../coupling/matrices.ts";
+import { ints } from "../graph/attributes.ts";
+import type { Draft } from "../graph/draft.ts";
+import type { TensorType } from "../graph/graph.ts";
+import { toFloat32 } from "../tensor/numeric.ts";
+import type { HostTensor } from "../tensor/tensor.ts";
+import { featuresFirst, sumLast, unfold } from "./unfold.ts";
+
+/** Something measured inside the runtime: extra outputs of a graph, and sums over batches in float64. */
+export interface Tap<T> {
+  readonly outputs: readonly string[];
+  add(values: ReadonlyMap<string, HostTensor>): void;
+  result(): T;
+}
+
+/** Sums over tokens or positions of what the columns x of a matrix multiply. */
+export interface InputMoments {
+  /** Tokens or positions. */
+  readonly count: number;
+  /** Columns of all groups: features times window positions. */
+  readonly columns: number;
+  /** Σ x: [groups · columns]. */
+  readonly sum: Float64Array;
+  /** Σ x·xᵀ for each group: [columns, columns]. */
+  readonly gram: readonly Float64Array[];
+}
+
+/** Sums over the same positions of a target d and of its products with x. */
+export interface TargetMoments {
+  readonly rows: number;
+  /** Σ d and Σ d²: [rows]. */
+  readonly sum: Float64Array;
+  readonly squares: Float64Array;
+  /** Σ d·xᵀ for each group: [rows, columns]; rows of other groups are there and mean nothing. */
+  readonly cross: readonly Float64Array[];
+}
+
+/** Sum and sum of squares of each channel of a value. */
+export interface ChannelMoments {
+  readonly count: number;
+  readonly sum: Float64Array;
+  readonly squares: Float64Array;
+}
+
+/** Adds a tap for the inputs of a matrix. `type` is the type of `value`. */
+export function tapInputs(
+  draft: Draft,
+  opset: number,
+  matrix: Matrix,
+  value: string,
+  type: TensorType,
+): Tap<InputMoments> & { readonly features: string } {
+  const { groups, columns } = matrix;
+  const features = unfold(draft, matrix, value, type);
+  const grouped = draft.op("Reshape", [features, draft.int64([groups, columns, -1])]);
+  const flipped = draft.op("Transpose", [grouped], { perm: ints([0, 2, 1]) });
+  const gram = draft.op("MatMul", [grouped, flipped], {}, draft.fresh("tap_gram"));
+  const sum = draft.op("Identity", [sumLast(draft, opset, features)], {}, draft.fresh("tap_sum"));
+  const extent = draft.op("Shape", [features], {}, draft.fresh("tap_extent"));
+  const sums = new Float64Array(groups * columns);
+  const grams = new Float64Array(groups * columns * columns);
+  let count = 0;
+  return {
+    features: flipped,
+    outputs: [gram, sum, extent],
+    add: (values) => {
+      count += extentOf(values.get(extent));
+      accumulate(sums, values.get(sum));
+      accumulate(grams, values.get(gram));
+    },
+    result: () => ({
+      count,
+      columns,
+      sum: sums,
+      gram: Array.from({ length: groups }, (_, g) => grams.subarray(g * columns * columns, (g + 1) * columns * columns)),
+    }),
+  };
+}
+
+/** Adds a tap for a target [rows, positions] against inputs that are tapped already. */
+export function tapTarget(
+  draft: Draft,
+  opset: number,
+  matrix: Matrix,
+  inputs: string,
+  target: string,
+  rows: number,
+): Tap<TargetMoments> {
+  const { groups, columns } = matrix;
+  const cross = draft.op("MatMul", [target, inputs], {}, draft.fresh("tap_cross"));
+  const sum = draft.op("Identity", [sumLast(draft, opset, target)], {}, draft.fresh("tap_target"));
+  const square = draft.op("Mul", [target, target]);
+  const squares = draft.op("Identity", [sumLast(draft, opset, square)], {}, draft.fresh("tap_squares"));
+  const sums = new Float64Array(rows);
+  const squareSums = new Float64Array(rows);
+  const products = new Float64Array(groups * rows * columns);
+  return {
+    outputs: [cross, sum, squares],
+    add: (values) => {
+      accumulate(products, values.get(cross));
+      accumulate(sums, values.get(sum));
+      accumulate(squareSums, values.get(squares));
+    },
+    result: () => ({
+      rows,
+      sum: sums,
+      squares: squareSums,
+      cross: Array.from({ length: groups }, (_, g) => products.subarray(g * rows * columns, (g + 1) * rows * columns)),
+    }),
+  };
+}
+
+/** Adds a tap for mean and variance of each channel of a value. */
+export function tapChannels(
+  draft: Draft,
+  opset: number,
+  value: string,
+  axis: number,
+  type: TensorType,
+): Tap<ChannelMoments> {
+  const features = featuresFirst(draft, value, axis, type);
+  const sum = draft.op("Identity", [sumLast(draft, opset, features)], {}, draft.fresh("tap_sum"));
+  const square = draft.op("Mul", [features, features]);
+  const squares = draft.op("Identity", [sumLast(draft, opset, square)], {}, draft.fresh("tap_squares"));
+  const extent = draft.op("Shape", [features], {}, draft.fresh("tap_extent"));
+  const channels = type.shape[axis] ?? 1;
+  const sums = new Float64Array(channels);
+  const squareSums = new Float64Array(channels);
+  let count = 0;
+  return {
+    outputs: [sum, squares, extent],
+    add: (values) => {
+      count += extentOf(values.get(extent));
+      accumulate(sums, values.get(sum));
+      accumulate(squareSums, values.get(squares));
+    },
+    result: () => ({ count, sum: sums, squares: squareSums }),
+  };
+}
+
+function accumulate(total: Float64Array, part: HostTensor | undefined): void {
+  if (part === undefined) return;
+  const values = toFloat32(part);
+  for (let i = 0; i < total.length; i++) total[i] = (total[i] ?? 0) + (values[i] ?? 0);
+}
+
+/** Positions of a [features, positions] value, from its shape. */
+function extentOf(shape: HostTensor | undefined): number {
+  return shape === undefined ? 0 : (toFloat32(shape)[1] ?? 0);
+}
