@@ -1,0 +1,3 @@
+import { checkSizes } from "./size.ts";
+
+process.exitCode = (await checkSizes()) ? 0 : 1;
