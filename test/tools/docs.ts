@@ -1,0 +1,73 @@
+import { readFileSync } from "node:fs";
+import { operators } from "../../src/ops/table.ts";
+import { layers } from "./layer-list.ts";
+
+const yes = (rule: unknown): string => (rule === null ? "" : "yes");
+
+/** docs/ops.md: every operator with what espalier knows of it. */
+export function operatorPage(): string {
+  const rows = operators().map(({ domain, op, spec }) => {
+    const roles = Object.keys(spec.roles ?? {}).join(", ");
+    return `| ${op} | ${domain === "" ? "ai.onnx" : domain} | yes | ${yes(spec.resize)} | ${yes(spec.macs)} | ${yes(spec.kernels)} | ${roles} |`;
+  });
+  return `# Operators
+
+Written by \`npm run docs\` from \`src/ops/table.ts\`; change that, not this page.
+
+${rows.length} operators have an axis rule. Any other operator is carried as it is, runs as before, and what it touches stays
+whole: \`espalier inspect\` names it.
+
+- **axes**: how removing positions of one operand removes positions of the others.
+- **resize**: attributes or size lists of the node itself follow the cut.
+- **MACs**: it is counted; the others cost little beside these, and papers do not count them.
+- **matrix**: it holds a trained matrix, which criteria score and recovery refits.
+- **roles**: operands that are a norm's scale, shift or statistics, and operators that only carry their input on.
+
+| operator | domain | axes | resize | MACs | matrix | roles |
+| --- | --- | --- | --- | --- | --- | --- |
+${rows.join("\n")}
+`;
+}
+
+/** The table of folders in docs/architecture.md. */
+export function layerTable(): string {
+  const rows = layers.map(
+    ({ folders, holds }, i) => `| ${i} | ${folders.map((folder) => `\`src/${folder}\``).join(", ")} | ${holds} |`,
+  );
+  return ["| step | folders | what lives there |", "| --- | --- | --- |", ...rows].join("\n");
+}
+
+/** Replaces what stands between two markers of a page; throws when the page lost them. */
+export function between(page: string, name: string, text: string): string {
+  const [start, end] = [`<!-- ${name}: written by npm run docs -->`, `<!-- end of ${name} -->`];
+  const [from, to] = [page.indexOf(start), page.indexOf(end)];
+  if (from < 0 || to < from) throw new Error(`expected the markers "${start}" and "${end}"`);
+  return `${page.slice(0, from + start.length)}\n${text}\n${page.slice(to)}`;
+}
+
+/** Every generated page: its path and what it should say now. */
+export function generatedPages(): ReadonlyMap<string, string> {
+  const architecture = readFileSync("docs/architecture.md", "utf8");
+  return new Map([
+    ["docs/ops.md", operatorPage()],
+    ["docs/architecture.md", between(architecture, "layers", layerTable())],
+  ]);
+}
+
+/** The codes that src/tensor/error.ts declares, in its order. */
+export function errorCodes(source: string): readonly string[] {
+  const union = /export type ErrorCode =([^;]*);/.exec(source)?.[1] ?? "";
+  return [...union.matchAll(/\| "([a-z-]+)"/g)].map(([, code = ""]) => code);
+}
+
+/** The headings of a page at one depth. */
+export function headings(page: string, depth: number): readonly string[] {
+  return [...page.matchAll(/^(#+) (.*)$/gm)].flatMap(([, marks = "", text = ""]) =>
+    marks.length === depth ? [text.replaceAll("`", "")] : [],
+  );
+}
+
+/** Relative links of a page, without their anchors. */
+export function links(page: string): readonly string[] {
+  return [...page.matchAll(/\]\((?!https?:|#)([^)#\s]+)[^)]*\)/g)].map(([, path = ""]) => path);
+}
