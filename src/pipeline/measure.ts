@@ -1,11 +1,11 @@
 import { gzipSync } from "fflate";
-import { randomInputs } from "../data/random-inputs.ts";
-import type { Feeds, Graph } from "../graph/graph.ts";
+import type { Graph } from "../graph/graph.ts";
 import { type Analysis, analyse } from "../models/analysis.ts";
 import type { Model } from "../models/model.ts";
 import { bitsOf, isFloat } from "../tensor/dtype.ts";
 import { toFloat32 } from "../tensor/numeric.ts";
 import { bytesOf, load } from "../tensor/tensor.ts";
+import { latencyFeeds } from "./latency-feeds.ts";
 import type { PruneOptions } from "./prune.ts";
 import type { Measured, Report } from "./report.ts";
 
@@ -43,7 +43,7 @@ export async function measurePair(
 }
 
 async function latencies(a: Graph, b: Graph, analysis: Analysis, options: PruneOptions, batch: number) {
-  const feeds = await feedsOf(analysis, batch);
+  const feeds = await latencyFeeds(analysis, batch);
   const first = await options.runtime.compile(a);
   try {
     const second = await options.runtime.compile(b);
@@ -57,18 +57,6 @@ async function latencies(a: Graph, b: Graph, analysis: Analysis, options: PruneO
   } finally {
     await first.release();
   }
-}
-
-/** Made-up inputs of a batch; a batch that the file fixes stays. */
-async function feedsOf(analysis: Analysis, batch: number): Promise<Feeds> {
-  const inputs = [...analysis.inputs].map(([name, { dtype, shape }]) => ({
-    name,
-    dtype,
-    dims: [null, ...shape.slice(1)],
-  }));
-  const fixed = analysis.facts.otherShapes.size === 0 ? analysis.samples : batch;
-  for await (const { inputs: feeds } of randomInputs(inputs, { count: fixed }).batches(fixed)) return feeds;
-  return new Map();
 }
 
 async function sizeAndWork(model: Model, analysis: Analysis): Promise<Omit<Measured, "latencyMs">> {

@@ -19,7 +19,7 @@ export interface StructuredOptions extends TargetOptions {
   readonly criterion?: Criterion<Statistic>;
   readonly scores?: Partial<UnitScoreOptions>;
   readonly scope?: UnitAllocationOptions["scope"];
-  readonly roundTo?: number;
+  readonly roundTo?: number | "auto";
   readonly minKept?: number;
   readonly maxSparsity?: number;
   readonly recovery?: readonly Recovery[];
@@ -65,7 +65,7 @@ export function structured(options: StructuredOptions): UnitPlan {
 }
 
 /** Leaves out what is undefined, so that it does not overrule a default. */
-function defined(options: StructuredOptions): Partial<UnitAllocationOptions> {
+function defined(options: StructuredOptions): Partial<UnitPlan["allocation"]> {
   return {
     ...(options.scope === undefined ? {} : { scope: options.scope }),
     ...(options.roundTo === undefined ? {} : { roundTo: options.roundTo }),

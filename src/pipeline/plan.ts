@@ -1,3 +1,4 @@
+import type { Preset } from "../allocation/prunable.ts";
 import type { Target } from "../allocation/target.ts";
 import type { UnitAllocationOptions } from "../allocation/units.ts";
 import type { Criterion, Statistic } from "../criteria/criterion.ts";
@@ -10,7 +11,8 @@ export interface UnitPlan {
   readonly criterion: Criterion<Statistic>;
   readonly scores: UnitScoreOptions;
   readonly target: Target;
-  readonly allocation: UnitAllocationOptions;
+  /** "auto" measures widths in multiples of several numbers and takes the fastest. */
+  readonly allocation: Omit<UnitAllocationOptions, "roundTo"> & { readonly roundTo: number | "auto" };
   readonly recovery: readonly Recovery[];
 }
 
@@ -27,6 +29,12 @@ export interface WeightPlan {
   /** How much each tensor loses when the scope is smaller than the model. */
   readonly profile: "uniform" | "erk" | "lamp";
   readonly sparsity: number;
+  /** Which matrices take part; all unless told. */
+  readonly prunable?: Preset;
+  /** Share of all weights that each tensor keeps at least under a global scope. */
+  readonly floor?: number;
+  /** Sparsity of single tensors, by name. */
+  readonly table?: ReadonlyMap<string, number>;
   readonly recovery: readonly Recovery[];
 }
 

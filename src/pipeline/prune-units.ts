@@ -1,9 +1,6 @@
-import { allocateUnits } from "../allocation/units.ts";
 import type { Group } from "../coupling/couple.ts";
 import type { Matrix } from "../coupling/matrices.ts";
-import type { MatrixStatistics } from "../criteria/criterion.ts";
 import { unitScores } from "../criteria/unit-scores.ts";
-import { unitMasks } from "../masks/units.ts";
 import type { Analysis } from "../models/analysis.ts";
 import { cut } from "../surgery/cut.ts";
 import { keptPositions } from "../surgery/kept.ts";
@@ -11,10 +8,12 @@ import { checkLaw } from "../surgery/law.ts";
 import { masked } from "../surgery/masked.ts";
 import { EspalierError } from "../tensor/error.ts";
 import { step } from "../tensor/progress.ts";
+import { allocate } from "./allocate.ts";
 import { matcher } from "./ignore.ts";
 import { lawFeeds } from "./law-feeds.ts";
 import type { UnitPlan } from "./plan.ts";
 import type { Engine } from "./prune.ts";
+import { emptyStatistics, needsData, statisticsFor } from "./statistics.ts";
 
 /** Removes whole units: scores, counts, masks, surgery, the law, then recovery. */
 export const pruneUnits: Engine<UnitPlan> = async (analysis, plan, options, clock) => {
@@ -34,20 +33,21 @@ export const pruneUnits: Engine<UnitPlan> = async (analysis, plan, options, cloc
   const byParameter = new Map<string, Matrix>();
   for (const matrix of analysis.matrices)
     if (!byParameter.has(matrix.parameter)) byParameter.set(matrix.parameter, matrix);
-  const statistics = new Map<Matrix, Partial<MatrixStatistics>>();
-  if (plan.criterion.needs.length > 0 && calibration === null) throw needsData(plan.criterion.id);
+  const statistics = await clock.time("calibrate", () =>
+    statisticsFor(analysis, [...byParameter.values()], plan.criterion, calibration, options),
+  );
   step(options, "score", 0, 1);
-  const masks = await clock.time("score", async () => {
-    const scores = await unitScores(
+  const scores = await clock.time("score", () =>
+    unitScores(
       analysis.graph,
       free,
       byParameter,
       plan.criterion,
       (matrix) => (matrix === null ? emptyStatistics : { ...emptyStatistics, ...statistics.get(matrix) }),
       plan.scores,
-    );
-    return unitMasks(scores, allocateUnits(scores, analysis.coupling, analysis.cost, plan.target, plan.allocation));
-  });
+    ),
+  );
+  const masks = await clock.time("allocate", () => allocate(analysis, plan, scores, options));
   step(options, "cut", 0, 1);
   let graph = await clock.time("cut", () => cut(analysis.graph, analysis.coupling, analysis.facts, masks));
   step(options, "law", 0, 1);
@@ -84,22 +84,6 @@ export const pruneUnits: Engine<UnitPlan> = async (analysis, plan, options, cloc
   }
   return { graph, law, layers: layersOf(free, masks), blocked: blockedOf(analysis), advice: [] };
 };
-
-const emptyStatistics: MatrixStatistics = {
-  inputMean: new Float64Array(0),
-  inputMeanSquare: new Float64Array(0),
-  gram: [],
-};
-
-/** The error for a criterion or recovery that looks at activations when there is no data. */
-export function needsData(what: string): EspalierError {
-  return new EspalierError(
-    "request",
-    what,
-    "expected calibration inputs, got none.",
-    "Give unlabelled inputs with --calib DATA, or --calib random for made-up ones.",
-  );
-}
 
 function layersOf(groups: readonly Group[], masks: ReadonlyMap<Group, Uint8Array>) {
   return groups.map((group) => {

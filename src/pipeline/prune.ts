@@ -5,8 +5,9 @@ import type { Runtime } from "../runtime/runtime.ts";
 import { type Job, step } from "../tensor/progress.ts";
 import { measurePair } from "./measure.ts";
 import { phaseClock } from "./phase-clock.ts";
-import type { Plan, UnitPlan } from "./plan.ts";
+import type { Plan } from "./plan.ts";
 import { pruneUnits } from "./prune-units.ts";
+import { pruneWeights } from "./prune-weights.ts";
 import type { Report } from "./report.ts";
 
 /** Everything around a plan: where to run, which data, what to leave alone. */
@@ -45,14 +46,17 @@ export type Engine<P extends Plan> = (
 ) => Promise<{ readonly graph: Analysis["graph"] } & Pick<Report, "layers" | "law" | "blocked" | "advice">>;
 
 /** Prunes a model by a plan, checks the result, measures both and says what it did. The given model is not changed. */
-export async function prune(model: Model, plan: UnitPlan, options: PruneOptions): Promise<Pruned> {
+export async function prune(model: Model, plan: Plan, options: PruneOptions): Promise<Pruned> {
   const clock = phaseClock();
   const settings = { ...options, seed: options.seed ?? 0, batchSize: options.batchSize ?? 64 };
   step(options, "analyse", 0, 1);
   const analysis = await clock.time("analyse", () =>
     analyse(model.onnx.graph, options.runtime, options.shapes === undefined ? {} : { shapes: options.shapes }),
   );
-  const { graph, ...found } = await pruneUnits(analysis, plan, settings, clock);
+  const { graph, ...found } =
+    plan.kind === "units"
+      ? await pruneUnits(analysis, plan, settings, clock)
+      : await pruneWeights(analysis, plan, settings, clock);
   const small = withGraph(model, graph);
   step(options, "measure", 0, 1);
   const measured = await clock.time("measure", () => measurePair(model, analysis, small, settings));
