@@ -2,10 +2,11 @@ import { readOnnx } from "./formats/onnx/read.ts";
 import { httpSource } from "./formats/source/http.ts";
 import { blobSource, memorySource } from "./formats/source/source.ts";
 import { type Model, modelFrom } from "./models/model.ts";
-import * as structuredMethods from "./pipeline/methods.ts";
+import { sparse, structured } from "./pipeline/methods.ts";
 
 export { magnitude } from "./criteria/magnitude.ts";
 export { random } from "./criteria/random.ts";
+export { criteria, criterionNamed } from "./criteria/registry.ts";
 export { bind } from "./data/bind.ts";
 export type { Batch, Dataset, IndexedDataset } from "./data/dataset.ts";
 export { fromTensors } from "./data/from-tensors.ts";
@@ -25,7 +26,7 @@ export type { Job, Step } from "./tensor/progress.ts";
 export type { HostTensor, TensorRef } from "./tensor/tensor.ts";
 
 /** Ready compositions; each gives a plan for `prune`. */
-export const methods = { structured: structuredMethods.structured };
+export const methods = { structured, sparse };
 
 /** Reads an ONNX model from bytes, a Blob or an http(s) address. Weights stay where they are until they are needed. */
 export async function loadFrom(from: Uint8Array | Blob | URL, name?: string): Promise<Model> {

@@ -5,7 +5,7 @@ import { magnitude } from "../criteria/magnitude.ts";
 import { groupDefaults, type UnitScoreOptions } from "../criteria/unit-scores.ts";
 import type { Recovery } from "../recovery/recovery.ts";
 import { EspalierError } from "../tensor/error.ts";
-import type { UnitPlan } from "./plan.ts";
+import type { UnitPlan, WeightPlan } from "./plan.ts";
 
 /** What is left or what goes; give one. */
 export interface TargetOptions {
@@ -72,4 +72,45 @@ function defined(options: StructuredOptions): Partial<UnitPlan["allocation"]> {
     ...(options.minKept === undefined ? {} : { minKept: options.minKept }),
     ...(options.maxSparsity === undefined ? {} : { maxSparsity: options.maxSparsity }),
   };
+}
+
+export interface SparseOptions extends Partial<Omit<WeightPlan, "kind" | "pattern">> {
+  /** "weight", "2:4" (keep 2 of 4 along the input axis), or "block:4x1" (output by input). */
+  readonly granularity?: string;
+}
+
+/** Sets single weights, N:M patterns or blocks to zero; the file and the runtime gain nothing, compression does. */
+export function sparse(options: SparseOptions): WeightPlan {
+  const { granularity = "weight", ...rest } = options;
+  const pattern = patternOf(granularity);
+  const sparsity =
+    pattern.kind === "n:m" ? 1 - pattern.keep / pattern.of : share("--sparsity", options.sparsity ?? 0.5);
+  const scope = options.scope ?? "tensor";
+  return {
+    criterion: magnitude(1),
+    profile: "uniform",
+    recovery: [],
+    ...rest,
+    kind: "weights",
+    pattern,
+    scope,
+    sparsity,
+  };
+}
+
+/** Reads a granularity of weights. Throws `request` with the known forms. */
+export function patternOf(text: string): WeightPlan["pattern"] {
+  if (text === "weight") return { kind: "element" };
+  const ratio = /^(\d+):(\d+)$/.exec(text);
+  if (ratio !== null) return { kind: "n:m", keep: Number(ratio[1]), of: Number(ratio[2]) };
+  const block = /^block:(\d+)(?:x(\d+))?$/.exec(text);
+  if (block !== null) {
+    const rows = Number(block[1]);
+    return { kind: "block", rows, columns: block[2] === undefined ? rows : Number(block[2]) };
+  }
+  throw new EspalierError(
+    "request",
+    `--granularity ${text}`,
+    "expected channel, weight, a pattern such as 2:4, or a block such as block:4x1.",
+  );
 }

@@ -1,0 +1,53 @@
+import { type OptionTable, type OptionValue, readOptions, type ValuesOf } from "./plan-options.ts";
+import type { Plan } from "./plan.ts";
+import type { PaperRecord, Some } from "./record.ts";
+import type { Bench, Findings } from "./reproduction.ts";
+
+/** Laws of the conformance suite that a method may break, with a reason. */
+export type Law = "zeroIsIdentity" | "meetsFraction" | "nests";
+
+/** What a paper's file says. */
+export interface PaperDefinition<Id extends string, O extends OptionTable> {
+  /** Name of the file and of the command's argument. */
+  readonly id: Id;
+  readonly summary: string;
+  readonly cite: {
+    readonly title: string;
+    readonly year: number;
+    readonly arxiv: string | null;
+    /** The place in the paper that the plan follows. */
+    readonly equation: string;
+  };
+  /** The authors' code, or null where none is public. */
+  readonly code: string | null;
+  /** Scores of the authors' code that a test compares with, or why there are none. */
+  readonly golden: string;
+  /** Where this differs from the paper or its code. */
+  readonly departures: readonly string[];
+  readonly record: PaperRecord;
+  /** Settings that a user may change; every method has a sparsity. */
+  readonly options: O;
+  readonly plan: (options: ValuesOf<O>) => Plan;
+  readonly exempt?: Readonly<Partial<Record<Law, string>>>;
+  readonly reproduction: {
+    /** What the paper claims, in words that a run can confirm or not. */
+    readonly claim: string;
+    readonly testbeds: Some<string>;
+    readonly run: (bench: Bench) => Promise<Findings>;
+  };
+}
+
+/** A paper as the rest of espalier sees it. */
+export interface Paper<Id extends string = string, O extends OptionTable = OptionTable>
+  extends Omit<PaperDefinition<Id, O>, "plan"> {
+  /** The plan at the given settings, defaults for the others. Throws `request` for a setting that cannot be. */
+  plan(given?: Readonly<Record<string, OptionValue | undefined>>): Plan;
+}
+
+/** Makes a paper of its definition: a composition of shared parts, its record, and the run that tests its claim. */
+export function paper<const Id extends string, const O extends OptionTable & { readonly sparsity: unknown }>(
+  definition: PaperDefinition<Id, O>,
+): Paper<Id, O> {
+  const { id, options, plan } = definition;
+  return { ...definition, plan: (given = {}) => plan(readOptions(options, given, id)) };
+}
