@@ -82,7 +82,14 @@ export const pruneUnits: Engine<UnitPlan> = async (analysis, plan, options, cloc
       }),
     );
   }
-  return { graph, law, layers: layersOf(free, masks), blocked: blockedOf(analysis), advice: [] };
+  return {
+    graph,
+    law,
+    masks: new Map([...masks].map(([group, mask]) => [group.id, mask])),
+    layers: layersOf(free, masks),
+    blocked: blockedOf(analysis),
+    advice: [],
+  };
 };
 
 function layersOf(groups: readonly Group[], masks: ReadonlyMap<Group, Uint8Array>) {

@@ -47,6 +47,7 @@ export const pruneWeights: Engine<WeightPlan> = async (analysis, plan, options, 
   }
   return {
     graph,
+    masks: new Map(),
     law: null,
     layers: sparse.layers.map((layer) => ({ ...layer, kind: "weights" as const })),
     blocked: sparse.skipped.map(({ name, reason }) => ({ name, reasons: [reason] })),

@@ -35,6 +35,8 @@ export interface PruneOptions extends Job {
 export interface Pruned {
   readonly model: Model;
   readonly report: Report;
+  /** By group, one byte for each unit: 1 was kept, 0 removed. Groups that lost nothing are absent. */
+  readonly masks: ReadonlyMap<string, Uint8Array>;
 }
 
 /** What an engine hands back to `prune`. */
@@ -43,7 +45,9 @@ export type Engine<P extends Plan> = (
   plan: P,
   options: PruneOptions & { readonly seed: number; readonly batchSize: number },
   clock: ReturnType<typeof phaseClock>,
-) => Promise<{ readonly graph: Analysis["graph"] } & Pick<Report, "layers" | "law" | "blocked" | "advice">>;
+) => Promise<
+  Pick<Pruned, "masks"> & { readonly graph: Analysis["graph"] } & Pick<Report, "layers" | "law" | "blocked" | "advice">
+>;
 
 /** Prunes a model by a plan, checks the result, measures both and says what it did. The given model is not changed. */
 export async function prune(model: Model, plan: Plan, options: PruneOptions): Promise<Pruned> {
@@ -53,7 +57,7 @@ export async function prune(model: Model, plan: Plan, options: PruneOptions): Pr
   const analysis = await clock.time("analyse", () =>
     analyse(model.onnx.graph, options.runtime, options.shapes === undefined ? {} : { shapes: options.shapes }),
   );
-  const { graph, ...found } =
+  const { graph, masks, ...found } =
     plan.kind === "units"
       ? await pruneUnits(analysis, plan, settings, clock)
       : await pruneWeights(analysis, plan, settings, clock);
@@ -63,6 +67,7 @@ export async function prune(model: Model, plan: Plan, options: PruneOptions): Pr
   step(options, "measure", 1, 1);
   return {
     model: small,
+    masks,
     report: {
       model: model.name,
       method: options.method ?? plan.criterion.id,
