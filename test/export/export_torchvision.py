@@ -2,10 +2,11 @@
 
 Needs PyTorch, torchvision 0.14 and onnx (Debian: python3-torch python3-torchvision python3-onnx). Weights, norm scales,
 biases and statistics are random, so that the exporter shares none; float tensors of more than 8 elements are then
-replaced by a reference to a file that does not exist. Usage: python3 torchvision.py FOLDER [MODEL ...], then
-node pack.mjs FOLDER ../fixtures/torchvision.br
+replaced by a reference to a file that does not exist. Usage: python3 export_torchvision.py FOLDER [MODEL ...],
+then node pack.mjs FOLDER ../fixtures/torchvision.br
 """
 
+import inspect
 import os
 import sys
 import tempfile
@@ -14,8 +15,19 @@ import onnx
 import torch
 import torchvision.models as models
 from onnx import TensorProto
+from torchvision.models import swin_transformer
 
 KEPT_ELEMENTS = 8
+
+
+def allow_swin_v2():
+    """Swin v2 zeroes the bias of its keys in place, which no operator set expresses; concatenating zeros is the same."""
+    source = inspect.getsource(swin_transformer.shifted_window_attention)
+    before = "qkv_bias[length : 2 * length].zero_()"
+    after = "qkv_bias = torch.cat((qkv_bias[:length], torch.zeros_like(qkv_bias[:length]), qkv_bias[2 * length :]))"
+    if before not in source:
+        raise RuntimeError("this torchvision has another Swin v2 than 0.14")
+    exec(source.replace(before, after), vars(swin_transformer))
 
 
 def randomise(model):
@@ -88,6 +100,7 @@ def main():
     folder = sys.argv[1]
     os.makedirs(folder, exist_ok=True)
     torch.set_num_threads(1)
+    allow_swin_v2()
     names = sys.argv[2:] or sorted(models.list_models(module=models))
     for name in names:
         path = os.path.join(folder, f"{name}.onnx")
