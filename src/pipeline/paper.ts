@@ -1,5 +1,5 @@
-import { type OptionTable, type OptionValue, readOptions, type ValuesOf } from "./plan-options.ts";
 import type { Plan } from "./plan.ts";
+import { type OptionTable, type OptionValue, readOptions, type ValuesOf } from "./plan-options.ts";
 import type { PaperRecord, Some } from "./record.ts";
 import type { Bench, Findings } from "./reproduction.ts";
 

@@ -39,7 +39,11 @@ function numeric(initial: number, help: string, low: number, high: number, integ
       if (typeof value === "number" && value >= low && value <= high && (!integer || Number.isInteger(value))) {
         return value;
       }
-      throw new EspalierError("request", name, `expected ${integer ? "a whole number" : "a number"} from ${takes}, got ${given}.`);
+      throw new EspalierError(
+        "request",
+        name,
+        `expected ${integer ? "a whole number" : "a number"} from ${takes}, got ${given}.`,
+      );
     },
   };
 }

@@ -4,6 +4,7 @@ import type { UnitAllocationOptions } from "../allocation/units.ts";
 import type { Criterion, Statistic } from "../criteria/criterion.ts";
 import type { UnitScoreOptions } from "../criteria/unit-scores.ts";
 import type { Recovery } from "../recovery/recovery.ts";
+import type { WeightAllocator } from "./allocator.ts";
 
 /** Removes units (channels, neurons, heads) for good. */
 export interface UnitPlan {
@@ -35,6 +36,8 @@ export interface WeightPlan {
   readonly floor?: number;
   /** Sparsity of single tensors, by name. */
   readonly table?: ReadonlyMap<string, number>;
+  /** Measures the model to make that table. */
+  readonly allocator?: WeightAllocator;
   readonly recovery: readonly Recovery[];
 }
 

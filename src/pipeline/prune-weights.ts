@@ -4,6 +4,7 @@ import type { MatrixStatistics } from "../criteria/criterion.ts";
 import { pruneWeights as zeroWeights } from "../sparsify/prune-weights.ts";
 import { keptPositions } from "../surgery/kept.ts";
 import { EspalierError } from "../tensor/error.ts";
+import { type HostTensor, load } from "../tensor/tensor.ts";
 import { matcher } from "./ignore.ts";
 import type { WeightPlan } from "./plan.ts";
 import type { Engine } from "./prune.ts";
@@ -26,8 +27,18 @@ export const pruneWeights: Engine<WeightPlan> = async (analysis, plan, options, 
   );
   const read = (matrix: Matrix | null): MatrixStatistics =>
     matrix === null ? emptyStatistics : { ...emptyStatistics, ...statistics.get(matrix) };
+  const { allocator, pattern, sparsity } = plan;
+  if (allocator?.needsData === true && calibration === null) throw needsData(allocator.id);
+  const masked = async (matrix: Matrix, share: number): Promise<HostTensor> => {
+    const alone = { pattern, scope: "tensor", profile: "uniform", sparsity: share } as const;
+    const { graph } = await zeroWeights(analysis.graph, [matrix], plan.criterion, alone, read);
+    return load(graph.constants.get(matrix.parameter) ?? missing(matrix.parameter));
+  };
+  const context = { ...options, analysis, matrices: chosen, masked, sparsity, calibration, job: options };
+  const table = await clock.time("allocate", async () => allocator?.table(context) ?? plan.table);
+  const selection = table === undefined ? plan : { ...plan, table };
   const sparse = await clock.time("mask", () =>
-    zeroWeights(analysis.graph, chosen, plan.criterion, plan, read, options),
+    zeroWeights(analysis.graph, chosen, plan.criterion, selection, read, options),
   );
   let graph = sparse.graph;
   const kept = keptPositions(analysis.coupling, new Map());
@@ -54,3 +65,7 @@ export const pruneWeights: Engine<WeightPlan> = async (analysis, plan, options, 
     advice: [],
   };
 };
+
+function missing(name: string): never {
+  throw new EspalierError("model", name, "expected a parameter of the model, got none.");
+}

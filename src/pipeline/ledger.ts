@@ -1,0 +1,95 @@
+import type { Feeds, Graph } from "../graph/graph.ts";
+import { analyse } from "../models/analysis.ts";
+import type { Runtime, Session } from "../runtime/runtime.ts";
+
+/** What a run of a method took; "equal compute" means equal multiply-accumulates here. */
+export interface LedgerTotals {
+  /** Multiply-accumulates of convolutions and matrix products in graphs that were run. */
+  readonly forwardMacs: number;
+  readonly backwardMacs: number;
+  /** Samples fed, each time that they were fed. */
+  readonly samples: number;
+  /** Bytes handed to the runtime and back. */
+  readonly bytes: number;
+  /** Seconds inside the runtime, compiling included. */
+  readonly seconds: number;
+}
+
+/** Counts what passes through runtimes. Latency measurements are not work of a method and are left out. */
+export interface Ledger {
+  /** The same runtime, counted. A graph that computes gradients counts as backward. */
+  watch(runtime: Runtime, direction?: "forward" | "backward"): Runtime;
+  totals(): LedgerTotals;
+}
+
+/** A ledger with nothing in it. */
+export function ledger(): Ledger {
+  const sum = { forwardMacs: 0, backwardMacs: 0, samples: 0, bytes: 0, seconds: 0 };
+  const timed = async <T>(work: () => Promise<T>): Promise<T> => {
+    const start = performance.now();
+    try {
+      return await work();
+    } finally {
+      sum.seconds += (performance.now() - start) / 1000;
+    }
+  };
+  return {
+    totals: () => ({ ...sum }),
+    watch: (runtime, direction = "forward") => {
+      const field = direction === "forward" ? "forwardMacs" : "backwardMacs";
+      const originals = new Map<Session, Session>();
+      return {
+        ...runtime,
+        compile: async (graph, options) => {
+          const session = await timed(() => runtime.compile(graph, options));
+          const known = new Map<string, number>();
+          const watched: Session = {
+            outputs: session.outputs,
+            release: () => {
+              originals.delete(watched);
+              return session.release();
+            },
+            run: async (feeds, fetch) => {
+              const found = await timed(() => session.run(feeds, fetch));
+              const key = [...feeds.values()].map(({ shape }) => shape.slice(1).join("x")).join(" ");
+              const macs = known.get(key) ?? (await macsOf(runtime, graph, feeds));
+              known.set(key, macs);
+              const samples = samplesOf(graph, feeds);
+              sum[field] += macs * samples;
+              sum.samples += samples;
+              for (const { bytes } of [...feeds.values(), ...found.values()]) sum.bytes += bytes.length;
+              return found;
+            },
+          };
+          originals.set(watched, session);
+          return watched;
+        },
+        measure: (sessions, options) =>
+          runtime.measure(
+            sessions.map(({ session, feeds }) => ({ session: originals.get(session) ?? session, feeds })),
+            options,
+          ),
+      };
+    },
+  };
+}
+
+/** Size of axis 0 of the first input that has one. */
+function samplesOf(graph: Graph, feeds: Feeds): number {
+  for (const { name } of graph.inputs) {
+    const first = feeds.get(name)?.shape[0];
+    if (first !== undefined) return first;
+  }
+  return 0;
+}
+
+/** Multiply-accumulates of one sample at the shapes of these feeds. */
+async function macsOf(runtime: Runtime, graph: Graph, feeds: Feeds): Promise<number> {
+  const shapes = new Map(
+    graph.inputs.flatMap(({ name }) => {
+      const fed = feeds.get(name);
+      return fed === undefined ? [] : [[name, fed.shape] as const];
+    }),
+  );
+  return (await analyse(graph, runtime, { shapes })).cost.total().macs;
+}
