@@ -1,11 +1,11 @@
-import { step } from "../tensor/progress.ts";
+import { readMatrix, shiftOutput, smallConstants, writeMatrix } from "../criteria/parameters.ts";
+import { endingOf } from "../stats/ending.ts";
 import { tapInputs, tapTarget } from "../stats/moments.ts";
 import { featuresFirst } from "../stats/unfold.ts";
-import { both, originalFeatures, tour } from "./layers.ts";
-import { readMatrix, shiftOutput, smallConstants, writeMatrix } from "./parameters.ts";
+import { step } from "../tensor/progress.ts";
 import type { Recovery } from "./recovery.ts";
 import { refit } from "./refit.ts";
-import { endingOf } from "./target.ts";
+import { both, originalFeatures, tour } from "./tour.ts";
 
 export interface LeastSquaresOptions {
   /** Which matrices are refitted: those that lost inputs, or also all behind them, whose inputs have changed. */

@@ -1,4 +1,4 @@
-import type { InputMoments, TargetMoments } from "../stats/moments.ts";
+import { centred, type InputMoments, type TargetMoments } from "../stats/moments.ts";
 import { factorise, solveRows } from "../tensor/cholesky.ts";
 import { dot } from "../tensor/matrix.ts";
 
@@ -78,21 +78,6 @@ export function refit(
       out.weights.set(fitted.subarray(at, at + columns), (first + r) * columns);
       out.bias[first + r] = (centre[r] ?? 0) - dot(fitted, at, mean, 0, columns);
     }
-  }
-  return out;
-}
-
-/** Covariance from a sum of products. [columns, columns] */
-export function centred(gram: Float64Array, mean: Float64Array, count: number): Float64Array {
-  const n = mean.length;
-  const out = new Float64Array(n * n);
-  for (let i = 0; i < n; i++) {
-    for (let j = 0; j < n; j++) {
-      const both = ((gram[i * n + j] ?? 0) + (gram[j * n + i] ?? 0)) / 2;
-      out[i * n + j] = both / count - (mean[i] ?? 0) * (mean[j] ?? 0);
-    }
-    // Rounding may leave a constant input with a tiny negative variance.
-    out[i * n + i] = Math.max(0, out[i * n + i] ?? 0);
   }
   return out;
 }

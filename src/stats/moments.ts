@@ -72,7 +72,9 @@ export function tapInputs(
       count,
       columns,
       sum: sums,
-      gram: Array.from({ length: groups }, (_, g) => grams.subarray(g * columns * columns, (g + 1) * columns * columns)),
+      gram: Array.from({ length: groups }, (_, g) =>
+        grams.subarray(g * columns * columns, (g + 1) * columns * columns),
+      ),
     }),
   };
 }
@@ -136,6 +138,21 @@ export function tapChannels(
     },
     result: () => ({ count, sum: sums, squares: squareSums }),
   };
+}
+
+/** Covariance from a sum of products. [columns, columns] */
+export function centred(gram: Float64Array, mean: Float64Array, count: number): Float64Array {
+  const n = mean.length;
+  const out = new Float64Array(n * n);
+  for (let i = 0; i < n; i++) {
+    for (let j = 0; j < n; j++) {
+      const both = ((gram[i * n + j] ?? 0) + (gram[j * n + i] ?? 0)) / 2;
+      out[i * n + j] = both / count - (mean[i] ?? 0) * (mean[j] ?? 0);
+    }
+    // Rounding may leave a constant input with a tiny negative variance.
+    out[i * n + i] = Math.max(0, out[i * n + i] ?? 0);
+  }
+  return out;
 }
 
 function accumulate(total: Float64Array, part: HostTensor | undefined): void {

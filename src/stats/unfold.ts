@@ -43,7 +43,10 @@ export function unfold(draft: Draft, matrix: Matrix, value: string, type: Tensor
   const attributes = { ...Object.fromEntries(windowAttributes(matrix.node)), group: int(channels) };
   const cast = type.dtype === "f32" ? value : draft.op("Cast", [value], { to: int(1) });
   const windows = draft.op("Conv", [cast, weight], attributes);
-  return featuresFirst(draft, windows, 1, { dtype: "f32", shape: type.shape.map((n, i) => (i === 1 ? channels * positions : n)) });
+  return featuresFirst(draft, windows, 1, {
+    dtype: "f32",
+    shape: type.shape.map((n, i) => (i === 1 ? channels * positions : n)),
+  });
 }
 
 /** Adds a sum over the last axis, which stays as size 1, for any operator set. */

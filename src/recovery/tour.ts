@@ -1,51 +1,15 @@
-import type { Matrix } from "../coupling/matrices.ts";
-import { edit } from "../graph/edit.ts";
 import type { Draft } from "../graph/draft.ts";
+import { edit } from "../graph/edit.ts";
 import type { Graph, TensorType } from "../graph/graph.ts";
 import { type Analysis, analyse } from "../models/analysis.ts";
-import type { LinearForm } from "../ops/linear.ts";
+import { type Layer, layersOf } from "../stats/layers.ts";
 import type { Tap } from "../stats/moments.ts";
-import { featuresFirst, formOf } from "../stats/unfold.ts";
+import { featuresFirst } from "../stats/unfold.ts";
 import { type Walk, walk } from "../stats/walk.ts";
-import { isFloat } from "../tensor/dtype.ts";
 import { EspalierError } from "../tensor/error.ts";
 import { fromInts } from "../tensor/numeric.ts";
 import { beside } from "./beside.ts";
 import type { RecoveryContext } from "./recovery.ts";
-
-/** A trained matrix of the pruned graph as recoveries repair it. */
-export interface Layer {
-  readonly matrix: Matrix;
-  readonly form: LinearForm;
-  /** The value that its columns multiply, and what it gives. */
-  readonly input: string;
-  readonly output: string;
-  /** Axis of the output that counts rows. */
-  readonly axis: number;
-  readonly outputType: TensorType;
-}
-
-/** The matrices that recoveries can repair, in the order in which data passes them. */
-export function layersOf(pruned: Analysis): readonly Layer[] {
-  const uses = new Map<string, number>();
-  for (const { parameter } of pruned.matrices) uses.set(parameter, (uses.get(parameter) ?? 0) + 1);
-  const found: Layer[] = [];
-  for (const matrix of pruned.matrices) {
-    const form = formOf(matrix);
-    const output = matrix.node.outputs[0] ?? "";
-    const outputType = pruned.facts.types.get(output);
-    const dtype = pruned.graph.constants.get(matrix.parameter)?.dtype;
-    if (form === null || matrix.data === null || outputType === undefined || dtype === undefined) continue;
-    const input = pruned.facts.types.get(matrix.data.value);
-    // A parameter that is used twice has no single input to fit; one that is not two axes and a window is no matrix here.
-    if (uses.get(matrix.parameter) !== 1 || !isFloat(dtype) || !isFloat(outputType.dtype) || input === undefined) continue;
-    if (matrix.outputs.length + matrix.inputs.length !== matrix.shape.length) continue;
-    if (!form.window && input.shape.length !== outputType.shape.length) continue;
-    const axis = form.outputAxis(outputType.shape.length);
-    found.push({ matrix, form, input: matrix.data.value, output, axis, outputType });
-  }
-  return found;
-}
 
 /** Adds the kept positions of an original's value, as features by positions. */
 export function originalFeatures(

@@ -1,5 +1,4 @@
 import type { Matrix } from "../coupling/matrices.ts";
-import { canonicalOrder, matrixView } from "../criteria/weight-view.ts";
 import { edit } from "../graph/edit.ts";
 import type { Graph } from "../graph/graph.ts";
 import { type Numbers, runningStatistics } from "../ops/linear.ts";
@@ -9,6 +8,7 @@ import { EspalierError } from "../tensor/error.ts";
 import { fromFloats, toFloat64 } from "../tensor/numeric.ts";
 import { transpose } from "../tensor/slice.ts";
 import { load } from "../tensor/tensor.ts";
+import { canonicalOrder, matrixView } from "./weight-view.ts";
 
 /** The weights of a matrix as [rows, columns] in float64, a copy. */
 export async function readMatrix(graph: Graph, matrix: Matrix): Promise<Float64Array> {
@@ -22,9 +22,16 @@ export function writeMatrix(graph: Graph, matrix: Matrix, weights: Float64Array)
   const ref = graph.constants.get(matrix.parameter);
   if (ref === undefined || !isFloat(ref.dtype)) throw missing(matrix.parameter);
   const order = canonicalOrder(matrix);
-  const laid = fromFloats(ref.dtype, order.map((axis) => matrix.shape[axis] ?? 1), weights);
+  const laid = fromFloats(
+    ref.dtype,
+    order.map((axis) => matrix.shape[axis] ?? 1),
+    weights,
+  );
   const back = order.map((_, axis) => order.indexOf(axis));
-  return withConstant(graph, matrix.parameter, { dtype: ref.dtype, ...{ shape: matrix.shape, bytes: transpose(laid, back).bytes } });
+  return withConstant(graph, matrix.parameter, {
+    dtype: ref.dtype,
+    ...{ shape: matrix.shape, bytes: transpose(laid, back).bytes },
+  });
 }
 
 /** The graph with another constant. */
@@ -81,7 +88,15 @@ export async function shiftOutput(graph: Graph, matrix: Matrix, rank: number, am
   const trailing = rank - 1 - form.outputAxis(rank);
   const shape = [amount.length, ...Array<number>(trailing).fill(1)];
   const value = node.outputs[0] ?? "";
-  draft.replaceUses(value, draft.op("Add", [value, draft.constant(fromFloats(type, shape, amount), label)], {}, draft.fresh(`${value}_shifted`)));
+  draft.replaceUses(
+    value,
+    draft.op(
+      "Add",
+      [value, draft.constant(fromFloats(type, shape, amount), label)],
+      {},
+      draft.fresh(`${value}_shifted`),
+    ),
+  );
   return draft.finish();
 }
 

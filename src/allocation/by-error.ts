@@ -1,0 +1,90 @@
+import type { Group } from "../coupling/couple.ts";
+import type { ErrorCurve } from "../criteria/error-curves.ts";
+import type { Analysis } from "../models/analysis.ts";
+import { type Choice, multipleChoice } from "../solve/multiple-choice.ts";
+import { meets, type Target, unreachable } from "./target.ts";
+import { sizesAt, type UnitCounts } from "./units.ts";
+
+export interface ByErrorOptions {
+  /** Kept counts are multiples of this where the group is larger. */
+  readonly roundTo: number;
+  readonly minKept: number;
+  /** Groups whose units may all go, because something leads past them. */
+  readonly droppable: ReadonlySet<Group>;
+  /** What one unit of a curve's error costs the network; 1 / the variance of what the consumers give unless told. */
+  readonly weight: (curve: ErrorCurve) => number;
+}
+
+export const byErrorDefaults: ByErrorOptions = {
+  roundTo: 1,
+  minKept: 1,
+  droppable: new Set(),
+  weight: ({ whole }) => (whole > 0 ? 1 / whole : 0),
+};
+
+/**
+ * Kept counts of all groups together such that the sum of their errors is least and the target is met: a multiple-choice
+ * knapsack. Costs add up exactly where no two groups share a matrix; else the budget shrinks until the true cost fits.
+ * Throws `request` where the target cannot be met.
+ */
+export function countsByError(
+  analysis: Analysis,
+  curves: readonly ErrorCurve[],
+  target: Target,
+  options: Partial<ByErrorOptions> = {},
+): UnitCounts {
+  const { roundTo, minKept, droppable, weight } = { ...byErrorDefaults, ...options };
+  const { cost, coupling } = analysis;
+  const full = cost.total();
+  if (target.kind === "sparsity") {
+    return new Map(
+      curves.map(({ group }) => [group, Math.max(minKept, Math.round(group.size * (1 - target.sparsity)))]),
+    );
+  }
+  const measure = { macs: "macs", params: "params", bytes: "bytes" } as const;
+  const unit = measure[target.kind];
+  const limit = target.kind === "bytes" ? target.max : target.keep * full[unit];
+  const kept = curves.map(({ group }) => widths(group.size, roundTo, minKept, droppable.has(group)));
+  const choices = curves.map((curve, i) =>
+    (kept[i] ?? []).map((count): Choice => {
+      const saved = full[unit] - cost.total(sizesAt(coupling, new Map([[curve.group, count]])))[unit];
+      return { cost: -saved, loss: weight(curve) * (curve.error[curve.group.size - count] ?? 0) };
+    }),
+  );
+  const pick = (budget: number): UnitCounts => {
+    const { picks } = multipleChoice(choices, budget);
+    return new Map(curves.map(({ group }, i) => [group, kept[i]?.[picks[i] ?? 0] ?? group.size]));
+  };
+  const floor = choices.reduce((sum, list) => sum + Math.min(...list.map((choice) => choice.cost)), 0);
+  const least = new Map(curves.map(({ group }, i) => [group, Math.min(...(kept[i] ?? [group.size]))]));
+  let smallest = cost.total(sizesAt(coupling, least));
+  if (!meets(target, smallest, full)) throw unreachable(target, smallest, full);
+  let budget = Math.max(floor, limit - full[unit]);
+  for (let round = 0; round < 40; round++) {
+    const counts = pick(budget);
+    smallest = cost.total(sizesAt(coupling, counts));
+    if (meets(target, smallest, full)) return counts;
+    if (budget <= floor) break;
+    budget = Math.max(floor, budget - Math.max(1, smallest[unit] - limit));
+  }
+  return least;
+}
+
+/** Units that go by the order of their curves: one byte a unit, 1 keeps. */
+export function masksByCurve(curves: readonly ErrorCurve[], counts: UnitCounts): ReadonlyMap<Group, Uint8Array> {
+  const masks = new Map<Group, Uint8Array>();
+  for (const { group, order } of curves) {
+    const count = counts.get(group) ?? group.size;
+    if (count >= group.size) continue;
+    const mask = new Uint8Array(group.size).fill(1);
+    for (const unit of order.subarray(0, group.size - count)) mask[unit] = 0;
+    masks.set(group, mask);
+  }
+  return masks;
+}
+
+function widths(size: number, roundTo: number, minKept: number, droppable: boolean): number[] {
+  const list = droppable ? [0] : [];
+  for (let n = 1; n <= size; n++) if (n >= Math.min(minKept, size) && (n === size || n % roundTo === 0)) list.push(n);
+  return list;
+}

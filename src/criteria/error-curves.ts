@@ -1,0 +1,154 @@
+import type { Group } from "../coupling/couple.ts";
+import { isBookkeeping } from "../coupling/couple.ts";
+import type { Matrix } from "../coupling/matrices.ts";
+import type { Dataset } from "../data/dataset.ts";
+import type { Analysis } from "../models/analysis.ts";
+import { otherAddend } from "../ops/linear.ts";
+import type { Runtime } from "../runtime/runtime.ts";
+import { endingOf } from "../stats/ending.ts";
+import { type Layer, layersOf } from "../stats/layers.ts";
+import { centred, type InputMoments } from "../stats/moments.ts";
+import { collect } from "../stats/taps.ts";
+import { factorise, inverse } from "../tensor/cholesky.ts";
+import { dot } from "../tensor/matrix.ts";
+import { type Job, step } from "../tensor/progress.ts";
+import { type RemovalProblem, removalError, removeBlock } from "./obs.ts";
+import { readMatrix, smallConstants } from "./parameters.ts";
+
+/** In which order the units of a group go, and what it costs. */
+export interface ErrorCurve {
+  readonly group: Group;
+  /** Units, the first to go first. */
+  readonly order: Int32Array;
+  /** Error after the first k units are gone and the consumers are refitted, k = 0 .. size; not decreasing. */
+  readonly error: Float64Array;
+  /** Variance of what the consumers give: the error of giving their means only. */
+  readonly whole: number;
+}
+
+/** True for groups whose units lie on a sum of two data values, as the trunk of a residual network does. */
+export function onResidual(analysis: Analysis): (group: Group) => boolean {
+  const leaves = new Set<object>();
+  for (const node of analysis.graph.nodes) {
+    if (isBookkeeping(node, analysis.facts)) continue;
+    const other = otherAddend(node, node.inputs[0] ?? "");
+    if (other === null || node.inputs.some((name) => analysis.graph.constants.has(name))) continue;
+    for (const axis of analysis.coupling.axes(node.outputs[0] ?? "") ?? []) {
+      for (const { leaf } of analysis.coupling.occurrences(axis)) leaves.add(leaf);
+    }
+  }
+  return (group) => leaves.has(group.leaf);
+}
+
+/**
+ * Removes the units of each group one after the other, each time the one whose loss costs the consumers least when they
+ * are refitted (greedy optimal brain surgery on blocks of columns), and notes the error: E‖change of what the consumers
+ * add to their ending‖². Groups without a consumer that can be measured are left out.
+ */
+export async function errorCurves(
+  runtime: Runtime,
+  analysis: Analysis,
+  groups: readonly Group[],
+  data: Dataset,
+  options: Job & { readonly batchSize: number; readonly damping?: number },
+): Promise<readonly ErrorCurve[]> {
+  const layers = new Map(layersOf(analysis).map((layer) => [layer.matrix.parameter, layer]));
+  const consumers = new Map<Group, readonly Consumer[]>();
+  for (const group of groups) {
+    const found: Consumer[] = [];
+    let complete = true;
+    for (const member of group.members) {
+      if (member.role !== "input") continue;
+      const layer = layers.get(member.parameter);
+      if (layer === undefined || layer.matrix.inputs[0] !== member.axis) complete = false;
+      else found.push({ layer, places: placesOf(group, member.occurrences) });
+    }
+    if (complete && found.length > 0) consumers.set(group, found);
+  }
+  const wanted = [...new Set([...consumers.values()].flat().map(({ layer }) => layer.matrix))];
+  const measured = await collect(runtime, analysis, wanted, ["gram"], data, options);
+  const constant = await smallConstants(analysis.graph);
+  const curves: ErrorCurve[] = [];
+  for (const [group, uses] of consumers) {
+    step(options, "choose", curves.length, consumers.size, group.id);
+    const problems: { problem: RemovalProblem; places: readonly (readonly number[])[] }[] = [];
+    let whole = 0;
+    for (const { layer, places } of uses) {
+      const moments = measured.get(layer.matrix)?.moments;
+      if (moments === undefined) continue;
+      const { matrix } = layer;
+      const end = endingOf(analysis.graph, layer.output, layer.axis, matrix.rows, analysis.facts.types, constant);
+      const weights = await readMatrix(analysis.graph, matrix);
+      for (let i = 0; i < weights.length; i++)
+        weights[i] = (weights[i] ?? 0) * (end.scale[Math.floor(i / matrix.columns)] ?? 1);
+      const positions = matrix.columns / (matrix.shape[matrix.inputs[0] ?? 0] ?? 1);
+      const columns = places.map((features) =>
+        features.flatMap((f) => Array.from({ length: positions }, (_, p) => f * positions + p)),
+      );
+      for (const made of problemsOf(matrix, moments, weights, options.damping ?? 1e-3)) {
+        problems.push({ problem: made.problem, places: columns });
+        whole += made.whole;
+      }
+    }
+    curves.push({ ...greedy(group, problems), whole });
+  }
+  return curves;
+}
+
+interface Consumer {
+  readonly layer: Layer;
+  /** Features of the matrix that each unit feeds. */
+  readonly places: readonly (readonly number[])[];
+}
+
+function placesOf(group: Group, occurrences: Group["members"][number]["occurrences"]): number[][] {
+  const places = Array.from({ length: group.size }, (): number[] => []);
+  for (const { offset, length, stride } of occurrences) {
+    for (let p = 0; p < length; p++) places[Math.floor(p / stride) % group.size]?.push(offset + p);
+  }
+  return places;
+}
+
+function problemsOf(matrix: Matrix, moments: InputMoments, weights: Float64Array, damping: number) {
+  const { columns } = moments;
+  const rows = matrix.rows / matrix.groups;
+  return moments.gram.map((gram, g) => {
+    const mean = moments.sum.slice(g * columns, (g + 1) * columns).map((n) => n / moments.count);
+    const spread = centred(gram, mean, moments.count);
+    const own = weights.slice(g * rows * columns, (g + 1) * rows * columns);
+    let whole = 0;
+    for (let r = 0; r < rows; r++) {
+      for (let j = 0; j < columns; j++) {
+        whole += (own[r * columns + j] ?? 0) * dot(own, r * columns, spread, j * columns, columns);
+      }
+    }
+    const inverted = inverse(factorise(spread, columns, { damping }));
+    return { problem: { weights: own, inverse: inverted, rows, columns }, whole };
+  });
+}
+
+function greedy(
+  group: Group,
+  problems: readonly { readonly problem: RemovalProblem; readonly places: readonly (readonly number[])[] }[],
+): Pick<ErrorCurve, "group" | "order" | "error"> {
+  const left = new Set(Array.from({ length: group.size }, (_, i) => i));
+  const order = new Int32Array(group.size);
+  const error = new Float64Array(group.size + 1);
+  for (let k = 0; k < group.size; k++) {
+    let best = -1;
+    let least = Number.POSITIVE_INFINITY;
+    for (const unit of left) {
+      let sum = 0;
+      for (const { problem, places } of problems) sum += 2 * removalError(problem, places[unit] ?? []);
+      if (sum < least) {
+        least = sum;
+        best = unit;
+      }
+    }
+    left.delete(best);
+    order[k] = best;
+    error[k + 1] = (error[k] ?? 0) + Math.max(0, least);
+    if (left.size > 0) for (const { problem, places } of problems) removeBlock(problem, places[best] ?? []);
+  }
+  return { group, order, error };
+}
