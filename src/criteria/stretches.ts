@@ -6,7 +6,10 @@ import type { WeightView } from "./criterion.ts";
 import { canonicalOrder } from "./weight-view.ts";
 
 /** Weights looked at together: enough to be fast, little enough that scores of large parameters need no memory. */
-const stretchSize = 1 << 20;
+const stretchSize = 1 << 18;
+
+/** Side of the tiles in which turned matrices are copied. */
+const tile = 32;
 
 /** How the rows and columns that criteria see lie in a parameter. */
 export interface Layout {
@@ -90,15 +93,15 @@ export async function eachStretch(
   }
 }
 
-type Elements = Uint16Array<ArrayBufferLike> | Uint32Array<ArrayBufferLike> | Float64Array<ArrayBufferLike>;
+type Elements = Int16Array<ArrayBufferLike> | Int32Array<ArrayBufferLike> | Float64Array<ArrayBufferLike>;
 
 /** The elements of a float tensor as they are stored; copies where the bytes lie at an odd offset. */
 export function storedElements({ dtype, bytes }: HostTensor): Elements {
   const width = bitsOf(dtype) >> 3;
-  const { buffer, byteOffset, byteLength } = bytes.byteOffset % width === 0 ? bytes : Uint8Array.from(bytes);
+  const { buffer, byteOffset, byteLength } = bytes.byteOffset % width === 0 ? bytes : new Uint8Array(bytes);
   const length = byteLength / width;
-  if (width === 2) return new Uint16Array(buffer, byteOffset, length);
-  return width === 4 ? new Uint32Array(buffer, byteOffset, length) : new Float64Array(buffer, byteOffset, length);
+  if (width === 2) return new Int16Array(buffer, byteOffset, length);
+  return width === 4 ? new Int32Array(buffer, byteOffset, length) : new Float64Array(buffer, byteOffset, length);
 }
 
 function gather({ at, columns }: Layout, host: HostTensor, from: number, count: number): Uint8Array {
@@ -107,16 +110,15 @@ function gather({ at, columns }: Layout, host: HostTensor, from: number, count: 
   if (at === null) return bytes;
   const target = storedElements({ dtype: host.dtype, shape: [], bytes });
   const { row, column } = at;
-  const rowsTogether = (row[1] ?? 0) - (row[0] ?? 0) < (column[1] ?? 0) - (column[0] ?? 0);
-  if (rowsTogether) {
-    for (let c = 0; c < columns; c++) {
-      const start = column[c] ?? 0;
-      for (let r = 0; r < count; r++) target[r * columns + c] = source[start + (row[from + r] ?? 0)] ?? 0;
-    }
-  } else {
-    for (let r = 0, i = 0; r < count; r++) {
-      const start = row[from + r] ?? 0;
-      for (let c = 0; c < columns; c++) target[i++] = source[start + (column[c] ?? 0)] ?? 0;
+  // In tiles, since either the source or the target is read across its lines.
+  for (let r0 = 0; r0 < count; r0 += tile) {
+    const r1 = Math.min(count, r0 + tile);
+    for (let c0 = 0; c0 < columns; c0 += tile) {
+      const c1 = Math.min(columns, c0 + tile);
+      for (let r = r0; r < r1; r++) {
+        const start = row[from + r] ?? 0;
+        for (let c = c0; c < c1; c++) target[r * columns + c] = source[start + (column[c] ?? 0)] ?? 0;
+      }
     }
   }
   return bytes;
@@ -130,8 +132,14 @@ export function zeroStretch(layout: Layout, elements: Elements, from: number, co
     for (let i = 0; i < keep.length; i++) if (keep[i] === 0) elements[start + i] = 0;
     return;
   }
-  for (let r = 0, i = 0; r < count; r++) {
-    const start = at.row[from + r] ?? 0;
-    for (let c = 0; c < columns; c++, i++) if (keep[i] === 0) elements[start + (at.column[c] ?? 0)] = 0;
+  for (let r0 = 0; r0 < count; r0 += tile) {
+    const r1 = Math.min(count, r0 + tile);
+    for (let c0 = 0; c0 < columns; c0 += tile) {
+      const c1 = Math.min(columns, c0 + tile);
+      for (let r = r0; r < r1; r++) {
+        const start = at.row[from + r] ?? 0;
+        for (let c = c0; c < c1; c++) if (keep[r * columns + c] === 0) elements[start + (at.column[c] ?? 0)] = 0;
+      }
+    }
   }
 }

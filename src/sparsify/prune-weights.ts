@@ -18,7 +18,7 @@ import { isFloat } from "../tensor/dtype.ts";
 import { EspalierError } from "../tensor/error.ts";
 import { type Job, step } from "../tensor/progress.ts";
 import { countOf, smallestPerRow, ThresholdFinder } from "../tensor/select.ts";
-import { bytesOf, type HostTensor, load, type TensorRef } from "../tensor/tensor.ts";
+import { bytesOf, type HostTensor, loadOwn, type TensorRef } from "../tensor/tensor.ts";
 
 /** Which weights go. Shares name what goes. */
 export interface WeightSelection {
@@ -101,10 +101,10 @@ export async function pruneWeights<N extends Statistic>(
     const rule = rules.get(target);
     if (rule === undefined) continue;
     const by = maskMaker(target, pattern, rule);
-    const made: TensorRef = { ...plain(ref), made: { from: ref, by: (host) => by(host).bytes } };
+    const made: TensorRef = { ...plain(ref), made: { from: ref, by: async () => (await by()).bytes } };
     const before = target.layout.rows * target.layout.columns;
     if (resident) {
-      const { bytes, kept } = by(await load(ref));
+      const { bytes, kept } = await by();
       constants.set(name, { ...plain(ref), resident: bytes });
       layers.push({ name, before, after: kept });
     } else {
@@ -333,7 +333,7 @@ function cutHere(target: Target, host: HostTensor, removed: number, multiple: nu
   const finder = new ThresholdFinder(removed, "f64");
   const stretches = stretchesOf(target.layout, multiple);
   const scoresOf = (from: number, rows: number) => target.score(stretchView(target.layout, host, from, rows));
-  const held = target.cells <= cachedScores / 4 ? stretches.map(([from, rows]) => scoresOf(from, rows)) : undefined;
+  const held = target.cells <= 2 * cachedScores ? stretches.map(([from, rows]) => scoresOf(from, rows)) : undefined;
   for (let pass = 0; pass < finder.passes; pass++) {
     for (const [i, [from, rows]] of stretches.entries()) finder.add(held?.[i] ?? scoresOf(from, rows));
     finder.nextPass();
@@ -341,16 +341,16 @@ function cutHere(target: Target, host: HostTensor, removed: number, multiple: nu
   return { threshold: finder.threshold, ties: finder.ties };
 }
 
-/** Gives the masked bytes of a parameter from its bytes; a cut that it had to look for is remembered. */
+/** Gives the masked bytes of a parameter; a cut that it had to look for is remembered. */
 function maskMaker(target: Target, pattern: Pattern, rule: Rule) {
   const { layout } = target;
   const multiple = pattern.kind === "block" ? pattern.rows : 1;
   let found: Cut | undefined = rule.kind === "cut" ? rule.cut : undefined;
-  return (host: HostTensor): { readonly bytes: Uint8Array; readonly kept: number } => {
+  return async (): Promise<{ readonly bytes: Uint8Array; readonly kept: number }> => {
+    const host = await loadOwn(target.ref);
     if (rule.kind === "count") found ??= cutHere(target, host, rule.removed, multiple);
     const cutMask = new CutMask(found ?? { threshold: Number.NaN, ties: 0 });
-    const bytes = Uint8Array.from(host.bytes);
-    const elements = storedElements({ ...host, bytes });
+    const elements = storedElements(host);
     let kept = 0;
     for (const [from, rows] of stretchesOf(layout, multiple)) {
       const view = stretchView(layout, host, from, rows);
@@ -359,7 +359,7 @@ function maskMaker(target: Target, pattern: Pattern, rule: Rule) {
       for (let i = 0; i < keep.length; i++) kept += keep[i] ?? 0;
       zeroStretch(layout, elements, from, rows, keep);
     }
-    return { bytes, kept };
+    return { bytes: host.bytes, kept };
   };
 }
 
@@ -380,7 +380,7 @@ function cellMask(
 
 /** Weights that a parameter keeps, without its masked bytes where the count follows from the rule. */
 async function keptBy(
-  { ref, layout, cellRows }: Target,
+  { layout, cellRows }: Target,
   pattern: Pattern,
   rule: Rule,
   by: ReturnType<typeof maskMaker>,
@@ -389,7 +389,7 @@ async function keptBy(
   if (rule.kind === "pattern") return (size / rule.pattern.of) * rule.pattern.keep;
   if (pattern.kind === "element" && rule.kind === "rows") return size - rule.removed * cellRows;
   if (pattern.kind === "element" && rule.kind !== "rows") return size - rule.removed;
-  return by(await load(ref)).kept;
+  return (await by()).kept;
 }
 
 /** Statistics for criteria that look at weights alone. */

@@ -39,9 +39,9 @@ export interface TensorRef {
     readonly checksum?: string;
   };
   readonly made?: {
+    /** What it is computed from. */
     readonly from: TensorRef;
-    /** The new bytes; what it is given must stay as it is. */
-    readonly by: (tensor: HostTensor) => Uint8Array;
+    readonly by: () => Promise<Uint8Array>;
   };
   /** Fields of a file that espalier carries and does not look into, such as a doc string. */
   readonly unknown?: readonly Uint8Array[];
@@ -67,9 +67,17 @@ export function refOf(tensor: HostTensor): TensorRef {
 /** Reads the bytes of a reference, wherever they are. */
 export async function load(ref: TensorRef): Promise<HostTensor> {
   if (ref.resident !== undefined) return { dtype: ref.dtype, shape: ref.shape, bytes: ref.resident };
-  if (ref.made !== undefined) return tensor(ref.dtype, ref.shape, ref.made.by(await load(ref.made.from)));
+  if (ref.made !== undefined) return tensor(ref.dtype, ref.shape, await ref.made.by());
   if (ref.at === undefined) throw new EspalierError("format", "tensor", "expected data, got none.");
   return { dtype: ref.dtype, shape: ref.shape, bytes: await ref.at.source.read(ref.at.offset, ref.at.length) };
+}
+
+/** Reads the bytes of a reference into memory that the caller may change. */
+export async function loadOwn(ref: TensorRef): Promise<HostTensor> {
+  const loaded = await load(ref);
+  // What is read from a file or made is new each time; a copy would double the memory of a large weight.
+  const own = ref.resident === undefined && (ref.made !== undefined || ref.at?.source.path !== undefined);
+  return own && loaded.bytes.byteOffset % 8 === 0 ? loaded : { ...loaded, bytes: new Uint8Array(loaded.bytes) };
 }
 
 /** Stored bytes of a reference. */
