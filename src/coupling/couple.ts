@@ -1,9 +1,9 @@
 import type { Graph, Node, TensorType } from "../graph/graph.ts";
 import type { Axis, AxisContext, Kernel, NodeContext, Operand } from "../ops/spec.ts";
-import { opSpec } from "../ops/table.ts";
+import { opSpec, readsSizesOnly } from "../ops/table.ts";
 import { isFloat } from "../tensor/dtype.ts";
 import { EspalierError } from "../tensor/error.ts";
-import type { HostTensor } from "../tensor/tensor.ts";
+import { type HostTensor, sizeOf } from "../tensor/tensor.ts";
 import { AxisAlgebra, type Occurrence, Term } from "./axis-algebra.ts";
 
 /** What coupling needs to know of a model, all at one set of input sizes. */
@@ -12,6 +12,8 @@ export interface CouplingFacts {
   readonly types: ReadonlyMap<string, TensorType>;
   /** Values that do not depend on the data: constants, and integers computed from constants and shapes. */
   readonly values: ReadonlyMap<string, HostTensor>;
+  /** Those of `values` that follow from sizes and integers alone; numbers made of weights are not among them. */
+  readonly sizes: ReadonlySet<string>;
   /** Shapes at other input sizes, for models with dynamic dimensions: an axis that differs is dynamic. */
   readonly otherShapes: ReadonlyMap<string, readonly number[]>;
 }
@@ -27,11 +29,28 @@ export function isBookkeeping(node: Node, facts: CouplingFacts): boolean {
   return node.outputs.every((name) => {
     if (name === "") return true;
     const value = facts.values.get(name);
-    if (value === undefined) return false;
+    if (value === undefined || !facts.sizes.has(name)) return false;
     // A float that grows with the input, such as an initial state of zeros, is data like any other.
     const other = facts.otherShapes.get(name);
     return !isFloat(value.dtype) || other === undefined || other.every((n, i) => n === value.shape[i]);
   });
+}
+
+/** Types in which models state sizes and positions; narrower integers are quantised weights. */
+const sizeTypes: ReadonlySet<string> = new Set(["i32", "i64", "bool"]);
+
+/** Values that follow from sizes, integers and single numbers alone. */
+export function sizeValues(graph: Graph, values: ReadonlyMap<string, HostTensor>): ReadonlySet<string> {
+  const found = new Set<string>();
+  for (const [name, { dtype, shape }] of graph.constants) {
+    if (sizeTypes.has(dtype) || (isFloat(dtype) && sizeOf(shape) === 1)) found.add(name);
+  }
+  for (const node of graph.nodes) {
+    const answers = readsSizesOnly(node) || node.inputs.every((name) => name === "" || found.has(name));
+    if (!answers) continue;
+    for (const name of node.outputs) if (values.has(name)) found.add(name);
+  }
+  return found;
 }
 
 /** A place where a group's units lie: positions of one axis of one parameter. */
@@ -154,6 +173,7 @@ function nodeContext(node: Node, facts: CouplingFacts, graph: Graph): NodeContex
     opset: graph.opsets.get(node.domain) ?? 1,
     shape: (operand) => facts.types.get(nameOf(operand))?.shape,
     value: (index) => facts.values.get(node.inputs[index] ?? ""),
+    dynamic: (operand, axis) => isDynamic(facts, nameOf(operand), axis),
   };
 }
 

@@ -47,7 +47,7 @@ export async function unitScores<N extends Statistic>(
   const counts = new Map(groups.map((group) => [group, 0]));
   for (const [parameter, places] of members) {
     const ref = graph.constants.get(parameter);
-    if (ref === undefined || !isFloat(ref.dtype)) continue;
+    if (ref === undefined || !(isFloat(ref.dtype) || ref.dtype === "i8")) continue;
     const matrix = matricesOf.get(parameter) ?? null;
     const tensor = await load(ref);
     const view = matrix === null ? null : matrixView(matrix, tensor);

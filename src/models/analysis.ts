@@ -1,5 +1,5 @@
 import { type CostModel, costModel } from "../cost/cost.ts";
-import { type Coupling, type CouplingFacts, couple } from "../coupling/couple.ts";
+import { type Coupling, type CouplingFacts, couple, sizeValues } from "../coupling/couple.ts";
 import { type Matrix, matrices } from "../coupling/matrices.ts";
 import type { Graph, TensorType, ValueInfo } from "../graph/graph.ts";
 import { integerValues } from "../graph/specialise.ts";
@@ -50,7 +50,7 @@ export async function analyse(graph: Graph, runtime: Runtime, options: AnalysisO
     await integerValues(graph, types, (part, names) => evaluate(runtime, part, names)),
   );
   for (const [name, ref] of graph.constants) if (ref.resident !== undefined) values.set(name, await load(ref));
-  const facts: CouplingFacts = { types, values, otherShapes };
+  const facts: CouplingFacts = { types, values, sizes: sizeValues(graph, values), otherShapes };
   const coupling = couple(graph, facts, options.freeOutputs === undefined ? {} : { freeOutputs: options.freeOutputs });
   const samples = batchOf(graph, first);
   return {

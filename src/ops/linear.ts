@@ -30,7 +30,9 @@ export function linearForm(node: Node, kernel: number): LinearForm | null {
 /** True where the window of a node looks at one position only, which is the position that it writes. */
 export function isPointwise(node: Node, positions: number): boolean {
   const still = (name: string, neutral: number): boolean => (ints(node, name) ?? []).every((n) => n === neutral);
-  return positions === 1 && still("strides", 1) && still("pads", 0) && text(node, "auto_pad", "NOTSET") !== "SAME_UPPER";
+  return (
+    positions === 1 && still("strides", 1) && still("pads", 0) && text(node, "auto_pad", "NOTSET") !== "SAME_UPPER"
+  );
 }
 
 /** Attributes of a window that lay it over its input: everything but how channels are grouped. */

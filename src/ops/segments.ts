@@ -105,6 +105,8 @@ export const slice: OpSpec = {
       if (range === undefined || target.size === axis.size) {
         if (range === undefined || range.step > 0) c.unify(axis, target);
         else for (const term of [axis, target]) c.block(term, "a Slice reverses it");
+      } else if (c.dynamic(output(0), i) || c.dynamic(input(0), i)) {
+        for (const term of [axis, target]) c.block(term, "a Slice whose range follows the input's size");
       } else if (range.step === 1) {
         const before = c.fresh(range.start);
         const after = c.fresh(axis.size - range.start - target.size);

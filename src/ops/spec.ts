@@ -21,6 +21,8 @@ export interface NodeContext {
   shape(operand: Operand): Shape | undefined;
   /** Value of an input that does not depend on the data: a constant, or computed from constants and shapes. */
   value(input: number): HostTensor | undefined;
+  /** True where the size of this axis of this operand changes with the model's input sizes. */
+  dynamic(operand: Operand, axis: number): boolean;
 }
 
 /** How a rule says what its operator does to axes. Axis numbers may be negative, counted from the end. */
@@ -49,8 +51,6 @@ export interface ResizeContext extends NodeContext {
   newShape(operand: Operand): Shape | undefined;
   /** Kept positions of an axis, ascending; null when all are kept. */
   kept(operand: Operand, axis: number): Int32Array | null;
-  /** True where the size of this axis of this operand changes with the model's input sizes. */
-  dynamic(operand: Operand, axis: number): boolean;
 }
 
 /** New attributes and new integer operands of a resized node. */

@@ -197,3 +197,8 @@ export function opSpec(domain: string, op: string): OpSpec | undefined {
 export function operators(): readonly { readonly domain: string; readonly op: string; readonly spec: OpSpec }[] {
   return [...byDomain].flatMap(([domain, specs]) => [...specs].map(([op, spec]) => ({ domain, op, spec })));
 }
+
+/** True for operators that look at the sizes of their operand and never at its elements. */
+export function readsSizesOnly({ domain, op }: { readonly domain: string; readonly op: string }): boolean {
+  return opSpec(domain, op) === sizeReader;
+}

@@ -1,4 +1,4 @@
-import { type Coupling, type CouplingFacts, isDynamic } from "../coupling/couple.ts";
+import type { Coupling, CouplingFacts } from "../coupling/couple.ts";
 import type { Draft } from "../graph/edit.ts";
 import type { Attribute, Node } from "../graph/graph.ts";
 import type { Operand, Resize, ResizeContext } from "../ops/spec.ts";
@@ -12,7 +12,7 @@ import type { Kept } from "./kept.ts";
 export function resizeNode(draft: Draft, node: Node, coupling: Coupling, facts: CouplingFacts, kept: Kept): void {
   const resize = opSpec(node.domain, node.op)?.resize;
   if (resize === undefined || resize === null) return;
-  const change = resize(resizeContext(node, coupling, facts, kept));
+  const change = resize(resizeContext(node, coupling, kept));
   if (change.attributes !== undefined) {
     const entries = Object.entries(change.attributes).map(([name, value]): [string, Attribute | null] => {
       if (value === null) return [name, null];
@@ -81,7 +81,7 @@ function resizeList(
   );
 }
 
-function resizeContext(node: Node, coupling: Coupling, facts: CouplingFacts, kept: Kept): ResizeContext {
+function resizeContext(node: Node, coupling: Coupling, kept: Kept): ResizeContext {
   const base = coupling.context(node);
   const nameOf = (operand: Operand): string =>
     (operand.side === "input" ? node.inputs : node.outputs)[operand.index] ?? "";
@@ -89,6 +89,5 @@ function resizeContext(node: Node, coupling: Coupling, facts: CouplingFacts, kep
     ...base,
     newShape: (operand) => base.shape(operand)?.map((n, i) => kept.positions(nameOf(operand), i)?.length ?? n),
     kept: (operand, axis) => kept.positions(nameOf(operand), axis),
-    dynamic: (operand, axis) => isDynamic(facts, nameOf(operand), axis),
   };
 }
