@@ -16,6 +16,7 @@ export { randomInputs } from "./data/random-inputs.ts";
 export { sample, take } from "./data/subset.ts";
 export { type Analysis, type AnalysisOptions, analyse } from "./models/analysis.ts";
 export type { Model } from "./models/model.ts";
+export { recoveries, recoveryNamed } from "./pipeline/methods.ts";
 export type { Plan, UnitPlan, WeightPlan } from "./pipeline/plan.ts";
 export { type Pruned, type PruneOptions, prune } from "./pipeline/prune.ts";
 export type { Report } from "./pipeline/report.ts";

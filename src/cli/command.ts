@@ -93,6 +93,14 @@ export const number = (placeholder: string, help: string, low: number, high: num
     throw usage(name, `a number from ${low} to ${high}`, text);
   });
 
+/** 0.485,0.456,0.406 */
+export const numbers = (help: string): Option<readonly number[] | undefined> =>
+  one("A,B,..", help, (text, name) => {
+    const values = text.split(",").map(Number);
+    if (text !== "" && values.every((value) => Number.isFinite(value))) return values;
+    throw usage(name, "numbers with commas between them", text);
+  });
+
 export const integer = (placeholder: string, help: string, low: number, high: number): Option<number | undefined> =>
   one(placeholder, help, (text, name) => {
     const value = Number(text);

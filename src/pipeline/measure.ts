@@ -2,6 +2,7 @@ import { gzipSync } from "fflate";
 import type { Graph } from "../graph/graph.ts";
 import { type Analysis, analyse } from "../models/analysis.ts";
 import type { Model } from "../models/model.ts";
+import { evaluatePair } from "../stats/fidelity.ts";
 import { bitsOf, isFloat } from "../tensor/dtype.ts";
 import { toFloat32 } from "../tensor/numeric.ts";
 import { bytesOf, load } from "../tensor/tensor.ts";
@@ -17,7 +18,7 @@ export async function measurePair(
   original: Model,
   analysis: Analysis,
   small: Model,
-  options: PruneOptions,
+  options: PruneOptions & { readonly batchSize: number },
 ): Promise<
   Pick<Report, "before" | "after" | "device" | "fidelity" | "metric" | "peakMemoryBytes"> & { advice: string[] }
 > {
@@ -35,8 +36,7 @@ export async function measurePair(
     before,
     after: now,
     device: { name: runtime.device, threads: runtime.threads, batch },
-    fidelity: null,
-    metric: null,
+    ...(await compared(original.onnx.graph, small.onnx.graph, options)),
     peakMemoryBytes: null,
     advice: adviceFor(before, now),
   };
@@ -78,6 +78,18 @@ async function sizeAndWork(model: Model, analysis: Analysis): Promise<Omit<Measu
     bytes: bytes.length,
     gzipBytes: gzipSync(bytes, { level: 6 }).length,
   };
+}
+
+/** Agreement on calibration inputs, or on the evaluation data where there is some, and accuracy where it has labels. */
+async function compared(
+  original: Graph,
+  small: Graph,
+  options: PruneOptions & { readonly batchSize: number },
+): Promise<Pick<Report, "fidelity" | "metric">> {
+  const data = options.evaluation ?? options.calibration ?? null;
+  if (data === null) return { fidelity: null, metric: null };
+  const { fidelity, accuracy } = await evaluatePair(options.runtime, original, small, data, options);
+  return { fidelity, metric: accuracy === null ? null : { name: "top-1 accuracy", ...accuracy } };
 }
 
 /** Plain sentences on what the numbers mean. */

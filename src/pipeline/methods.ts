@@ -3,8 +3,9 @@ import { type UnitAllocationOptions, unitAllocationDefaults } from "../allocatio
 import type { Criterion, Statistic } from "../criteria/criterion.ts";
 import { magnitude } from "../criteria/magnitude.ts";
 import { groupDefaults, type UnitScoreOptions } from "../criteria/unit-scores.ts";
+import { leastSquares } from "../recovery/lsq.ts";
 import type { Recovery } from "../recovery/recovery.ts";
-import { EspalierError } from "../tensor/error.ts";
+import { didYouMean, EspalierError } from "../tensor/error.ts";
 import type { UnitPlan, WeightPlan } from "./plan.ts";
 
 /** What is left or what goes; give one. */
@@ -113,4 +114,19 @@ export function patternOf(text: string): WeightPlan["pattern"] {
     `--granularity ${text}`,
     "expected channel, weight, a pattern such as 2:4, or a block such as block:4x1.",
   );
+}
+
+/** Every recovery by the name that the command line takes. */
+export const recoveries: ReadonlyMap<string, () => readonly Recovery[]> = new Map<string, () => readonly Recovery[]>([
+  ["none", () => []],
+  ["lsq", () => [leastSquares()]],
+]);
+
+/** The recovery of that name. Throws `request` with the known ones. */
+export function recoveryNamed(name: string): readonly Recovery[] {
+  const make = recoveries.get(name);
+  if (make !== undefined) return make();
+  const known = [...recoveries.keys()].join(", ");
+  const hint = didYouMean(name, recoveries.keys());
+  throw new EspalierError("request", `--recover ${name}`, `expected one of ${known}.`, hint);
 }

@@ -1,3 +1,4 @@
+import type { Fidelity } from "../stats/fidelity.ts";
 import type { LawResult } from "../surgery/law.ts";
 
 /** Size, work and measured speed of one model. */
@@ -11,17 +12,7 @@ export interface Measured {
   readonly latencyMs: { readonly median: number; readonly p10: number; readonly p90: number } | null;
 }
 
-/** How near the pruned model's outputs are to the original's on the same inputs. */
-export interface Fidelity {
-  /** Share of samples whose largest output is the same; null for outputs that are no classes. */
-  readonly topAgreement: number | null;
-  /** Mean KL(original || pruned) of the softmax of the first output, in nats; null likewise. */
-  readonly kl: number | null;
-  readonly cosine: number;
-  /** ‖original − pruned‖ / ‖original‖ over all outputs. */
-  readonly relativeError: number;
-  readonly samples: number;
-}
+export type { Fidelity };
 
 /** One parameter or group, before and after. */
 export interface LayerReport {

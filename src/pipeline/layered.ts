@@ -1,0 +1,15 @@
+import { magnitude } from "../criteria/magnitude.ts";
+import type { WeightPlan } from "./plan.ts";
+
+/** Magnitude inside each layer, shares of layers by a profile: what allocations are compared with. */
+export function layered(sparsity: number, profile: WeightPlan["profile"]): WeightPlan {
+  return {
+    kind: "weights",
+    criterion: magnitude(2),
+    pattern: { kind: "element" },
+    scope: "tensor",
+    profile,
+    sparsity,
+    recovery: [],
+  };
+}
