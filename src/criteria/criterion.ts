@@ -42,6 +42,8 @@ export interface Criterion<N extends Statistic = Statistic> {
   readonly id: string;
   /** Statistics that it reads; reading another does not compile. */
   readonly needs: readonly N[];
+  /** True where scores of single weights need the whole parameter at once; others are asked stretch by stretch. */
+  readonly whole?: boolean;
   /** Score of each weight, [rows, columns]; null for criteria that only know units. */
   readonly elements: ((weight: WeightView, statistics: Pick<MatrixStatistics, N>) => Float64Array) | null;
   /**

@@ -26,6 +26,8 @@ export function obs(damping = 0.01): Criterion<"gram"> {
   return {
     id: "obs",
     needs: ["gram"],
+    // Each call factorises the Gram matrices, and rows belong to theirs by position.
+    whole: true,
     elements,
     features: (weight, side, statistics) => {
       if (side === "other" || statistics.gram.length === 0) return null;

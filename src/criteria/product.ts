@@ -15,6 +15,7 @@ export function product<A extends Statistic, B extends Statistic>(
   return {
     id,
     needs: [...new Set<A | B>([...a.needs, ...b.needs])],
+    whole: a.whole === true || b.whole === true,
     elements,
     features: (weight, side, statistics) => {
       if (elements !== null) {

@@ -4,6 +4,7 @@ import { geometricMedian } from "./geometric-median.ts";
 import { inputNorm } from "./input-norm.ts";
 import { magnitude } from "./magnitude.ts";
 import { normScale } from "./norm-scale.ts";
+import { obs } from "./obs.ts";
 import { random } from "./random.ts";
 import { wanda } from "./wanda.ts";
 
@@ -24,6 +25,7 @@ export const criteria: ReadonlyMap<string, CriterionEntry> = new Map<string, Cri
   ["fpgm", { summary: "Distance to all other filters of the layer.", scores: "units", make: () => geometricMedian() }],
   ["activation", { summary: "Root mean square of the input feature.", scores: "both", make: () => inputNorm() }],
   ["wanda", { summary: "Absolute weight times norm of its input.", scores: "both", make: () => wanda() }],
+  ["obs", { summary: "Error of removing it and refitting the rest.", scores: "both", make: () => obs() }],
 ]);
 
 /** The criterion of that name. Throws `request` with the nearest name for an unknown one. */

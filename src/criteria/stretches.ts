@@ -46,11 +46,15 @@ function offsets(shape: readonly number[], axes: readonly number[], count: numbe
   return out;
 }
 
-/** First rows and numbers of rows of the stretches of a matrix; all but the last are multiples of `multiple`. */
+/**
+ * First rows and numbers of rows of the stretches of a matrix; all but the last are multiples of `multiple`, and an
+ * infinite one asks for a single stretch.
+ */
 export function stretchesOf(
   { rows, columns }: Layout,
   multiple = 1,
 ): readonly (readonly [from: number, rows: number])[] {
+  if (multiple === Number.POSITIVE_INFINITY) return [[0, rows]];
   const step = Math.max(1, Math.floor(stretchSize / Math.max(1, columns) / multiple)) * multiple;
   const out: (readonly [number, number])[] = [];
   for (let from = 0; from < rows; from += step) out.push([from, Math.min(step, rows - from)]);

@@ -63,6 +63,8 @@ interface Target {
   readonly layout: Layout;
   readonly cells: number;
   readonly cellRows: number;
+  /** Rows of a stretch are a multiple of this. */
+  readonly multiple: number;
   readonly score: (view: ReturnType<typeof stretchView>) => Float64Array;
 }
 
@@ -168,7 +170,8 @@ function targetsOf<N extends Statistic>(
     }
     const [cellRows, cellColumns] = cellsOf(pattern, layout);
     const score: Target["score"] = (view) => cellScores(pattern, view, elements(view, values));
-    targets.push({ name, ref, layout, cells: cellRows * cellColumns, cellRows, score });
+    const multiple = criterion.whole === true ? Number.POSITIVE_INFINITY : pattern.kind === "block" ? pattern.rows : 1;
+    targets.push({ name, ref, layout, cells: cellRows * cellColumns, cellRows, multiple, score });
   }
   return targets;
 }
@@ -199,10 +202,9 @@ async function rulesOf(targets: readonly Target[], selection: WeightSelection, j
 }
 
 /** Reads the scores of all targets in order, once per call of what it gives; small models are scored once. */
-function reader(targets: readonly Target[], pattern: Pattern) {
+function reader(targets: readonly Target[]) {
   const total = targets.reduce((sum, { cells }) => sum + cells, 0);
   const cache = new Map<Target, readonly Float64Array[]>();
-  const multiple = pattern.kind === "block" ? pattern.rows : 1;
   return async (target: Target, visit: (scores: Float64Array) => void): Promise<void> => {
     const known = cache.get(target);
     if (known !== undefined) {
@@ -210,7 +212,7 @@ function reader(targets: readonly Target[], pattern: Pattern) {
       return;
     }
     const parts: Float64Array[] = [];
-    await eachStretch(target.ref, target.layout, multiple, (view) => {
+    await eachStretch(target.ref, target.layout, target.multiple, (view) => {
       const scores = target.score(view);
       if (total <= cachedScores) parts.push(scores);
       visit(scores);
@@ -221,8 +223,8 @@ function reader(targets: readonly Target[], pattern: Pattern) {
 
 /** One threshold for all parameters; what a floor protects does not compete. */
 async function globalRules(targets: readonly Target[], selection: WeightSelection, job: Job) {
-  const { pattern, sparsity, floor = 0 } = selection;
-  const read = reader(targets, pattern);
+  const { sparsity, floor = 0 } = selection;
+  const read = reader(targets);
   const total = targets.reduce((sum, { cells }) => sum + cells, 0);
   const least = Math.floor(floor * total * (1 + 1e-12));
   const wanted = countOf(sparsity, total);
@@ -280,8 +282,8 @@ async function globalRules(targets: readonly Target[], selection: WeightSelectio
 }
 
 /** How much each parameter loses when LAMP scores of all compete. */
-async function lampRules(targets: readonly Target[], { pattern, sparsity }: WeightSelection, job: Job) {
-  const read = reader(targets, pattern);
+async function lampRules(targets: readonly Target[], { sparsity }: WeightSelection, job: Job) {
+  const read = reader(targets);
   const total = targets.reduce((sum, { cells }) => sum + cells, 0);
   const cache = new Map<Target, Float64Array>();
   let done = 0;
@@ -328,35 +330,35 @@ async function cutOf(removed: number, feed: Feed): Promise<Cut> {
   return { threshold, ties };
 }
 
-/** The cut that removes the `removed` smallest cells of a parameter in memory. */
-function cutHere(target: Target, host: HostTensor, removed: number, multiple: number): Cut {
+/** The cut that removes the `removed` smallest cells of a parameter in memory, and its scores where they are few. */
+function cutHere(target: Target, host: HostTensor, removed: number) {
   const finder = new ThresholdFinder(removed, "f64");
-  const stretches = stretchesOf(target.layout, multiple);
+  const stretches = stretchesOf(target.layout, target.multiple);
   const scoresOf = (from: number, rows: number) => target.score(stretchView(target.layout, host, from, rows));
-  const held = target.cells <= 2 * cachedScores ? stretches.map(([from, rows]) => scoresOf(from, rows)) : undefined;
+  const held = target.cells <= 2 * cachedScores ? stretches.map(([from, rows]) => scoresOf(from, rows)) : [];
   for (let pass = 0; pass < finder.passes; pass++) {
-    for (const [i, [from, rows]] of stretches.entries()) finder.add(held?.[i] ?? scoresOf(from, rows));
+    for (const [i, [from, rows]] of stretches.entries()) finder.add(held[i] ?? scoresOf(from, rows));
     finder.nextPass();
   }
-  return { threshold: finder.threshold, ties: finder.ties };
+  return { cut: { threshold: finder.threshold, ties: finder.ties }, held };
 }
 
 /** Gives the masked bytes of a parameter; a cut that it had to look for is remembered. */
 function maskMaker(target: Target, pattern: Pattern, rule: Rule) {
-  const { layout } = target;
-  const multiple = pattern.kind === "block" ? pattern.rows : 1;
-  let found: Cut | undefined = rule.kind === "cut" ? rule.cut : undefined;
+  const { layout, multiple } = target;
+  let cut: Cut | undefined = rule.kind === "cut" ? rule.cut : undefined;
   return async (): Promise<{ readonly bytes: Uint8Array; readonly kept: number }> => {
     const host = await loadOwn(target.ref);
-    if (rule.kind === "count") found ??= cutHere(target, host, rule.removed, multiple);
-    const cutMask = new CutMask(found ?? { threshold: Number.NaN, ties: 0 });
+    let held: readonly Float64Array[] = [];
+    if (rule.kind === "count" && cut === undefined) ({ cut, held } = cutHere(target, host, rule.removed));
+    const cutMask = new CutMask(cut ?? { threshold: Number.NaN, ties: 0 });
     const elements = storedElements(host);
     let kept = 0;
-    for (const [from, rows] of stretchesOf(layout, multiple)) {
+    for (const [i, [from, rows]] of stretchesOf(layout, multiple).entries()) {
       const view = stretchView(layout, host, from, rows);
-      const cells = cellMask(rule, cutMask, pattern, view, target.score(view));
+      const cells = cellMask(rule, cutMask, pattern, view, held[i] ?? target.score(view));
       const keep = weightMask(pattern, view, cells);
-      for (let i = 0; i < keep.length; i++) kept += keep[i] ?? 0;
+      for (let j = 0; j < keep.length; j++) kept += keep[j] ?? 0;
       zeroStretch(layout, elements, from, rows, keep);
     }
     return { bytes: host.bytes, kept };
