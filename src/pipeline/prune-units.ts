@@ -1,6 +1,7 @@
 import type { Group } from "../coupling/couple.ts";
 import type { Matrix } from "../coupling/matrices.ts";
 import { unitScores } from "../criteria/unit-scores.ts";
+import { nearTies } from "../masks/near-ties.ts";
 import type { Analysis } from "../models/analysis.ts";
 import { cut } from "../surgery/cut.ts";
 import { keptPositions } from "../surgery/kept.ts";
@@ -88,6 +89,8 @@ export const pruneUnits: Engine<UnitPlan> = async (analysis, plan, options, cloc
     masks: new Map([...masks].map(([group, mask]) => [group.id, mask])),
     layers: layersOf(free, masks),
     blocked: blockedOf(analysis),
+    // Scores from weights alone are the same everywhere.
+    nearTies: plan.criterion.needs.length === 0 ? 0 : nearTies(scores, masks),
     advice: [],
   };
 };

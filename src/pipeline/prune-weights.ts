@@ -59,6 +59,7 @@ export const pruneWeights: Engine<WeightPlan> = async (analysis, plan, options, 
   return {
     graph,
     masks: new Map(),
+    nearTies: 0,
     law: null,
     layers: sparse.layers.map((layer) => ({ ...layer, kind: "weights" as const })),
     blocked: sparse.skipped.map(({ name, reason }) => ({ name, reasons: [reason] })),

@@ -3,6 +3,8 @@ import { type Analysis, analyse } from "../models/analysis.ts";
 import { type Model, withGraph } from "../models/model.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { type Job, step } from "../tensor/progress.ts";
+import { checkDevice } from "./check-device.ts";
+import { lawFeeds } from "./law-feeds.ts";
 import { measurePair } from "./measure.ts";
 import { phaseClock } from "./phase-clock.ts";
 import type { Plan } from "./plan.ts";
@@ -46,7 +48,10 @@ export type Engine<P extends Plan> = (
   options: PruneOptions & { readonly seed: number; readonly batchSize: number },
   clock: ReturnType<typeof phaseClock>,
 ) => Promise<
-  Pick<Pruned, "masks"> & { readonly graph: Analysis["graph"] } & Pick<Report, "layers" | "law" | "blocked" | "advice">
+  Pick<Pruned, "masks"> & { readonly graph: Analysis["graph"] } & Pick<
+      Report,
+      "layers" | "law" | "blocked" | "nearTies" | "advice"
+    >
 >;
 
 /** Prunes a model by a plan, checks the result, measures both and says what it did. The given model is not changed. */
@@ -56,6 +61,11 @@ export async function prune(model: Model, plan: Plan, options: PruneOptions): Pr
   step(options, "analyse", 0, 1);
   const analysis = await clock.time("analyse", () =>
     analyse(model.onnx.graph, options.runtime, options.shapes === undefined ? {} : { shapes: options.shapes }),
+  );
+  const device = await clock.time("compare devices", async () =>
+    options.runtime.reference === undefined
+      ? null
+      : checkDevice(options.runtime, analysis, await lawFeeds(analysis, options.calibration ?? null, settings.seed)),
   );
   const { graph, masks, ...found } =
     plan.kind === "units"
@@ -76,6 +86,7 @@ export async function prune(model: Model, plan: Plan, options: PruneOptions): Pr
       versions: { [options.runtime.device]: options.runtime.version },
       ...measured,
       ...found,
+      agreement: device,
       baselines: [],
       seconds: clock.seconds,
       advice: [...found.advice, ...measured.advice, ...options.runtime.notes],

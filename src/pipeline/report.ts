@@ -1,3 +1,4 @@
+import type { Agreement } from "../runtime/agreement.ts";
 import type { Fidelity } from "../stats/fidelity.ts";
 import type { LawResult } from "../surgery/law.ts";
 
@@ -40,6 +41,10 @@ export interface Report {
     readonly n: number;
   } | null;
   readonly law: LawResult | null;
+  /** How far the device is from a processor on a sample of inputs; null where it is one. */
+  readonly agreement: Agreement | null;
+  /** Units so near to the border between kept and removed that another device may decide them otherwise. */
+  readonly nearTies: number;
   /** What could not be pruned, and why. */
   readonly blocked: readonly { readonly name: string; readonly reasons: readonly string[] }[];
   readonly baselines: readonly {

@@ -32,5 +32,9 @@ export async function openBrowserRuntime(options: BrowserOptions = {}): Promise<
   ort.env.wasm.numThreads = threads;
   if (wasmPaths !== undefined) ort.env.wasm.wasmPaths = wasmPaths;
   const version = `onnxruntime-web ${ort.env.versions.web ?? ort.env.versions.common}`;
-  return runtimeOverEngine(ortEngine(ort, device, "wasm"), { device, threads, version, notes });
+  const settings = { threads, version, notes };
+  const processor = () => runtimeOverEngine(ortEngine(ort, "wasm", "wasm"), { ...settings, device: "wasm" });
+  if (device === "wasm") return processor();
+  const reference = () => Promise.resolve(processor());
+  return runtimeOverEngine(ortEngine(ort, device, "wasm"), { ...settings, device, reference });
 }

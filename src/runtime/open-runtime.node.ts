@@ -32,7 +32,10 @@ export async function openRuntime(options: OpenOptions = {}): Promise<Runtime> {
         })
       : await openEngine(device, threads);
   const { engine, ...settings } = opened;
-  return runtimeOverEngine(engine, settings.device === "wasm" ? settings : { ...settings, locate });
+  if (settings.device === "wasm") return runtimeOverEngine(engine, settings);
+  if (settings.device === "cpu") return runtimeOverEngine(engine, { ...settings, locate });
+  const reference = () => openRuntime({ ...options, device: "cpu" });
+  return runtimeOverEngine(engine, { ...settings, locate, reference });
 }
 
 /**

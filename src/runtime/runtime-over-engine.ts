@@ -15,6 +15,8 @@ export interface RuntimeSettings {
   readonly notes: readonly string[];
   /** Absent where files cannot be mapped: weights are then read into memory. */
   readonly locate?: Locate;
+  /** See `Runtime`. */
+  readonly reference?: () => Promise<Runtime>;
 }
 
 /** One compiled session, shared by everybody who asked for the same graph with the same options. */
@@ -103,6 +105,7 @@ export function runtimeOverEngine(engine: Engine, settings: RuntimeSettings): Ru
     threads: settings.threads,
     version: settings.version,
     notes: settings.notes,
+    ...(settings.reference === undefined ? {} : { reference: settings.reference }),
     compile: (graph, options) => attempt("compile", () => compile(graph, options)),
     types: (graph, inputs) =>
       attempt("types", async () => {

@@ -34,6 +34,8 @@ export interface Runtime {
   readonly version: string;
   /** What the user should know about how this runtime came to be: a device that was asked for and is not there. */
   readonly notes: readonly string[];
+  /** Opens a processor's runtime whose results those of this device are to be compared with; absent on processors. */
+  readonly reference?: () => Promise<Runtime>;
   compile(graph: Graph, options?: SessionOptions): Promise<Session>;
   /**
    * Types of every value of the graph (not of its subgraphs) at the given input types, by compiling and not running.
