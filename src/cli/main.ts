@@ -1,4 +1,5 @@
 #!/usr/bin/env node
+import { readFileSync } from "node:fs";
 import { Command as Commander, CommanderError, Option as Flag } from "commander";
 import { EspalierError } from "../index.node.ts";
 import { type Command, flagOf } from "./command.ts";
@@ -9,7 +10,7 @@ import { nodeHost } from "./node-host.ts";
 async function main(argv: readonly string[]): Promise<number> {
   const program = new Commander("espalier")
     .description("Prune any neural network and prove what it gained.")
-    .version(process.env["npm_package_version"] ?? "0.1.0")
+    .version(String(JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")).version))
     .exitOverride()
     .configureHelp({ showGlobalOptions: true });
   let code = 0;

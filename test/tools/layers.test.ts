@@ -71,7 +71,9 @@ describe("layers", () => {
         'const c = node.op === "Conv";',
         'const d = kind === "conv" || order === "True";',
         '    case "Reshape":',
+        "const e = Buffer.alloc(1) ?? this.process.env;",
       ].join("\n"),
+      "masks/c.node.ts": "const c = process.env;\n",
       "ops/b.ts": 'const c = node.op === "Conv";\n',
     });
     expect(checkWords(root).problems).toEqual([
@@ -80,6 +82,7 @@ describe("layers", () => {
       "masks/a.ts:4 says console.: answers go through the host of a command",
       "masks/a.ts:5 asks for the operator Conv: that belongs in src/ops",
       "masks/a.ts:7 asks for the operator Reshape: that belongs in src/ops",
+      "masks/a.ts:8 says Buffer: browsers do not have it",
     ]);
   });
 });
