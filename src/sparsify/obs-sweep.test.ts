@@ -1,0 +1,177 @@
+import { describe, expect, it } from "vitest";
+import { factorise, inverse, solveRows } from "../tensor/cholesky.ts";
+import { gram, matMul, matMulTransposed } from "../tensor/matrix.ts";
+import { random } from "../tensor/random.ts";
+import { smallest } from "../tensor/select.ts";
+import { obsSweep, type SweepOptions } from "./obs-sweep.ts";
+
+/** Weights and correlated inputs. X: [samples, columns]. */
+function problem(rows: number, columns: number, seed = 0) {
+  const samples = 3 * columns;
+  const weights = new Float64Array(rows * columns);
+  random(seed, "w").fillNormal(weights);
+  const raw = new Float64Array(samples * columns);
+  random(seed, "x").fillNormal(raw);
+  const mix = new Float64Array(columns * columns);
+  random(seed, "mix").fillNormal(mix, 0, 0.5 / Math.sqrt(columns));
+  for (let i = 0; i < columns; i++) mix[i * columns + i] = (mix[i * columns + i] ?? 0) + 0.3;
+  const x = matMul(raw, mix, samples, columns, columns);
+  return { weights, x, samples, rows, columns, gram: gram(x, samples, columns) };
+}
+
+type Problem = ReturnType<typeof problem>;
+
+/** ‖W X − V X‖², computed on the inputs themselves. */
+function distance({ weights, x, samples, rows, columns }: Problem, other: Float64Array): number {
+  const difference = weights.map((w, i) => w - (other[i] ?? 0));
+  return matMulTransposed(difference, x, rows, columns, samples).reduce((sum, d) => sum + d * d, 0);
+}
+
+/** The least loss that any weights with this mask have: one regression per row. */
+function refitted({ weights, gram: h, rows, columns }: Problem, mask: Uint8Array): Float64Array {
+  const out = new Float64Array(rows * columns);
+  for (let r = 0; r < rows; r++) {
+    const kept = Array.from({ length: columns }, (_, j) => j).filter((j) => mask[r * columns + j] === 1);
+    const size = kept.length;
+    const inner = Float64Array.from({ length: size * size }, (_, i) => {
+      return h[(kept[Math.floor(i / size)] ?? 0) * columns + (kept[i % size] ?? 0)] ?? 0;
+    });
+    const target = Float64Array.from(kept, (j) => {
+      let sum = 0;
+      for (let k = 0; k < columns; k++) sum += (h[j * columns + k] ?? 0) * (weights[r * columns + k] ?? 0);
+      return sum;
+    });
+    const solved = solveRows(factorise(inner, size, { damping: 0 }), target, 1);
+    for (const [i, j] of kept.entries()) out[r * columns + j] = solved[i] ?? 0;
+  }
+  return out;
+}
+
+/** Inputs in which each feature follows the one before it, as neighbouring channels do. */
+function smooth(rows: number, columns: number): Problem {
+  const p = problem(rows, columns, 3);
+  const { x, samples } = p;
+  random(3, "smooth").fillNormal(x);
+  for (let s = 0; s < samples; s++)
+    for (let j = 1; j < columns; j++)
+      x[s * columns + j] = 0.9 * (x[s * columns + j - 1] ?? 0) + 0.44 * (x[s * columns + j] ?? 0);
+  return { ...p, gram: gram(x, samples, columns) };
+}
+
+/** The optimal brain surgeon with an inverse of its own for every column. */
+function surgery({ weights, gram: h, rows, columns: n }: Problem, mask: Uint8Array): Float64Array {
+  const out = weights.slice();
+  for (let j = 0; j < n; j++) {
+    const size = n - j;
+    const rest = Float64Array.from({ length: size * size }, (_, i) => {
+      return h[(j + Math.floor(i / size)) * n + j + (i % size)] ?? 0;
+    });
+    const inverted = inverse(factorise(rest, size, { damping: 0 }));
+    for (let r = 0; r < rows; r++) {
+      if (mask[r * n + j] === 1) continue;
+      const error = (out[r * n + j] ?? 0) / (inverted[0] ?? 1);
+      for (let k = 0; k < size; k++) out[r * n + j + k] = (out[r * n + j + k] ?? 0) - error * (inverted[k] ?? 0);
+    }
+  }
+  return out;
+}
+
+const ways: readonly (readonly [string, SweepOptions["choose"]])[] = [
+  ["half of each block", { kind: "sparsity", sparsity: 0.5 }],
+  ["2:4", { kind: "pattern", pattern: { kind: "n:m", keep: 2, of: 4 } }],
+  ["1:4", { kind: "pattern", pattern: { kind: "n:m", keep: 1, of: 4 } }],
+  ["a mask", { kind: "mask", mask: Uint8Array.from({ length: 7 * 24 }, (_, i) => +(i % 3 !== 0)) }],
+];
+
+describe.each(ways)("%s", (_, choose) => {
+  const p = problem(7, 24);
+
+  it.each([1, 5, 8, 128])("adds up exactly the loss that it makes, in blocks of %d", (blockSize) => {
+    const sweep = obsSweep(p, { choose, blockSize, damping: 0 });
+    const measured = distance(p, sweep.weights);
+    expect(sweep.loss / measured).toBeCloseTo(1, 6);
+    for (const [i, keep] of sweep.mask.entries()) if (keep === 0) expect(sweep.weights[i]).toBe(0);
+  });
+
+  it("cannot be better than the joint refit of its mask", () => {
+    const sweep = obsSweep(p, { choose, damping: 0 });
+    expect(sweep.loss).toBeGreaterThanOrEqual(distance(p, refitted(p, sweep.mask)) * (1 - 1e-9));
+  });
+
+  it("does column by column what the surgeon's formula says", () => {
+    const sweep = obsSweep(p, { choose, blockSize: 5, damping: 0 });
+    const surgeon = surgery(p, sweep.mask);
+    for (const [i, value] of surgeon.entries()) expect(sweep.weights[i]).toBeCloseTo(value, 8);
+  });
+
+  it("removes what it was asked to", () => {
+    const { mask } = obsSweep(p, { choose });
+    const kept = mask.reduce((sum, keep) => sum + keep, 0);
+    if (choose.kind === "sparsity") expect(kept).toBe(84);
+    else if (choose.kind === "mask") expect(mask).toEqual(choose.mask);
+    else
+      for (let at = 0; at < mask.length; at += 4)
+        expect(mask.subarray(at, at + 4).reduce((sum, keep) => sum + keep, 0)).toBe(choose.pattern.keep);
+  });
+});
+
+it("the loss tells a sweep whose update is left out", () => {
+  const p = problem(7, 24);
+  const sweep = obsSweep(p, { choose: { kind: "sparsity", sparsity: 0.5 }, damping: 0 });
+  const without = p.weights.map((w, i) => w * (sweep.mask[i] ?? 0));
+  expect(Math.abs(distance(p, without) / sweep.loss - 1)).toBeGreaterThan(0.05);
+});
+
+it("a mask that takes only the last columns is refitted by nothing, one that takes the first is refitted fully", () => {
+  const p = problem(3, 12);
+  const first = Uint8Array.from({ length: 36 }, (_, i) => +(i % 12 >= 4));
+  const sweep = obsSweep(p, { choose: { kind: "mask", mask: first }, damping: 0 });
+  const best = refitted(p, first);
+  for (const [i, value] of best.entries()) expect(sweep.weights[i]).toBeCloseTo(value, 8);
+  const last = Uint8Array.from({ length: 36 }, (_, i) => +(i % 12 < 8));
+  const frozen = obsSweep(p, { choose: { kind: "mask", mask: last }, damping: 0 });
+  for (const [i, keep] of last.entries()) expect(frozen.weights[i]).toBe(keep === 1 ? p.weights[i] : 0);
+});
+
+it("2:4 along channels keeps two of four at each kernel position, chosen on updated weights", () => {
+  const p = problem(5, 24);
+  const pattern = { kind: "n:m", keep: 2, of: 4 } as const;
+  const { mask } = obsSweep({ ...p, positions: 3 }, { choose: { kind: "pattern", pattern }, blockSize: 5 });
+  for (let r = 0; r < 5; r++)
+    for (let group = 0; group < 2; group++)
+      for (let position = 0; position < 3; position++) {
+        const kept = [0, 1, 2, 3].map((f) => mask[r * 24 + (group * 4 + f) * 3 + position] ?? 0);
+        expect(kept.reduce((sum, keep) => sum + keep, 0)).toBe(2);
+      }
+});
+
+it("inputs that never fire lose their weights and spoil nothing", () => {
+  const p = problem(4, 8);
+  const h = p.gram.slice();
+  for (let j = 0; j < 8; j++) {
+    h[3 * 8 + j] = 0;
+    h[j * 8 + 3] = 0;
+  }
+  const { weights, loss } = obsSweep({ ...p, gram: h }, { choose: { kind: "sparsity", sparsity: 0.5 } });
+  for (let r = 0; r < 4; r++) expect(weights[r * 8 + 3]).toBe(0);
+  expect(Number.isFinite(loss)).toBe(true);
+});
+
+it("halves the error of masking by magnitude, or better, where inputs are correlated", () => {
+  const p = smooth(32, 64);
+  const sweep = obsSweep(p, { choose: { kind: "sparsity", sparsity: 0.5 } });
+  const removed = smallest(
+    p.weights.map((w) => w * w),
+    (32 * 64) / 2,
+  );
+  const plain = p.weights.map((w, i) => (removed[i] === 1 ? 0 : w));
+  expect(distance(p, sweep.weights)).toBeLessThan(0.5 * distance(p, plain));
+});
+
+it("refuses what does not fit", () => {
+  const p = problem(2, 6);
+  const sweep = (choose: SweepOptions["choose"]) => obsSweep(p, { choose });
+  expect(() => sweep({ kind: "mask", mask: new Uint8Array(3) })).toThrow("mask: expected [2, 6], got 3 entries.");
+  expect(() => sweep({ kind: "pattern", pattern: { kind: "n:m", keep: 2, of: 4 } })).toThrow("4 does not divide its 6");
+  expect(() => obsSweep({ ...p, gram: new Float64Array(4) }, { choose: { kind: "sparsity", sparsity: 0 } })).toThrow();
+});
