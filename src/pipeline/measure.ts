@@ -2,6 +2,7 @@ import { gzipSync } from "fflate";
 import type { Graph } from "../graph/graph.ts";
 import { type Analysis, analyse } from "../models/analysis.ts";
 import type { Model } from "../models/model.ts";
+import type { Runtime, Session } from "../runtime/runtime.ts";
 import { evaluatePair } from "../stats/fidelity.ts";
 import { bitsOf, isFloat } from "../tensor/dtype.ts";
 import { toFloat32 } from "../tensor/numeric.ts";
@@ -27,7 +28,9 @@ export async function measurePair(
   const after = await analyse(small.onnx.graph, runtime, shapes);
   const batch = options.latencyBatch ?? 1;
   const latency =
-    options.measure === false ? null : await latencies(original.onnx.graph, small.onnx.graph, analysis, options, batch);
+    options.measure === false
+      ? null
+      : await latencies([original.onnx.graph, small.onnx.graph], analysis, runtime, batch);
   const one = await sizeAndWork(original, analysis);
   const two = await sizeAndWork(small, after);
   const before: Measured = { ...one, latencyMs: latency?.[0] ?? null };
@@ -42,20 +45,22 @@ export async function measurePair(
   };
 }
 
-async function latencies(a: Graph, b: Graph, analysis: Analysis, options: PruneOptions, batch: number) {
+/** Latency of graphs with the same inputs, measured in turn. */
+export async function latencies(
+  graphs: readonly Graph[],
+  analysis: Analysis,
+  runtime: Runtime,
+  batch: number,
+): Promise<readonly NonNullable<Measured["latencyMs"]>[]> {
   const feeds = await latencyFeeds(analysis, batch);
-  const first = await options.runtime.compile(a);
+  const sessions: Session[] = [];
   try {
-    const second = await options.runtime.compile(b);
-    try {
-      const both = [first, second].map((session) => ({ session, feeds }));
-      const measured = await options.runtime.measure(both, { maxSeconds: 8 });
-      return measured.map(({ medianMs, p10Ms, p90Ms }) => ({ median: medianMs, p10: p10Ms, p90: p90Ms }));
-    } finally {
-      await second.release();
-    }
+    for (const graph of graphs) sessions.push(await runtime.compile(graph));
+    const jobs = sessions.map((session) => ({ session, feeds }));
+    const measured = await runtime.measure(jobs, { maxSeconds: 4 * graphs.length });
+    return measured.map(({ medianMs, p10Ms, p90Ms }) => ({ median: medianMs, p10: p10Ms, p90: p90Ms }));
   } finally {
-    await first.release();
+    for (const session of sessions) await session.release();
   }
 }
 
