@@ -24,6 +24,14 @@ export interface ErrorCurve {
   readonly error: Float64Array;
   /** Variance of what the consumers give: the error of giving their means only. */
   readonly whole: number;
+  /** What the consumers give, with the mean of each channel. */
+  readonly outputs: readonly ConsumerOutput[];
+}
+
+export interface ConsumerOutput {
+  readonly value: string;
+  readonly axis: number;
+  readonly mean: Float64Array;
 }
 
 /** True for groups whose units lie on a sum of two data values, as the trunk of a residual network does. */
@@ -72,6 +80,7 @@ export async function errorCurves(
   for (const [group, uses] of consumers) {
     step(options, "choose", curves.length, consumers.size, group.id);
     const problems: { problem: RemovalProblem; places: readonly (readonly number[])[] }[] = [];
+    const outputs: ConsumerOutput[] = [];
     let whole = 0;
     for (const { layer, places } of uses) {
       const moments = measured.get(layer.matrix)?.moments;
@@ -79,6 +88,8 @@ export async function errorCurves(
       const { matrix } = layer;
       const end = endingOf(analysis.graph, layer.output, layer.axis, matrix.rows, analysis.facts.types, constant);
       const weights = await readMatrix(analysis.graph, matrix);
+      const bias = layer.form.bias === null ? undefined : constant(matrix.node.inputs[layer.form.bias] ?? "");
+      outputs.push({ value: layer.output, axis: layer.axis, mean: meanOutput(moments, weights, bias?.values) });
       for (let i = 0; i < weights.length; i++)
         weights[i] = (weights[i] ?? 0) * (end.scale[Math.floor(i / matrix.columns)] ?? 1);
       const positions = matrix.columns / (matrix.shape[matrix.inputs[0] ?? 0] ?? 1);
@@ -90,7 +101,7 @@ export async function errorCurves(
         whole += made.whole;
       }
     }
-    curves.push({ ...greedy(group, problems), whole });
+    curves.push({ ...greedy(group, problems), whole, outputs });
   }
   return curves;
 }
@@ -124,6 +135,17 @@ function problemsOf(matrix: Matrix, moments: InputMoments, weights: Float64Array
     }
     const inverted = inverse(factorise(spread, columns, { damping }));
     return { problem: { weights: own, inverse: inverted, rows, columns }, whole };
+  });
+}
+
+/** Mean of W x + b over the calibration inputs: [rows]. */
+function meanOutput(moments: InputMoments, weights: Float64Array, bias: Float64Array | undefined): Float64Array {
+  const { columns, count, sum } = moments;
+  const rows = weights.length / columns;
+  const perGroup = rows / moments.gram.length;
+  return Float64Array.from({ length: rows }, (_, r) => {
+    const from = Math.floor(r / perGroup) * columns;
+    return dot(weights, r * columns, sum, from, columns) / count + (bias?.[r] ?? 0);
   });
 }
 

@@ -120,14 +120,17 @@ export function tapChannels(
   axis: number,
   type: TensorType,
 ): Tap<ChannelMoments> {
-  const features = featuresFirst(draft, value, axis, type);
-  const sum = draft.op("Identity", [sumLast(draft, opset, features)], {}, draft.fresh("tap_sum"));
-  const square = draft.op("Mul", [features, features]);
+  return tapFeatures(draft, opset, featuresFirst(draft, value, axis, type), type.shape[axis] ?? 1);
+}
+
+/** Adds a tap for mean and variance of each row of a value [features, positions]. */
+export function tapFeatures(draft: Draft, opset: number, value: string, features: number): Tap<ChannelMoments> {
+  const sum = draft.op("Identity", [sumLast(draft, opset, value)], {}, draft.fresh("tap_sum"));
+  const square = draft.op("Mul", [value, value]);
   const squares = draft.op("Identity", [sumLast(draft, opset, square)], {}, draft.fresh("tap_squares"));
-  const extent = draft.op("Shape", [features], {}, draft.fresh("tap_extent"));
-  const channels = type.shape[axis] ?? 1;
-  const sums = new Float64Array(channels);
-  const squareSums = new Float64Array(channels);
+  const extent = draft.op("Shape", [value], {}, draft.fresh("tap_extent"));
+  const sums = new Float64Array(features);
+  const squareSums = new Float64Array(features);
   let count = 0;
   return {
     outputs: [sum, squares, extent],

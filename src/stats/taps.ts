@@ -7,11 +7,11 @@ import type { Runtime } from "../runtime/runtime.ts";
 import { isFloat } from "../tensor/dtype.ts";
 import { type Job, step } from "../tensor/progress.ts";
 import { sizeOf } from "../tensor/tensor.ts";
-import { type ChannelMoments, type InputMoments, type Tap, tapChannels, tapInputs } from "./moments.ts";
-import { formOf } from "./unfold.ts";
+import { type ChannelMoments, type InputMoments, type Tap, tapChannels, tapFeatures, tapInputs } from "./moments.ts";
+import { formOf, unfold } from "./unfold.ts";
 
 /** What calibration measures at the input of a matrix. */
-export type Need = "inputMean" | "inputMeanSquare" | "gram";
+export type Need = "inputMean" | "inputMeanSquare" | "columnMean" | "gram";
 
 /** Statistics of one matrix; what was not asked for, or cannot be measured there, is absent. */
 export interface Measurement {
@@ -19,6 +19,8 @@ export interface Measurement {
   readonly inputMean?: Float64Array;
   /** Mean square of each input feature: [features]. */
   readonly inputMeanSquare?: Float64Array;
+  /** Mean of each column, windows unfolded: [groups · columns]. */
+  readonly columnMean?: Float64Array;
   /** Mean of x·xᵀ for each group, windows unfolded: [columns, columns]. */
   readonly gram?: readonly Float64Array[];
   /** Sums behind the Gram matrix, with the sums of the columns. */
@@ -42,20 +44,25 @@ export async function collect(
 ): Promise<ReadonlyMap<Matrix, Measurement>> {
   const measured = new Map<Matrix, Measurement>();
   const gram = needs.includes("gram");
-  const vectors = needs.some((need) => need !== "gram");
+  const columns = needs.includes("columnMean");
+  const vectors = needs.includes("inputMean") || needs.includes("inputMeanSquare");
   const chunks = chunked(wanted, (matrix) => tapBytes(analysis, matrix, gram, options.batchSize));
   const total = chunks.length * Math.ceil(data.count / options.batchSize);
   let done = 0;
   for (const chunk of chunks) {
-    const taps = new Map<Matrix, { inputs?: Tap<InputMoments>; channels?: Tap<ChannelMoments> }>();
+    const taps = new Map<Matrix, MatrixTaps>();
     const draft = edit(analysis.graph);
     const opset = analysis.graph.opsets.get("") ?? 1;
     for (const matrix of chunk) {
       const value = matrix.data?.value ?? "";
       const type = analysis.facts.types.get(value);
       if (matrix.data === null || type === undefined || !isFloat(type.dtype)) continue;
-      const entry: { inputs?: Tap<InputMoments>; channels?: Tap<ChannelMoments> } = {};
+      const entry: MatrixTaps = {};
       if (gram && formOf(matrix) !== null) entry.inputs = tapInputs(draft, opset, matrix, value, type);
+      if (columns && !gram && formOf(matrix) !== null) {
+        const unfolded = unfold(draft, matrix, value, type);
+        entry.columns = tapFeatures(draft, opset, unfolded, matrix.groups * matrix.columns);
+      }
       if (vectors) entry.channels = tapChannels(draft, opset, value, matrix.data.axis, type);
       taps.set(matrix, entry);
     }
@@ -80,10 +87,18 @@ export async function collect(
   return measured;
 }
 
-function measurementOf(entry: { inputs?: Tap<InputMoments>; channels?: Tap<ChannelMoments> }): Measurement {
+interface MatrixTaps {
+  inputs?: Tap<InputMoments>;
+  columns?: Tap<ChannelMoments>;
+  channels?: Tap<ChannelMoments>;
+}
+
+function measurementOf(entry: MatrixTaps): Measurement {
   const channels = entry.channels?.result();
   const moments = entry.inputs?.result();
+  const columns = moments ?? entry.columns?.result();
   return {
+    ...(columns === undefined ? {} : { columnMean: columns.sum.map((n) => n / columns.count) }),
     ...(channels === undefined
       ? {}
       : {
