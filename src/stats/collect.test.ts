@@ -285,6 +285,29 @@ describe("statistics of matrix products", () => {
   });
 });
 
+describe("batches", () => {
+  it("are smaller where unfolded windows would not fit, and for those only", async () => {
+    const g = builder("large", 17);
+    g.input("x", "f32", ["n", 16, 256, 256]);
+    const open = g.op("Conv", ["x", g.constant(numbers([2, 16, 3, 3], 1), "large")], { strides: ints([8, 8]) });
+    const small = g.op("Conv", [open, g.constant(numbers([2, 2, 3, 3], 2), "small")], {}, "y");
+    g.output(small, "f32");
+    const analysis = await analyse(g.finish(), runtime);
+    const data = fromTensors({ x: numbers([1, 16, 256, 256], 3) });
+    const sizes: number[] = [];
+    const watched = {
+      ...data,
+      batches: (size: number) => {
+        sizes.push(size);
+        return data.batches(size);
+      },
+    };
+    const found = await collectStatistics(runtime, analysis, analysis.matrices, all, watched, { batchSize: 64 });
+    expect(found.size).toBe(2);
+    expect(sizes).toEqual([4, 64]);
+  });
+});
+
 describe("matrices that multiply the same columns", () => {
   it("are measured once; others are not taken for them", async () => {
     const g: Draft = builder("branches", 17);

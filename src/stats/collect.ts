@@ -4,13 +4,18 @@ import type { Analysis } from "../models/analysis.ts";
 import { windowAttributes } from "../ops/linear.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { Job } from "../tensor/progress.ts";
+import { sizeOf } from "../tensor/tensor.ts";
 import { collect, type Measurement, type Need } from "./taps.ts";
 import { formOf } from "./unfold.ts";
+
+/** Bytes that the unfolded windows of one batch may take; the runtime holds a few times as much for a moment. */
+const WINDOW_BYTES = 1 << 28;
 
 /**
  * Statistics of the inputs of matrices over a data set, as criteria read them. Matrices that multiply the same columns,
  * as the projections of an attention do, are measured once and share the result. A matrix where something that was asked
- * for cannot be measured, such as one that multiplies a recurrent state, is absent.
+ * for cannot be measured, such as one that multiplies a recurrent state, is absent. Batches are smaller
+ * than asked where the windows of a convolution would take too much memory.
  */
 export async function collectStatistics(
   runtime: Runtime,
@@ -28,16 +33,30 @@ export async function collectStatistics(
     if (same === undefined) alike.set(key, { first: matrix, all: [matrix] });
     else same.all.push(matrix);
   }
-  const firsts = [...alike.values()].map(({ first }) => first);
-  const measured = await collect(runtime, analysis, firsts, needs, data, options);
+  const byBatch = new Map<number, Matrix[]>();
+  for (const { first } of alike.values()) {
+    const batch = batchFor(analysis, first, options.batchSize);
+    byBatch.set(batch, [...(byBatch.get(batch) ?? []), first]);
+  }
   const collected = new Map<Matrix, Omit<Measurement, "moments">>();
-  for (const { first, all } of alike.values()) {
-    const found = measured.get(first);
-    if (found === undefined || needs.some((need) => found[need] === undefined)) continue;
-    const { moments: _, ...statistics } = found;
-    for (const matrix of all) collected.set(matrix, statistics);
+  for (const [batchSize, firsts] of byBatch) {
+    const measured = await collect(runtime, analysis, firsts, needs, data, { ...options, batchSize });
+    for (const [first, { moments: _, ...statistics }] of measured) {
+      if (needs.some((need) => statistics[need] === undefined)) continue;
+      for (const matrix of alike.get(columnsOf(first))?.all ?? []) collected.set(matrix, statistics);
+    }
   }
   return collected;
+}
+
+/** The largest batch, halved as often as needed, whose unfolded windows fit. */
+function batchFor({ facts, samples }: Analysis, { data, shape, inputs, columns }: Matrix, asked: number): number {
+  const positions = columns / (shape[inputs[0] ?? 0] ?? 1);
+  if (data === null || positions === 1) return asked;
+  const bytes = (sizeOf(facts.types.get(data.value)?.shape ?? []) / samples) * positions * 4;
+  let batch = asked;
+  while (batch > 1 && batch * bytes > WINDOW_BYTES) batch = Math.ceil(batch / 2);
+  return batch;
 }
 
 /** The same text for matrices whose columns multiply the same numbers. */
