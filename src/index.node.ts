@@ -7,6 +7,7 @@ export { imageFolder } from "./data/images.node.ts";
 export { type OpenOptions as DataOptions, openData } from "./data/open.node.ts";
 export * from "./public.ts";
 export { type OpenOptions, openRuntime } from "./runtime/open-runtime.node.ts";
+export { openTestbed, testbedIds } from "./testbeds/open.node.ts";
 
 /** Reads a model from a path, an http(s) address, a Blob or bytes. */
 export async function load(from: string | URL | Blob | Uint8Array): Promise<Model> {

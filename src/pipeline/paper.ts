@@ -1,5 +1,5 @@
 import type { Plan } from "./plan.ts";
-import { type OptionTable, type OptionValue, readOptions, type ValuesOf } from "./plan-options.ts";
+import { type OptionTable, type OptionValue, type PlanOption, readOptions, type ValuesOf } from "./plan-options.ts";
 import type { PaperRecord, Some } from "./record.ts";
 import type { Bench, Findings } from "./reproduction.ts";
 
@@ -33,21 +33,28 @@ export interface PaperDefinition<Id extends string, O extends OptionTable> {
     /** What the paper claims, in words that a run can confirm or not. */
     readonly claim: string;
     readonly testbeds: Some<string>;
-    readonly run: (bench: Bench) => Promise<Findings>;
+    /** What to compare; `plan` is this paper's own. */
+    readonly run: (bench: Bench, plan: (given: Partial<ValuesOf<O>>) => Plan) => Promise<Findings>;
   };
 }
 
 /** A paper as the rest of espalier sees it. */
-export interface Paper<Id extends string = string, O extends OptionTable = OptionTable>
-  extends Omit<PaperDefinition<Id, O>, "plan"> {
+export interface Paper<Id extends string = string>
+  extends Omit<PaperDefinition<Id, OptionTable>, "plan" | "reproduction"> {
   /** The plan at the given settings, defaults for the others. Throws `request` for a setting that cannot be. */
   plan(given?: Readonly<Record<string, OptionValue | undefined>>): Plan;
+  readonly reproduction: {
+    readonly claim: string;
+    readonly testbeds: Some<string>;
+    run(bench: Bench): Promise<Findings>;
+  };
 }
 
 /** Makes a paper of its definition: a composition of shared parts, its record, and the run that tests its claim. */
-export function paper<const Id extends string, const O extends OptionTable & { readonly sparsity: unknown }>(
+export function paper<const Id extends string, const O extends OptionTable & { readonly sparsity: PlanOption<number> }>(
   definition: PaperDefinition<Id, O>,
-): Paper<Id, O> {
-  const { id, options, plan } = definition;
-  return { ...definition, plan: (given = {}) => plan(readOptions(options, given, id)) };
+): Paper<Id> {
+  const { id, options, reproduction } = definition;
+  const plan: Paper["plan"] = (given = {}) => definition.plan(readOptions(options, given, id));
+  return { ...definition, plan, reproduction: { ...reproduction, run: (bench) => reproduction.run(bench, plan) } };
 }

@@ -1,0 +1,113 @@
+import {
+  papers as catalogue,
+  EspalierError,
+  findingsSection,
+  openRuntime,
+  openTestbed,
+  paperNamed,
+  paperSection,
+  papersWhere,
+  reproduce,
+  resultsPage,
+  testbedIds,
+} from "../index.node.ts";
+import { choice, command, flag, integer, list, string } from "./command.ts";
+import { table } from "./table.ts";
+
+export const papersCommand = command({
+  name: "papers",
+  summary: "The catalogue: list papers, show one, or run its reproduction and see what it finds.",
+  args: ["<list|show|run>", "[papers...]"],
+  options: {
+    where: list("AXIS=WORD", "Only papers with this word in their record, for example speedup=structured."),
+    testbed: string("NAME", `Where to run: ${testbedIds.join(", ")}; the first of the paper's whose files are here.`),
+    draws: integer("N", "Calibration draws; 3 unless told.", 1, 100),
+    samples: integer("N", "Images of the test set; 2000 unless told.", 10, 1e6),
+    out: string("FILE", "Write what the runs found as Markdown."),
+    device: choice(["cpu", "wasm", "webgpu", "cuda"], "Where to run; cpu unless told."),
+    threads: integer("N", "Runtime threads; all cores unless told.", 1, 1024),
+    json: flag("Print the answer as JSON and nothing else on stdout."),
+  },
+  examples: [
+    "espalier papers list --where data=none",
+    "espalier papers show wanda",
+    "espalier papers run wanda --testbed glyphs",
+  ],
+  async run([action = "", ...ids], options, host) {
+    if (action === "list") {
+      const found = papersWhere(catalogue, options.where);
+      if (options.json)
+        return host.print(
+          JSON.stringify(found.map(({ id, summary, cite, record }) => ({ id, summary, cite, record }))),
+        );
+      const rows = found.map(({ id, summary, cite, record }) => [
+        id,
+        `${cite.year}`,
+        record.speedup.join(", "),
+        record.data.join(", "),
+        summary,
+      ]);
+      return host.print(table([["paper", "year", "speed-up", "data", "what it does"], ...rows]));
+    }
+    if (action !== "show" && action !== "run") {
+      throw new EspalierError("request", "papers", `expected list, show or run, got "${action}".`);
+    }
+    if (ids.length === 0) {
+      throw new EspalierError(
+        "request",
+        `papers ${action}`,
+        "expected the id of a paper, got none.",
+        "espalier papers list shows them all.",
+      );
+    }
+    const papers = ids.map((id) => paperNamed(id));
+    if (action === "show") {
+      if (options.json) host.print(JSON.stringify(papers.length === 1 ? papers[0] : papers));
+      else for (const paper of papers) host.print(paperSection(paper));
+      return;
+    }
+    const { device, threads, draws, samples = 2000 } = options;
+    const runtime = await openRuntime({
+      ...(device === undefined ? {} : { device }),
+      ...(threads === undefined ? {} : { threads }),
+    });
+    try {
+      const sections: string[] = [];
+      const answers: object[] = [];
+      for (const paper of papers) {
+        const wanted = options.testbed === undefined ? paper.reproduction.testbeds : [options.testbed];
+        const testbed = await firstPresent(wanted, samples, (reason) => host.note(reason));
+        const findings = await reproduce(paper, testbed, {
+          runtime,
+          ...(draws === undefined ? {} : { draws }),
+          progress: host.progress,
+          signal: host.signal,
+        });
+        const flags = `${draws === undefined ? "" : ` --draws ${draws}`}${samples === 2000 ? "" : ` --samples ${samples}`}`;
+        const section = findingsSection(
+          paper,
+          findings,
+          `espalier papers run ${paper.id} --testbed ${testbed.id}${flags}`,
+        );
+        sections.push(section);
+        answers.push({ paper: paper.id, claim: paper.reproduction.claim, ...findings });
+        if (!options.json) host.print(section);
+        // After each, so that what is done is kept when a later one is stopped.
+        if (options.out !== undefined) await host.writeText(options.out, resultsPage(sections));
+      }
+      if (options.json) host.print(JSON.stringify(answers.length === 1 ? answers[0] : answers));
+    } finally {
+      await runtime.close();
+    }
+  },
+});
+
+/** The first testbed whose files are here; the last one with its reason when there is none. */
+async function firstPresent(ids: readonly string[], samples: number, note: (reason: string) => void) {
+  for (const id of ids.slice(0, -1)) {
+    const testbed = await openTestbed(id, { samples });
+    if (!("absent" in testbed)) return testbed;
+    note(testbed.absent);
+  }
+  return openTestbed(ids.at(-1) ?? "", { samples });
+}

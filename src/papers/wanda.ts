@@ -1,0 +1,74 @@
+import { wanda as wandaScore } from "../criteria/wanda.ts";
+import { layered } from "../pipeline/layered.ts";
+import { paper } from "../pipeline/paper.ts";
+import { fraction, oneOf } from "../pipeline/plan-options.ts";
+
+/** Removes, in each row, the weights whose magnitude times input norm is smallest: Sᵢⱼ = |Wᵢⱼ| · ‖Xⱼ‖₂. */
+export const wanda = paper({
+  id: "wanda",
+  summary: "Single weights by magnitude times input norm, row by row.",
+  cite: {
+    title: "A Simple and Effective Pruning Approach for Large Language Models",
+    year: 2023,
+    arxiv: "2306.11695",
+    equation: "Eq. 1",
+  },
+  code: "github:locuslab/wanda lib/prune.py",
+  golden: "None yet: its models are language models; the invariance to scaled features is tested instead.",
+  departures: [
+    "The norm is a root mean over tokens or positions, which leaves the order within a row unchanged.",
+    "A convolution is a matrix [out, in × kernel], all positions of the kernel sharing the norm of their channel.",
+    "All layers are calibrated on the dense model; the original walks block by block behind pruned ones.",
+    "N:M keeps N of M along the input channels at a fixed kernel position.",
+  ],
+  record: {
+    removes: ["weight", "n:m"],
+    speedup: ["unstructured", "semi-structured"],
+    when: ["after"],
+    criterion: ["magnitude", "activation"],
+    learn: ["none"],
+    fusion: ["none"],
+    data: ["unlabelled"],
+    supervision: ["none"],
+    scope: ["local"],
+    iterations: ["one-shot"],
+    recovery: ["none"],
+    models: ["mlp", "cnn", "vit", "llm"],
+    guarantee: ["heuristic"],
+    gradients: false,
+    weightUpdate: false,
+  },
+  options: {
+    sparsity: fraction(0.5, "Share of the weights of each row to remove."),
+    scope: oneOf(["row", "tensor"], "Whether weights compete in their row or in their layer."),
+  },
+  plan: ({ sparsity, scope }) => ({
+    kind: "weights",
+    criterion: wandaScore(),
+    pattern: { kind: "element" },
+    scope,
+    profile: "uniform",
+    sparsity,
+    recovery: [],
+  }),
+  reproduction: {
+    claim:
+      "At the same share of every layer, the input norm beats magnitude alone; on image classifiers a whole layer is as good a scope as a row.",
+    testbeds: ["cifar-resnet20", "glyphs"],
+    run: (bench, plan) =>
+      bench.compare({
+        budget: "weights",
+        removed: [0.4, 0.5, 0.6],
+        calibration: 128,
+        arms: {
+          "Wanda, row": { plan: ({ removed }) => plan({ sparsity: removed }) },
+          "Wanda, layer": { plan: ({ removed }) => plan({ sparsity: removed, scope: "tensor" }) },
+          "uniform magnitude": { plan: ({ removed }) => layered(removed, "uniform") },
+        },
+        expect: [
+          { better: "Wanda, row", than: "uniform magnitude", at: [0.5, 0.6], by: 0 },
+          { better: "Wanda, layer", than: "Wanda, row", at: [0.4, 0.5, 0.6], by: -0.5 },
+        ],
+      }),
+  },
+});

@@ -1,0 +1,187 @@
+import { unitAllocationDefaults } from "../allocation/units.ts";
+import type { Criterion, Statistic } from "../criteria/criterion.ts";
+import { magnitude } from "../criteria/magnitude.ts";
+import { random } from "../criteria/random.ts";
+import { groupDefaults } from "../criteria/unit-scores.ts";
+import type { IndexedDataset } from "../data/dataset.ts";
+import { sample } from "../data/subset.ts";
+import { ledger } from "../pipeline/ledger.ts";
+import type { Plan } from "../pipeline/plan.ts";
+import { prune } from "../pipeline/prune.ts";
+import type { Report } from "../pipeline/report.ts";
+import {
+  type Arm,
+  type Bench,
+  type Check,
+  type Comparison,
+  type Expectation,
+  type Measurement,
+  verdictOf,
+} from "../pipeline/reproduction.ts";
+import type { Runtime } from "../runtime/runtime.ts";
+import { EspalierError } from "../tensor/error.ts";
+import { type Job, step } from "../tensor/progress.ts";
+import { mean, meanInterval } from "../tensor/statistics.ts";
+import { classify } from "./classify.ts";
+import type { Testbed } from "./testbed.ts";
+
+export interface BenchOptions extends Job {
+  readonly runtime: Runtime;
+  /** Calibration draws, with seeds 0, 1, 2 ..; 3 unless told. */
+  readonly draws?: number;
+}
+
+/** A bench on a testbed. */
+export function benchOn(testbed: Testbed, options: BenchOptions): Bench {
+  const { runtime, draws = 3 } = options;
+  return {
+    compare: async (comparison) => {
+      const start = performance.now();
+      const arms: Readonly<Record<string, Arm>> = { ...comparison.arms, ...baselines(comparison.budget) };
+      // A draw of more than half of the pool would be much like any other draw.
+      const inputs = Math.min(comparison.calibration ?? 512, Math.floor(testbed.pool.count / 2));
+      for (const { better, than } of comparison.expect) {
+        for (const name of [better, than]) if (!(name in arms)) throw unknownArm(name, Object.keys(arms));
+      }
+      const dense = await classify(runtime, testbed.model.onnx.graph, testbed.test);
+      const measurements: Measurement[] = [];
+      const total = comparison.removed.length * Object.keys(arms).length;
+      for (const removed of comparison.removed) {
+        for (const [name, arm] of Object.entries(arms)) {
+          step(options, "reproduce", measurements.length, total, `${name} at ${Math.round(100 * removed)} %`);
+          measurements.push(await measure(testbed, name, arm, comparison.budget, removed, inputs, draws, options));
+        }
+      }
+      step(options, "reproduce", total, total);
+      const checks = comparison.expect.flatMap((expectation) =>
+        expectation.at.map((removed) => check(expectation, removed, measurements)),
+      );
+      return {
+        testbed: testbed.id,
+        setting: `${testbed.description}; ${draws} draws of ${inputs} calibration inputs; no training afterwards`,
+        dense,
+        budget: comparison.budget,
+        measurements,
+        checks,
+        verdict: verdictOf(checks),
+        seconds: (performance.now() - start) / 1000,
+      };
+    },
+  };
+}
+
+async function measure(
+  testbed: Testbed,
+  name: string,
+  arm: Arm,
+  budget: Comparison["budget"],
+  removed: number,
+  inputs: number,
+  draws: number,
+  options: BenchOptions,
+): Promise<Measurement> {
+  const accuracy: number[] = [];
+  const nll: number[] = [];
+  let really = 0;
+  const book = ledger();
+  const runtime = book.watch(options.runtime);
+  let runs = 0;
+  for (let seed = 0; seed < draws; seed++) {
+    const plan = arm.plan({ removed, seed });
+    if (seed > 0 && !isDrawn(plan)) break;
+    const job = options.signal === undefined ? {} : { signal: options.signal };
+    const result = await prune(testbed.model, plan, {
+      ...job,
+      runtime,
+      calibration: drawOf(testbed, arm.data ?? "calibration", inputs, seed),
+      seed,
+      measure: false,
+      method: name,
+    });
+    const found = await classify(options.runtime, result.model.onnx.graph, testbed.test);
+    accuracy.push(found.accuracy);
+    nll.push(found.nll);
+    really += share(result.report, budget);
+    runs++;
+  }
+  const { forwardMacs, backwardMacs, samples, bytes, seconds } = book.totals();
+  const cost = {
+    forwardMacs: forwardMacs / runs,
+    backwardMacs: backwardMacs / runs,
+    samples: samples / runs,
+    bytes: bytes / runs,
+    seconds: seconds / runs,
+  };
+  return { arm: name, removed, really: really / runs, accuracy, nll, cost };
+}
+
+/** True where the seed or the calibration inputs can change the result. */
+function isDrawn(plan: Plan): boolean {
+  const measured = plan.kind === "weights" && plan.allocator?.needsData === true;
+  const repaired = plan.recovery.some(({ needsData }) => needsData);
+  return measured || repaired || plan.criterion.needs.length > 0 || plan.criterion.id === "random";
+}
+
+function drawOf(testbed: Testbed, from: NonNullable<Arm["data"]>, inputs: number, seed: number): IndexedDataset {
+  return from === "noise" ? testbed.noise(inputs, seed) : sample(testbed.pool, inputs, seed);
+}
+
+function share({ before, after, layers }: Report, budget: Comparison["budget"]): number {
+  if (budget === "macs") return 1 - after.macs / before.macs;
+  const sum = (which: "before" | "after"): number => layers.reduce((total, layer) => total + layer[which], 0);
+  return 1 - sum("after") / sum("before");
+}
+
+/** What every comparison runs beside its own arms. */
+function baselines(budget: Comparison["budget"]): Readonly<Record<string, Arm>> {
+  const ranked =
+    (criterionOf: (seed: number) => Criterion<Statistic>, scope: "local" | "global"): Arm["plan"] =>
+    ({ removed, seed }) =>
+      budget === "macs"
+        ? {
+            kind: "units",
+            criterion: criterionOf(seed),
+            scores: groupDefaults,
+            target: { kind: "macs", keep: 1 - removed },
+            allocation: { ...unitAllocationDefaults, scope: scope === "global" ? "global" : "group" },
+            recovery: [],
+          }
+        : {
+            kind: "weights",
+            criterion: criterionOf(seed),
+            pattern: { kind: "element" },
+            scope: scope === "global" ? "global" : "tensor",
+            profile: "uniform",
+            sparsity: removed,
+            recovery: [],
+          };
+  return {
+    random: { plan: ranked((seed) => random(seed), "local") },
+    "global magnitude": { plan: ranked(() => magnitude(2), "global") },
+  };
+}
+
+function check(expectation: Expectation, removed: number, measurements: readonly Measurement[]): Check {
+  const valuesOf = (name: string): readonly number[] =>
+    measurements.find((found) => found.arm === name && found.removed === removed)?.accuracy ?? [];
+  const [better, than] = [valuesOf(expectation.better), valuesOf(expectation.than)];
+  const draws = Math.max(better.length, than.length);
+  const differences = Array.from({ length: draws }, (_, i) => {
+    return (better[i] ?? better[0] ?? Number.NaN) - (than[i] ?? than[0] ?? Number.NaN);
+  });
+  const difference = mean(differences);
+  const wins = differences.filter((d) => d > 0).length;
+  return {
+    expectation,
+    removed,
+    difference,
+    interval: draws < 2 ? null : meanInterval(differences),
+    wins,
+    draws,
+    holds: difference >= expectation.by && (expectation.by < 0 || wins === draws),
+  };
+}
+
+function unknownArm(name: string, known: readonly string[]): EspalierError {
+  return new EspalierError("request", `arm ${name}`, `expected one of ${known.join(", ")}.`);
+}
