@@ -53,6 +53,14 @@ export interface Criterion<N extends Statistic = Statistic> {
   readonly features: (weight: WeightView, side: Side, statistics: Pick<MatrixStatistics, N>) => Float64Array | null;
 }
 
+/** True where a statistic that the criterion reads was not measured. */
+export function isMissing<N extends Statistic>(
+  criterion: Criterion<N>,
+  statistics: Pick<MatrixStatistics, N>,
+): boolean {
+  return criterion.needs.some((need) => statistics[need].length === 0);
+}
+
 export type Reduction = "sum" | "mean" | "max";
 
 /** Reduces element scores [rows, columns] to rows or to input features. */

@@ -4,7 +4,7 @@ import { vectorRoles } from "../coupling/roles.ts";
 import type { Graph } from "../graph/graph.ts";
 import { isFloat } from "../tensor/dtype.ts";
 import { load } from "../tensor/tensor.ts";
-import type { Criterion, MatrixStatistics, Side, Statistic } from "./criterion.ts";
+import { type Criterion, isMissing, type MatrixStatistics, type Side, type Statistic } from "./criterion.ts";
 import { matrixView, vectorView } from "./weight-view.ts";
 
 /** Statistics of a matrix, where calibration took them. */
@@ -57,7 +57,7 @@ export async function unitScores<N extends Statistic>(
       const side: Side = matrix === null ? "other" : sideOf(matrix, member.axis);
       if (options.members !== "all" && side !== options.members) continue;
       const values = statistics(matrix);
-      if (values === undefined) continue;
+      if (values === undefined || (matrix !== null && isMissing(criterion, values))) continue;
       const key = `${side} ${member.axis}`;
       let scores = known.get(key);
       if (scores === undefined) {

@@ -1,6 +1,6 @@
 import { erk, lampAscending } from "../allocation/densities.ts";
 import type { Matrix } from "../coupling/matrices.ts";
-import type { Criterion, MatrixStatistics, Statistic } from "../criteria/criterion.ts";
+import { type Criterion, isMissing, type MatrixStatistics, type Statistic } from "../criteria/criterion.ts";
 import {
   eachStretch,
   type Layout,
@@ -162,7 +162,8 @@ function targetsOf<N extends Statistic>(
     const values = statistics(matrix);
     const reason = !isFloat(ref.dtype)
       ? `its weights are ${ref.dtype}; prune before quantising`
-      : (misfit(pattern, layout) ?? (values === undefined ? "calibration measured nothing for it" : null));
+      : (misfit(pattern, layout) ??
+        (values === undefined || isMissing(criterion, values) ? "calibration measured nothing for it" : null));
     const { elements } = criterion;
     if (reason !== null || values === undefined || elements === null) {
       skipped.push({ name, reason: reason ?? "not scored" });
