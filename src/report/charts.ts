@@ -1,0 +1,259 @@
+import { BarChart, LineChart, ScatterChart } from "echarts/charts";
+import { GridComponent, LegendComponent } from "echarts/components";
+import { init, use } from "echarts/core";
+import { SVGRenderer } from "echarts/renderers";
+import { type Html, raw } from "./page.ts";
+
+use([BarChart, LineChart, ScatterChart, GridComponent, LegendComponent, SVGRenderer]);
+
+/** Colours that stand in for the page's variables, which follow light and dark. */
+const stand = { ink: "#010203", soft: "#010204", line: "#010205", before: "#010206", after: "#010207" } as const;
+
+/** Colours of series, told apart on light and dark, also by most colour-blind readers. */
+const palette = ["#0d9488", "#d97706", "#6366f1", "#db2777", "#65a30d", "#0284c7", "#b45309", "#8b5cf6", "#64748b"];
+
+type Option = Parameters<ReturnType<typeof init>["setOption"]>[0];
+
+const width = 920;
+
+/** Draws a chart as SVG text; no script is needed to look at it. */
+function draw(height: number, option: Option): Html {
+  const chart = init(null, null, { renderer: "svg", ssr: true, width, height });
+  try {
+    chart.setOption({
+      animation: false,
+      color: palette,
+      textStyle: { fontFamily: "system-ui, sans-serif" },
+      ...option,
+    });
+    let svg = chart.renderToSVGString();
+    for (const [name, colour] of Object.entries(stand)) svg = svg.replaceAll(colour, `var(--${name})`);
+    return raw(svg.replace(/<svg /, '<svg role="img" '));
+  } finally {
+    chart.dispose();
+  }
+}
+
+const label = { color: stand.soft, fontSize: 12 };
+const split = { lineStyle: { color: stand.line } };
+const bare = { axisLine: { show: false }, axisTick: { show: false } };
+
+function cut(name: string, most = 44): string {
+  return name.length <= most ? name : `${name.slice(0, 16)}…${name.slice(-(most - 17))}`;
+}
+
+/** One line of a chart of widths. */
+export interface Width {
+  readonly name: string;
+  readonly before: number;
+  readonly after: number;
+}
+
+/** Two bars for each name: how wide it was behind, how wide it is in front. */
+export function widthBars(rows: readonly Width[]): Html {
+  return draw(Math.max(120, 46 + rows.length * 20), {
+    grid: { left: 8, right: 64, top: 8, bottom: 8, containLabel: true },
+    xAxis: { type: "value", axisLabel: label, splitLine: split, ...bare },
+    yAxis: {
+      type: "category",
+      inverse: true,
+      data: rows.map(({ name }) => cut(name)),
+      axisLabel: { ...label, interval: 0, color: stand.ink },
+      ...bare,
+    },
+    series: [
+      {
+        type: "bar",
+        data: rows.map(({ before }) => before),
+        barWidth: 11,
+        itemStyle: { color: stand.before, borderRadius: 2 },
+      },
+      {
+        type: "bar",
+        data: rows.map(({ after }) => after),
+        barWidth: 11,
+        barGap: "-100%",
+        itemStyle: { color: stand.after, borderRadius: 2 },
+        label: {
+          show: true,
+          position: "right",
+          color: stand.soft,
+          fontSize: 11,
+          formatter: ({ dataIndex }: { readonly dataIndex: number }) => {
+            const row = rows[dataIndex];
+            return row === undefined || row.after === row.before
+              ? `${row?.after ?? ""}`
+              : `${row.after} of ${row.before}`;
+          },
+        },
+      },
+    ],
+  });
+}
+
+/** What is left of each amount, in percent, on a track of 100. */
+export function shareBars(rows: readonly { readonly name: string; readonly share: number }[]): Html {
+  return draw(40 + rows.length * 34, {
+    grid: { left: 8, right: 64, top: 4, bottom: 4, containLabel: true },
+    xAxis: {
+      type: "value",
+      min: 0,
+      max: Math.max(100, ...rows.map((row) => Math.ceil(row.share * 10) * 10)),
+      axisLabel: { ...label, formatter: "{value} %" },
+      splitLine: split,
+      ...bare,
+    },
+    yAxis: {
+      type: "category",
+      inverse: true,
+      data: rows.map(({ name }) => name),
+      axisLabel: { ...label, color: stand.ink },
+      ...bare,
+    },
+    series: [
+      {
+        type: "bar",
+        data: rows.map(() => 100),
+        barWidth: 16,
+        itemStyle: { color: stand.before, opacity: 0.45, borderRadius: 3 },
+      },
+      {
+        type: "bar",
+        data: rows.map((row) => row.share * 100),
+        barWidth: 16,
+        barGap: "-100%",
+        itemStyle: { color: stand.after, borderRadius: 3 },
+        label: {
+          show: true,
+          position: "right",
+          color: stand.ink,
+          fontSize: 12,
+          formatter: ({ dataIndex }: { readonly dataIndex: number }) =>
+            `${((rows[dataIndex]?.share ?? 0) * 100).toFixed(1)} %`,
+        },
+      },
+    ],
+  });
+}
+
+/** A measured time with the range that eight of ten runs fell into. */
+export interface Timing {
+  readonly name: string;
+  readonly median: number;
+  readonly p10: number;
+  readonly p90: number;
+}
+
+/** Medians as dots, p10 to p90 as lines. */
+export function timings(rows: readonly Timing[]): Html {
+  return draw(56 + rows.length * 36, {
+    grid: { left: 8, right: 90, top: 8, bottom: 24, containLabel: true },
+    xAxis: {
+      type: "value",
+      min: 0,
+      name: "ms",
+      nameTextStyle: label,
+      axisLabel: label,
+      splitLine: split,
+      ...bare,
+    },
+    yAxis: {
+      type: "category",
+      inverse: true,
+      data: rows.map(({ name }) => name),
+      axisLabel: { ...label, color: stand.ink },
+      ...bare,
+    },
+    series: [
+      ...rows.map(({ p10, p90 }, i) => ({
+        type: "line" as const,
+        data: [
+          [p10, i],
+          [p90, i],
+        ],
+        symbol: "none",
+        lineStyle: { width: 9, opacity: 0.5, cap: "round" as const, color: i === 0 ? stand.before : stand.after },
+      })),
+      {
+        type: "scatter",
+        symbolSize: 13,
+        data: rows.map(({ median }, i) => ({
+          value: [median, i],
+          itemStyle: { color: i === 0 ? stand.soft : stand.after },
+        })),
+        label: {
+          show: true,
+          position: "top",
+          distance: 6,
+          color: stand.ink,
+          fontSize: 12,
+          formatter: ({ dataIndex }: { readonly dataIndex: number }) =>
+            `${(rows[dataIndex]?.median ?? 0).toPrecision(3)} ms`,
+        },
+      },
+    ],
+  });
+}
+
+/** One line of points of a plot. */
+export interface Curve {
+  readonly name: string;
+  readonly points: readonly (readonly [number, number])[];
+  /** Drawn thin and grey, without a name. */
+  readonly faint?: boolean;
+}
+
+export interface Axes {
+  readonly x: string;
+  readonly y: string;
+  /** Values are shares and shown in percent. */
+  readonly xShare?: boolean;
+  readonly yShare?: boolean;
+  readonly yLog?: boolean;
+}
+
+/** Curves over a plane, one colour for each name. */
+export function curves(lines: readonly Curve[], axes: Axes): Html {
+  const named = lines.filter(({ faint }) => faint !== true);
+  const rows = Math.ceil(named.reduce((sum, { name }) => sum + Math.min(44, name.length) * 7 + 50, 0) / width);
+  const top = 14 + rows * 24;
+  const axis = (name: string, isShare: boolean | undefined) => ({
+    type: "value" as const,
+    scale: true,
+    name,
+    nameLocation: "middle" as const,
+    nameTextStyle: { ...label, color: stand.ink },
+    axisLabel: isShare === true ? { ...label, formatter: (v: number) => `${+(v * 100).toFixed(2)} %` } : label,
+    splitLine: split,
+    axisLine: { lineStyle: { color: stand.line } },
+    axisTick: { show: false },
+  });
+  const y = { ...axis(axes.y, axes.yShare), nameGap: 54 };
+  return draw(340 + top, {
+    grid: { left: 76, right: 24, top, bottom: 48 },
+    legend: {
+      top: 0,
+      left: 0,
+      icon: "roundRect",
+      itemWidth: 14,
+      itemHeight: 5,
+      textStyle: { color: stand.ink, fontSize: 12 },
+      data: named.map(({ name }) => cut(name)),
+    },
+    xAxis: { ...axis(axes.x, axes.xShare), nameGap: 30 },
+    yAxis: axes.yLog === true ? { ...y, type: "log" } : y,
+    series: [...lines]
+      .sort((a, b) => Number(b.faint === true) - Number(a.faint === true))
+      .map(({ name, points, faint }) => ({
+        type: "line" as const,
+        name: cut(name),
+        data: points.map(([a, b]) => [a, b]),
+        symbol: "circle",
+        symbolSize: faint === true ? 0 : 7,
+        lineStyle: faint === true ? { width: 1, color: stand.before } : { width: 2 },
+        ...(faint === true
+          ? { itemStyle: { color: stand.before } }
+          : { color: palette[named.findIndex((n) => n.name === name) % palette.length] ?? stand.ink }),
+      })),
+  });
+}
