@@ -1,5 +1,7 @@
 import { readFileSync } from "node:fs";
 import { operators } from "../../src/ops/table.ts";
+import { cataloguePage } from "../../src/papers/catalogue.ts";
+import { papers } from "../../src/papers/registry.ts";
 import { layers } from "./layer-list.ts";
 
 const yes = (rule: unknown): string => (rule === null ? "" : "yes");
@@ -50,6 +52,7 @@ export function generatedPages(): ReadonlyMap<string, string> {
   const architecture = readFileSync("docs/architecture.md", "utf8");
   return new Map([
     ["docs/ops.md", operatorPage()],
+    ["docs/papers.md", cataloguePage(papers)],
     ["docs/architecture.md", between(architecture, "layers", layerTable())],
   ]);
 }
