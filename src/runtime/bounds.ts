@@ -1,82 +1,79 @@
 import { describeNode } from "../graph/attributes.ts";
 import type { Graph, Node } from "../graph/graph.ts";
 import { EspalierError } from "../tensor/error.ts";
-import { load, sizeOf, type TensorRef } from "../tensor/tensor.ts";
+import { sizeOf } from "../tensor/tensor.ts";
+import { type ConstantValues, constantValues, type Integers } from "./constant-values.ts";
 
 /** Operators whose output size stands in an integer input, and which input that is. */
 const sizedBy: ReadonlyMap<string, number> = new Map([
   ["ConstantOfShape", 0],
   ["Expand", 1],
   ["Tile", 1],
-]);
-/** Operators that pass integers on, all of them and unchanged, from these inputs (null: from all). */
-const passesOn: ReadonlyMap<string, number | null> = new Map([
-  ["Concat", null],
-  ["Identity", 0],
-  ["Cast", 0],
-  ["Unsqueeze", 0],
-  ["Squeeze", 0],
-  ["Reshape", 0],
+  ["OneHot", 1],
 ]);
 
 const maxElements = 2 ** 28;
 
 /**
- * Refuses a graph in which a few constant integers ask for more than 2^28 elements (1 GiB of f32): the runtime folds
- * constants while it compiles, so such a file would take the machine's memory before anything runs. Throws `model`.
+ * Refuses a graph whose constants ask for more than 2^28 elements (1 GiB of f32), or for a quotient that stops the
+ * process: the runtime folds constants while it compiles, so such a file would do its harm before anything runs.
+ * Throws `model`.
  */
-export async function checkBounds(graph: Graph): Promise<void> {
-  const producers = new Map<string, Node>();
-  const products = new Map<string, number | undefined>();
+export async function checkBounds(graph: Graph, outer?: ConstantValues): Promise<void> {
+  const values = constantValues(graph, outer);
   for (const node of graph.nodes) {
-    for (const name of node.outputs) producers.set(name, node);
     for (const attribute of node.attributes.values()) {
-      if (attribute.kind === "graph") await checkBounds(attribute.value);
+      if (attribute.kind === "graph") await checkBounds(attribute.value, values);
     }
-  }
-  for (const node of graph.nodes) {
-    const input = node.domain === "" ? sizedBy.get(node.op) : undefined;
-    if (input === undefined) continue;
-    const elements = await product(node.inputs[input] ?? "", 0);
-    if (elements === undefined || elements <= maxElements) continue;
-    throw new EspalierError(
-      "model",
-      describeNode(node),
-      `expected at most ${maxElements} elements from constant sizes, got ${elements}.`,
-      "The file is damaged, or was made to exhaust memory.",
-    );
-  }
-
-  /** Product of the integers of a value, when constants alone decide it. */
-  async function product(name: string, depth: number): Promise<number | undefined> {
-    if (depth > 32) return undefined;
-    if (products.has(name)) return products.get(name);
-    const found = await productOf(name, depth);
-    products.set(name, found);
-    return found;
-  }
-
-  async function productOf(name: string, depth: number): Promise<number | undefined> {
-    const ref = graph.constants.get(name);
-    if (ref !== undefined) return constantProduct(ref);
-    const node = producers.get(name);
-    const from = node?.domain === "" ? passesOn.get(node.op) : undefined;
-    if (node === undefined || from === undefined) return undefined;
-    let total = 1;
-    for (const input of from === null ? node.inputs : [node.inputs[from] ?? ""]) {
-      const part = await product(input, depth + 1);
-      if (part === undefined) return undefined;
-      total *= part;
-    }
-    return total;
+    if (node.domain !== "") continue;
+    checkElements(node, await elementsOf(node, values));
+    if (node.op === "Div" || node.op === "Mod") await checkQuotient(node, values);
   }
 }
 
-async function constantProduct(ref: TensorRef): Promise<number | undefined> {
-  if (ref.dtype !== "i64" || sizeOf(ref.shape) > 64) return undefined;
-  const { bytes } = await load(ref);
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  let total = 1;
-  for (let at = 0; at + 8 <= bytes.byteLength; at += 8) total *= Math.abs(Number(view.getBigInt64(at, true)));
-  return total;
+/** Elements that constants alone make a node give; 0 where that is not known. */
+async function elementsOf(node: Node, values: ConstantValues): Promise<number> {
+  const input = sizedBy.get(node.op);
+  const sizes = input === undefined ? undefined : await values.integers(node.inputs[input] ?? "");
+  const asked = sizes === undefined ? 0 : product(sizes);
+  const folded = await values.shape(node.outputs[0] ?? "");
+  const range = node.op === "Range" ? await rangeLength(node, values) : 0;
+  return Math.max(asked, range, folded === undefined ? 0 : sizeOf(folded));
+}
+
+function product({ values }: Integers): number {
+  return values.reduce((total, value) => total * Math.abs(Number(value)), 1);
+}
+
+async function rangeLength(node: Node, values: ConstantValues): Promise<number> {
+  const [start, limit, delta] = await Promise.all([0, 1, 2].map((i) => values.integers(node.inputs[i] ?? "")));
+  const [from, to, by] = [start, limit, delta].map((found) => Number(found?.values[0] ?? Number.NaN));
+  if (from === undefined || to === undefined || by === undefined) return 0;
+  // A step below one is cut to zero here, and then only the distance is known.
+  const length = Math.ceil((to - from) / (by === 0 ? Math.sign(to - from) || 1 : by));
+  return Number.isNaN(length) ? 0 : Math.max(0, length);
+}
+
+function checkElements(node: Node, elements: number): void {
+  if (elements <= maxElements) return;
+  throw new EspalierError(
+    "model",
+    describeNode(node),
+    `expected at most ${maxElements} elements from constant sizes, got ${elements}.`,
+    "The file is damaged, or was made to exhaust memory.",
+  );
+}
+
+/** The smallest integer has no opposite: processors stop the process when it is divided by -1. */
+async function checkQuotient(node: Node, values: ConstantValues): Promise<void> {
+  const [above, below] = [await values.integers(node.inputs[0] ?? ""), await values.integers(node.inputs[1] ?? "")];
+  if (above === undefined || below?.values.includes(-1n) !== true) return;
+  const smallest = -(2n ** BigInt(above.bits - 1));
+  if (!above.values.includes(smallest)) return;
+  throw new EspalierError(
+    "model",
+    describeNode(node),
+    `expected a quotient of integers that exists, got ${smallest} by -1.`,
+    "The file is damaged, or was made to stop the program.",
+  );
 }
