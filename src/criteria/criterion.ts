@@ -4,9 +4,9 @@ import type { Shape } from "../tensor/tensor.ts";
 
 /** What calibration can measure at the input of a matrix, per input feature unless said otherwise. */
 export interface MatrixStatistics {
-  /** Mean of x over tokens or positions: [features]. */
+  /** Mean of x over tokens or positions: [features of all groups]. */
   readonly inputMean: Float64Array;
-  /** Mean of x² over tokens or positions: [features]. */
+  /** Mean of x² over tokens or positions: [features of all groups]. */
   readonly inputMeanSquare: Float64Array;
   /** Mean of x·xᵀ over tokens or positions, kernel positions unfolded: [columns, columns], for each group of rows. */
   readonly gram: readonly Float64Array[];
