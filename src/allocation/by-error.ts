@@ -11,15 +11,15 @@ export interface ByErrorOptions {
   readonly minKept: number;
   /** Groups whose units may all go, because something leads past them. */
   readonly droppable: ReadonlySet<Group>;
-  /** What one unit of a curve's error costs the network; 1 / the variance of what the consumers give unless told. */
-  readonly weight: (curve: ErrorCurve) => number;
+  /** What it costs the network that the first `removed` units of a curve are gone. */
+  readonly loss: (curve: ErrorCurve, removed: number) => number;
 }
 
 export const byErrorDefaults: ByErrorOptions = {
   roundTo: 1,
   minKept: 1,
   droppable: new Set(),
-  weight: ({ whole }) => (whole > 0 ? 1 / whole : 0),
+  loss: ({ error, whole }, removed) => (whole > 0 ? (error[removed] ?? 0) / whole : 0),
 };
 
 /**
@@ -33,7 +33,7 @@ export function countsByError(
   target: Target,
   options: Partial<ByErrorOptions> = {},
 ): UnitCounts {
-  const { roundTo, minKept, droppable, weight } = { ...byErrorDefaults, ...options };
+  const { roundTo, minKept, droppable, loss } = { ...byErrorDefaults, ...options };
   const { cost, coupling } = analysis;
   const full = cost.total();
   if (target.kind === "sparsity") {
@@ -48,7 +48,7 @@ export function countsByError(
   const choices = curves.map((curve, i) =>
     (kept[i] ?? []).map((count): Choice => {
       const saved = full[unit] - cost.total(sizesAt(coupling, new Map([[curve.group, count]])))[unit];
-      return { cost: -saved, loss: weight(curve) * (curve.error[curve.group.size - count] ?? 0) };
+      return { cost: -saved, loss: loss(curve, curve.group.size - count) };
     }),
   );
   const pick = (budget: number): UnitCounts => {

@@ -32,6 +32,8 @@ export interface ConsumerOutput {
   readonly value: string;
   readonly axis: number;
   readonly mean: Float64Array;
+  /** The sum that it flows into through scales and shifts only, where there is one. */
+  readonly joins: { readonly sum: string; readonly bypass: string; readonly mean: Float64Array } | null;
 }
 
 /** True for groups whose units lie on a sum of two data values, as the trunk of a residual network does. */
@@ -89,7 +91,10 @@ export async function errorCurves(
       const end = endingOf(analysis.graph, layer.output, layer.axis, matrix.rows, analysis.facts.types, constant);
       const weights = await readMatrix(analysis.graph, matrix);
       const bias = layer.form.bias === null ? undefined : constant(matrix.node.inputs[layer.form.bias] ?? "");
-      outputs.push({ value: layer.output, axis: layer.axis, mean: meanOutput(moments, weights, bias?.values) });
+      const mean = meanOutput(moments, weights, bias?.values);
+      const joined = mean.map((m, r) => m * (end.scale[r] ?? 1) + (end.shift[r] ?? 0));
+      const joins = end.bypass === null ? null : { sum: end.value, bypass: end.bypass, mean: joined };
+      outputs.push({ value: layer.output, axis: layer.axis, mean, joins });
       for (let i = 0; i < weights.length; i++)
         weights[i] = (weights[i] ?? 0) * (end.scale[Math.floor(i / matrix.columns)] ?? 1);
       const positions = matrix.columns / (matrix.shape[matrix.inputs[0] ?? 0] ?? 1);

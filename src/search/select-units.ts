@@ -1,0 +1,124 @@
+import { type ByErrorOptions, countsByError, masksByCurve } from "../allocation/by-error.ts";
+import type { Target } from "../allocation/target.ts";
+import type { UnitCounts } from "../allocation/units.ts";
+import type { Group } from "../coupling/couple.ts";
+import { type ErrorCurve, errorCurves, onResidual } from "../criteria/error-curves.ts";
+import { type Sensitivity, shrinkSensitivity } from "../criteria/shrink-sensitivity.ts";
+import type { Dataset, IndexedDataset } from "../data/dataset.ts";
+import { take } from "../data/subset.ts";
+import type { Analysis } from "../models/analysis.ts";
+import type { Runtime } from "../runtime/runtime.ts";
+import type { Job } from "../tensor/progress.ts";
+
+/** What a selection looks at. */
+export interface SelectionContext extends Job {
+  readonly runtime: Runtime;
+  readonly analysis: Analysis;
+  /** Groups that may lose units. */
+  readonly groups: readonly Group[];
+  readonly calibration: IndexedDataset;
+  readonly batchSize: number;
+}
+
+export interface SelectionOptions {
+  /** Kept counts are multiples of this. */
+  readonly roundTo: number;
+  readonly minKept: number;
+  /** Whole residual branches may go. */
+  readonly dropBranches: boolean;
+  /** Units on the trunk of a residual network may go too. */
+  readonly residual: boolean;
+  /** Samples on which the sensitivity of the network to each group is measured. */
+  readonly samples: number;
+}
+
+export const selectionDefaults: SelectionOptions = {
+  roundTo: 1,
+  minKept: 1,
+  dropBranches: true,
+  residual: false,
+  samples: 128,
+};
+
+/** Which units go, and which branches go as a whole; their groups have no mask. */
+export interface Selection {
+  readonly masks: ReadonlyMap<Group, Uint8Array>;
+  readonly counts: UnitCounts;
+  readonly dropped: readonly DroppedGroup[];
+}
+
+/** A group all of whose units go, with the sum that goes on without the branch it lies in. */
+export interface DroppedGroup {
+  readonly group: Group;
+  readonly sum: string;
+  readonly bypass: string;
+  readonly mean: Float64Array;
+  readonly axis: number;
+}
+
+/** What was measured once of a model; selections for any number of targets follow from it without running it again. */
+export interface Selector {
+  readonly curves: readonly ErrorCurve[];
+  select(target: Target, options?: Partial<SelectionOptions>): Selection;
+}
+
+/**
+ * Measures what removal costs: for each group the error after refitting (greedy block-wise optimal brain surgery), in nats
+ * of the network's output by its measured sensitivity to losing that much of what the group's consumers give. `select`
+ * then chooses the widths of all groups together.
+ */
+export async function unitSelector(
+  context: SelectionContext,
+  options: Partial<SelectionOptions> = {},
+): Promise<Selector> {
+  const { runtime, analysis, groups, calibration } = context;
+  const defaults = { ...selectionDefaults, ...options };
+  const residual = onResidual(analysis);
+  const eligible = defaults.residual ? groups : groups.filter((group) => !residual(group));
+  const curves = await errorCurves(runtime, analysis, eligible, calibration, context);
+  const few: Dataset = take(calibration, defaults.samples);
+  const sensitivity = await shrinkSensitivity(runtime, analysis, curves, few, context);
+  return {
+    curves,
+    select: (target, asked = {}) => {
+      const chosen = { ...defaults, ...asked };
+      const droppable = new Set(chosen.dropBranches ? curves.filter(isBranch).map(({ group }) => group) : []);
+      const settings: Partial<ByErrorOptions> = {
+        roundTo: chosen.roundTo,
+        minKept: chosen.minKept,
+        droppable,
+        loss: (curve, removed) => lossOf(curve, removed, sensitivity.get(curve.group)),
+      };
+      const counts = countsByError(analysis, curves, target, settings);
+      const dropped = curves.flatMap(({ group, outputs: [output] }): DroppedGroup[] => {
+        if (counts.get(group) !== 0 || output === undefined || output.joins === null) return [];
+        return [{ group, ...output.joins, axis: output.axis }];
+      });
+      const gone = new Set(dropped.map(({ group }) => group));
+      const partly = new Map([...counts].filter(([group]) => !gone.has(group)));
+      return {
+        masks: masksByCurve(
+          curves.filter(({ group }) => !gone.has(group)),
+          partly,
+        ),
+        counts,
+        dropped,
+      };
+    },
+  };
+}
+
+/** True where everything that a group feeds is one branch that joins a sum. */
+function isBranch({ outputs }: ErrorCurve): boolean {
+  return outputs.length === 1 && outputs[0]?.joins !== null;
+}
+
+/** Nats that an error costs: as measured for a part and for the whole, and in proportion to the square between. */
+function lossOf(curve: ErrorCurve, removed: number, measured: Sensitivity | undefined): number {
+  const { error, whole, group } = curve;
+  if (measured === undefined || whole <= 0) return 0;
+  const share = Math.min(1, (error[removed] ?? 0) / whole);
+  if (removed === group.size) return measured.gone;
+  const slope = measured.divergence / measured.amount ** 2;
+  return slope * share;
+}
