@@ -3,7 +3,9 @@ import { type UnitAllocationOptions, unitAllocationDefaults } from "../allocatio
 import type { Criterion, Statistic } from "../criteria/criterion.ts";
 import { magnitude } from "../criteria/magnitude.ts";
 import { groupDefaults, type UnitScoreOptions } from "../criteria/unit-scores.ts";
+import { biasCompensation } from "../recovery/bias.ts";
 import { leastSquares } from "../recovery/lsq.ts";
+import { normEstimation } from "../recovery/norm.ts";
 import type { Recovery } from "../recovery/recovery.ts";
 import { didYouMean, EspalierError } from "../tensor/error.ts";
 import type { UnitPlan, WeightPlan } from "./plan.ts";
@@ -119,6 +121,8 @@ export function patternOf(text: string): WeightPlan["pattern"] {
 /** Every recovery by the name that the command line takes. */
 export const recoveries: ReadonlyMap<string, () => readonly Recovery[]> = new Map<string, () => readonly Recovery[]>([
   ["none", () => []],
+  ["norm", () => [normEstimation()]],
+  ["bias", () => [biasCompensation()]],
   ["lsq", () => [leastSquares()]],
 ]);
 
