@@ -23,8 +23,8 @@ import { normEstimation } from "../src/recovery/norm.ts";
 import type { Recovery } from "../src/recovery/recovery.ts";
 import { openRuntime } from "../src/runtime/open-runtime.node.ts";
 import { type Selector, unitSelector } from "../src/search/select-units.ts";
-import { accuracy } from "../src/stats/fidelity.ts";
 import { collectStatistics } from "../src/stats/collect.ts";
+import { accuracy } from "../src/stats/fidelity.ts";
 import { dropBranches } from "../src/surgery/bypass.ts";
 import { cut } from "../src/surgery/cut.ts";
 import { keptPositions } from "../src/surgery/kept.ts";
@@ -148,7 +148,14 @@ async function measure(): Promise<void> {
   async function scoresOf(a: Analysis, groups: readonly Group[], name: string, by: number) {
     const criterion = criterionOf(name, by);
     const byParameter = new Map(a.matrices.map((matrix) => [matrix.parameter, matrix]));
-    const measured = await collectStatistics(runtime, a, [...byParameter.values()], criterion.needs, calibration, batch);
+    const measured = await collectStatistics(
+      runtime,
+      a,
+      [...byParameter.values()],
+      criterion.needs,
+      calibration,
+      batch,
+    );
     const nothing = { inputMean: new Float64Array(0), inputMeanSquare: new Float64Array(0), gram: [] };
     return unitScores(
       a.graph,

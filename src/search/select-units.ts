@@ -28,6 +28,8 @@ export interface SelectionOptions {
   readonly dropBranches: boolean;
   /** Units on the trunk of a residual network may go too. */
   readonly residual: boolean;
+  /** How much measured sensitivity counts against the share of variance that is lost, from 0 to 1. */
+  readonly power: number;
   /** Samples on which the sensitivity of the network to each group is measured. */
   readonly samples: number;
 }
@@ -37,6 +39,7 @@ export const selectionDefaults: SelectionOptions = {
   minKept: 1,
   dropBranches: true,
   residual: false,
+  power: 0.5,
   samples: 128,
 };
 
@@ -87,7 +90,7 @@ export async function unitSelector(
         roundTo: chosen.roundTo,
         minKept: chosen.minKept,
         droppable,
-        loss: (curve, removed) => lossOf(curve, removed, sensitivity.get(curve.group)),
+        loss: (curve, removed) => lossOf(curve, removed, sensitivity.get(curve.group), chosen.power),
       };
       const counts = countsByError(analysis, curves, target, settings);
       const dropped = curves.flatMap(({ group, outputs: [output] }): DroppedGroup[] => {
@@ -113,12 +116,15 @@ function isBranch({ outputs }: ErrorCurve): boolean {
   return outputs.length === 1 && outputs[0]?.joins !== null;
 }
 
-/** Nats that an error costs: as measured for a part and for the whole, and in proportion to the square between. */
-function lossOf(curve: ErrorCurve, removed: number, measured: Sensitivity | undefined): number {
+/**
+ * What an error costs: its share of what the consumers give, weighted by a power of the nats that such a loss was measured
+ * to cost. Measured alone, layers look more independent than they are together; a power below 1 allows for that.
+ */
+function lossOf(curve: ErrorCurve, removed: number, measured: Sensitivity | undefined, power: number): number {
   const { error, whole, group } = curve;
-  if (measured === undefined || whole <= 0) return 0;
+  if (whole <= 0) return 0;
   const share = Math.min(1, (error[removed] ?? 0) / whole);
-  if (removed === group.size) return measured.gone;
-  const slope = measured.divergence / measured.amount ** 2;
-  return slope * share;
+  if (measured === undefined || power === 0) return share;
+  if (removed === group.size) return measured.gone ** power;
+  return share * (measured.divergence / measured.amount ** 2) ** power;
 }

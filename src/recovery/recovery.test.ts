@@ -1,0 +1,175 @@
+import { afterAll, describe, expect, it } from "vitest";
+import type { Group } from "../coupling/couple.ts";
+import { fromTensors } from "../data/from-tensors.ts";
+import { ints } from "../graph/attributes.ts";
+import { builder } from "../graph/builder.ts";
+import type { Graph } from "../graph/graph.ts";
+import { analyse } from "../models/analysis.ts";
+import { evaluate } from "../runtime/evaluate.ts";
+import { openRuntime } from "../runtime/open-runtime.node.ts";
+import { cut } from "../surgery/cut.ts";
+import { keptPositions } from "../surgery/kept.ts";
+import { float32Tensor, toFloat32 } from "../tensor/numeric.ts";
+import { random } from "../tensor/random.ts";
+import { biasCompensation } from "./bias.ts";
+import { leastSquares } from "./lsq.ts";
+import { none } from "./none.ts";
+import { normEstimation } from "./norm.ts";
+import type { Recovery, RecoveryContext } from "./recovery.ts";
+
+const runtime = await openRuntime({ device: "cpu", threads: 1, worker: false });
+afterAll(() => runtime.close());
+
+function noise(label: string, length: number, scale = 1, offset = 0): Float32Array {
+  const values = new Float32Array(length);
+  random(5, "recovery", label).fillNormal(values);
+  return values.map((n) => n * scale + offset);
+}
+
+const width = 6;
+const trunk = 4;
+
+interface Block {
+  /** Inner channels whose weights are zero, so that only their norm's offset passes. */
+  readonly constant?: readonly number[];
+  /** No norms: the convolutions have biases, as after folding. */
+  readonly folded?: boolean;
+  readonly padded?: boolean;
+}
+
+/** x + conv(relu(norm(conv(x)))), normed: a residual block, whose second convolution flows into a sum. */
+function block({ constant = [], folded = false, padded = true }: Block = {}): Graph {
+  const g = builder("block", 17);
+  g.input("x", "f32", ["n", trunk, 6, 6]);
+  const conv = (from: string, label: string, out: number, inputs: number, zero: readonly number[], pad: number) => {
+    const size = pad === 1 ? 3 : 1;
+    const values = noise(label, out * inputs * size * size, 0.4);
+    for (const r of zero) values.fill(0, r * inputs * size * size, (r + 1) * inputs * size * size);
+    const weight = g.constant(float32Tensor([out, inputs, size, size], values), label);
+    const bias = folded ? [g.constant(float32Tensor([out], noise(`${label}b`, out, 0.3)), `${label}_b`)] : [];
+    const attributes = { pads: ints([pad, pad, pad, pad]), kernel_shape: ints([size, size]) };
+    const y = g.op("Conv", [from, weight, ...bias], attributes, `${label}_y`);
+    if (folded) return y;
+    const vector = (name: string, scale: number, offset: number) =>
+      g.constant(float32Tensor([out], noise(label + name, out, scale, offset)), `${label}_${name}`);
+    const parameters = [vector("gain", 0.2, 1), vector("offset", 0.2, 0.5), vector("mean", 0.1, 0)];
+    const variance = g.constant(
+      float32Tensor(
+        [out],
+        noise(`${label}v`, out).map((n) => 0.5 + n * n),
+      ),
+      `${label}_v`,
+    );
+    return g.op("BatchNormalization", [y, ...parameters, variance], {}, `${label}_n`);
+  };
+  const inner = g.op("Relu", [conv("x", "first", width, trunk, constant, 1)], {}, "inner");
+  g.output(g.op("Add", [conv(inner, "second", trunk, width, [], padded ? 1 : 0), "x"], {}, "y"), "f32", [
+    "n",
+    null,
+    null,
+    null,
+  ]);
+  return g.finish();
+}
+
+const images = fromTensors({ x: float32Tensor([24, trunk, 6, 6], noise("x", 24 * trunk * 36)) });
+
+async function pruned(graph: Graph, removed: readonly number[]): Promise<RecoveryContext> {
+  const original = await analyse(graph, runtime);
+  const group = original.coupling.groups.find(({ size, blocked }) => size === width && blocked.length === 0);
+  if (group === undefined) throw new Error("no group");
+  const mask = new Uint8Array(width).fill(1);
+  for (const unit of removed) mask[unit] = 0;
+  const masks = new Map<Group, Uint8Array>([[group, mask]]);
+  return {
+    runtime,
+    original,
+    kept: keptPositions(original.coupling, masks),
+    pruned: await cut(graph, original.coupling, original.facts, masks),
+    calibration: images,
+    batchSize: 10,
+    job: {},
+  };
+}
+
+async function outputs(graph: Graph): Promise<Float32Array> {
+  const { inputs } = await images.gather(Int32Array.from({ length: 24 }, (_, i) => i));
+  const y = (await evaluate(runtime, graph, ["y"], inputs)).get("y");
+  return y === undefined ? new Float32Array(0) : toFloat32(y);
+}
+
+/** ‖a − b‖² / n */
+async function distance(a: Graph, b: Graph): Promise<number> {
+  const [x, y] = [await outputs(a), await outputs(b)];
+  expect(x.length).toBe(y.length);
+  return x.reduce((sum, value, i) => sum + (value - (y[i] ?? 0)) ** 2, 0) / x.length;
+}
+
+describe.each([
+  ["with norms", {}],
+  ["with norms folded", { folded: true }],
+] as const)("recovery of a residual block %s", (_, kind: Block) => {
+  it("gets nearer to the original step by step: none, bias, least squares", async () => {
+    const context = await pruned(block(kind), [1, 4]);
+    const far = async (recovery: Recovery) => distance(context.original.graph, await recovery.apply(context));
+    const plain = await far(none);
+    const bias = await far(biasCompensation());
+    const lsq = await far(leastSquares());
+    expect(plain).toBeGreaterThan(0.01);
+    expect(bias).toBeLessThan(plain);
+    expect(lsq).toBeLessThan(bias);
+  });
+
+  it("refits from the start of the data where everything may not be held", async () => {
+    const context = await pruned(block(kind), [1, 4]);
+    const once = await leastSquares({ damping: 0.1 }).apply(context);
+    const again = await leastSquares({ damping: 0.1 }).apply({ ...context, batchSize: 24 });
+    expect(await distance(once, again)).toBeLessThan(1e-8);
+  });
+
+  it("changes nothing where nothing was removed", async () => {
+    const context = await pruned(block(kind), []);
+    for (const recovery of [normEstimation(), biasCompensation(), leastSquares()]) {
+      expect(await distance(context.original.graph, await recovery.apply(context))).toBeLessThan(1e-10);
+    }
+  });
+
+  it("gives outputs of norms and convolutions the mean that they had", async () => {
+    const context = await pruned(block(kind), [0, 2, 3]);
+    const repaired = await normEstimation().apply(context);
+    const means = (y: Float32Array) =>
+      Array.from({ length: trunk }, (_, c) =>
+        y.reduce((sum, value, i) => (Math.floor(i / 36) % trunk === c ? sum + value : sum), 0),
+      );
+    const before = means(await outputs(context.original.graph));
+    const after = means(await outputs(repaired));
+    const without = means(await outputs(context.pruned));
+    for (const [c, mean] of before.entries()) {
+      expect(Math.abs((after[c] ?? 0) - mean)).toBeLessThan(1e-4 * Math.abs(mean));
+      expect(Math.abs((without[c] ?? 0) - mean)).toBeGreaterThan(1e-2 * Math.abs(mean));
+    }
+  });
+});
+
+describe("bias compensation", () => {
+  it("is exact where the removed inputs are constant", async () => {
+    const context = await pruned(block({ constant: [1, 4], padded: false }), [1, 4]);
+    const repaired = await biasCompensation().apply(context);
+    expect(await distance(context.original.graph, context.pruned)).toBeGreaterThan(1e-3);
+    expect(await distance(context.original.graph, repaired)).toBeLessThan(1e-10);
+  });
+
+  it("is not where they vary", async () => {
+    const context = await pruned(block({ padded: false }), [1, 4]);
+    const repaired = await biasCompensation().apply(context);
+    expect(await distance(context.original.graph, repaired)).toBeGreaterThan(1e-3);
+  });
+});
+
+it("recoveries that need data say so when there is none", async () => {
+  const context = { ...(await pruned(block(), [1])), calibration: null };
+  for (const recovery of [normEstimation(), biasCompensation(), leastSquares()]) {
+    expect(recovery.needsData).toBe(true);
+    await expect(recovery.apply(context)).rejects.toThrow(/calibration inputs/);
+  }
+});
