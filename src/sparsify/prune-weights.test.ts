@@ -219,6 +219,36 @@ it("parameters larger than a stretch are ranked as one, in memory and made", asy
   }
 });
 
+it("ranks exactly where float32 scores and others meet", async () => {
+  const { graph, matrices } = model();
+  const fine = fromFloats(
+    "f32",
+    [6, 4, 3, 3],
+    Float32Array.from({ length: 216 }, (_, i) => Math.sin(i) / 3),
+  );
+  for (const place of ["conv", "half"] as const) {
+    const constants = new Map(graph.constants);
+    if (place === "conv") constants.set("conv", refOf(fine));
+    else
+      constants.set(
+        "half",
+        refOf(
+          fromFloats(
+            "f32",
+            [4, 8],
+            Float32Array.from({ length: 32 }, (_, i) => Math.cos(i)),
+          ),
+        ),
+      );
+    const mixed = { ...graph, constants };
+    const selection = { ...base, scope: "global" as const };
+    const result = await pruneWeights(mixed, matrices, magnitude(2), selection, noStatistics);
+    const all = [...(await views(mixed, matrices)).values()].flatMap((values) => [...values]);
+    const now = [...(await views(result.graph, matrices)).values()].flatMap((values) => [...values]);
+    expectRemoved(Float64Array.from(all), Float64Array.from(now), goes(all, half(all.length)));
+  }
+});
+
 it("noise does not depend on how a parameter is read", async () => {
   const { graph, matrices } = model();
   const masks = await Promise.all(

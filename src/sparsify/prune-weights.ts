@@ -317,13 +317,39 @@ async function lampRules(targets: readonly Target[], { sparsity }: WeightSelecti
 
 type Feed = (visit: (scores: Float64Array) => void) => Promise<void>;
 
+/** Scores that are float32 numbers, as magnitudes of float32 weights are, are ranked in half the passes. */
 async function finderOver(removed: number, feed: Feed): Promise<ThresholdFinder> {
-  const finder = new ThresholdFinder(removed, "f64");
-  for (let pass = 0; pass < finder.passes; pass++) {
-    await feed((scores) => finder.add(scores));
-    finder.nextPass();
+  let narrow: boolean | undefined;
+  let mixed = false;
+  const short = new ThresholdFinder(removed, "f32");
+  const long = new ThresholdFinder(removed, "f64");
+  await feed((scores) => {
+    const rounded = narrow === false ? undefined : narrowed(scores);
+    narrow ??= rounded !== undefined;
+    if (!narrow) long.add(scores);
+    else if (rounded === undefined) mixed = true;
+    else if (!mixed) short.add(rounded);
+  });
+  if (narrow === true && !mixed) {
+    short.nextPass();
+    await feed((scores) => short.add(new Float32Array(scores)));
+    short.nextPass();
+    return short;
   }
-  return finder;
+  if (mixed) await feed((scores) => long.add(scores));
+  for (let pass = 0; pass < long.passes; pass++) {
+    if (pass > 0) await feed((scores) => long.add(scores));
+    long.nextPass();
+  }
+  return long;
+}
+
+/** The scores as float32 where that changes none of them. */
+function narrowed(scores: Float64Array): Float32Array | undefined {
+  const out = new Float32Array(scores);
+  let changed = 0;
+  for (let i = 0; i < out.length; i++) changed += +(out[i] !== scores[i]);
+  return changed === 0 ? out : undefined;
 }
 
 async function cutOf(removed: number, feed: Feed): Promise<Cut> {
