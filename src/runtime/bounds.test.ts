@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { int } from "../graph/attributes.ts";
 import { builder } from "../graph/builder.ts";
 import type { Draft } from "../graph/draft.ts";
-import { checkBounds } from "./bounds.ts";
+import { checkBounds, checkTypes } from "./bounds.ts";
 
 const smallest = (bits: 32 | 64): Uint8Array => {
   const bytes = new Uint8Array(bits / 8);
@@ -78,4 +78,11 @@ describe("quotients that stop the process", () => {
     });
     await expect(check((g) => g.op("Div", [g.int64([-4]), g.int64([-1])], {}, "q"))).resolves.toBeUndefined();
   });
+});
+
+it("refuses sizes that no run could hold", () => {
+  const typed = (...shape: number[]) => new Map([["x", { dtype: "f32" as const, shape }]]);
+  expect(() => checkTypes(typed(2 ** 50, 4))).toThrow('value "x"');
+  expect(() => checkTypes(typed(2, -4))).toThrow('value "x"');
+  expect(() => checkTypes(typed(0, 2 ** 20))).not.toThrow();
 });

@@ -1,7 +1,7 @@
 import { describeNode } from "../graph/attributes.ts";
-import type { Graph, Node } from "../graph/graph.ts";
+import type { Graph, Node, TensorType } from "../graph/graph.ts";
 import { EspalierError } from "../tensor/error.ts";
-import { sizeOf } from "../tensor/tensor.ts";
+import { formatShape, sizeOf } from "../tensor/tensor.ts";
 import { type ConstantValues, constantValues, type Integers } from "./constant-values.ts";
 
 /** Operators whose output size stands in an integer input, and which input that is. */
@@ -13,6 +13,21 @@ const sizedBy: ReadonlyMap<string, number> = new Map([
 ]);
 
 const maxElements = 2 ** 28;
+/** Of a value that a run would hold: 4 GiB of f32. */
+const maxRunElements = 2 ** 30;
+
+/** Refuses sizes that no run could hold, before anything is made of them. Throws `model`. */
+export function checkTypes(types: ReadonlyMap<string, TensorType>, max = maxRunElements): void {
+  for (const [name, { shape }] of types) {
+    if (sizeOf(shape) <= max && shape.every((size) => size >= 0)) continue;
+    throw new EspalierError(
+      "model",
+      `value "${name}"`,
+      `expected at most ${max} elements, got ${formatShape(shape)}.`,
+      "Give smaller sizes with --shape; or the file is damaged.",
+    );
+  }
+}
 
 /**
  * Refuses a graph whose constants ask for more than 2^28 elements (1 GiB of f32), or for a quotient that stops the

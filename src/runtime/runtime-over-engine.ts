@@ -1,6 +1,6 @@
 import type { Graph } from "../graph/graph.ts";
 import { EspalierError } from "../tensor/error.ts";
-import { checkBounds } from "./bounds.ts";
+import { checkBounds, checkTypes } from "./bounds.ts";
 import type { Engine } from "./engine.ts";
 import { explain } from "./explain.ts";
 import { checkFeeds, checkFetch } from "./feeds.ts";
@@ -110,7 +110,8 @@ export function runtimeOverEngine(engine: Engine, settings: RuntimeSettings): Ru
     types: (graph, inputs) =>
       attempt("types", async () => {
         await checkBounds(graph);
-        return inferTypes(graph, inputs, {
+        checkTypes(inputs);
+        const types = await inferTypes(graph, inputs, {
           outputTypes: async (asked) => engine.outputTypes(await pack(asked, settings.locate)),
           runOnce: async (asked, feeds) => {
             const id = await create(asked, { threads: settings.threads, optimisation: "basic" }, true);
@@ -122,6 +123,8 @@ export function runtimeOverEngine(engine: Engine, settings: RuntimeSettings): Ru
             }
           },
         });
+        checkTypes(types);
+        return types;
       }),
     measure: (sessions, options = {}) =>
       attempt("measure", async () => {
