@@ -1,10 +1,14 @@
 import { openOnnx } from "./formats/onnx/external.node.ts";
 import { saveOnnx } from "./formats/onnx/save.node.ts";
 import { type Model, modelFrom } from "./models/model.ts";
+import type { CompareReport } from "./pipeline/compare.ts";
+import type { Report } from "./pipeline/report.ts";
+import type { SensitivityReport } from "./pipeline/sensitivity.ts";
 import { loadFrom } from "./public.ts";
 
 export { imageFolder } from "./data/images.node.ts";
 export { type OpenOptions as DataOptions, openData } from "./data/open.node.ts";
+export { parseRecipe, type Recipe, runRecipe } from "./pipeline/recipe.ts";
 export * from "./public.ts";
 export { type OpenOptions, openRuntime } from "./runtime/open-runtime.node.ts";
 export { openTestbed, testbedIds } from "./testbeds/open.node.ts";
@@ -16,4 +20,19 @@ export async function load(from: string | URL | Blob | Uint8Array): Promise<Mode
   return modelFrom(from, await openOnnx(from), async (model, path) => {
     await saveOnnx(model, path);
   });
+}
+
+/** The report of a pruning as one HTML page with plots. The plotting library is only loaded here. */
+export async function reportHtml(report: Report): Promise<string> {
+  return (await import("./report/report-html.ts")).reportHtml(report);
+}
+
+/** A comparison of methods as one HTML page. */
+export async function compareHtml(report: CompareReport): Promise<string> {
+  return (await import("./report/compare-html.ts")).compareHtml(report);
+}
+
+/** What each group costs at each sparsity as one HTML page. */
+export async function sensitivityHtml(report: SensitivityReport): Promise<string> {
+  return (await import("./report/sensitivity-html.ts")).sensitivityHtml(report);
 }

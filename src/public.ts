@@ -20,12 +20,24 @@ export { paperSection, papersWhere } from "./papers/catalogue.ts";
 export { findingsSection, resultsPage } from "./papers/findings-text.ts";
 export { paperNamed, papers } from "./papers/registry.ts";
 export { reproduce } from "./papers/reproduce.ts";
+export {
+  amountText,
+  baselines,
+  type CompareReport,
+  type CompareRow,
+  compare,
+} from "./pipeline/compare.ts";
+export { type EvaluationReport, evaluate } from "./pipeline/evaluate.ts";
+export { type Explanation, explain } from "./pipeline/explain.ts";
+export type { Journal } from "./pipeline/journal.ts";
 export { recoveries, recoveryNamed } from "./pipeline/methods.ts";
 export type { Paper } from "./pipeline/paper.ts";
 export type { Plan, UnitPlan, WeightPlan } from "./pipeline/plan.ts";
 export { type Pruned, type PruneOptions, prune } from "./pipeline/prune.ts";
 export type { Report } from "./pipeline/report.ts";
 export type { Findings } from "./pipeline/reproduction.ts";
+export { type SensitivityPoint, type SensitivityReport, sensitivity } from "./pipeline/sensitivity.ts";
+export { type Amount, type Contender, contender, planOf, type Settings } from "./pipeline/settings.ts";
 export { type BrowserOptions, openBrowserRuntime } from "./runtime/browser-runtime.ts";
 export type { Device, Runtime } from "./runtime/runtime.ts";
 export { didYouMean, type ErrorCode, EspalierError } from "./tensor/error.ts";

@@ -10,5 +10,12 @@ export interface Host {
   progress(step: Step): void;
   /** Aborted on Ctrl-C. */
   readonly signal: AbortSignal;
+  /** Writes a file whole or not at all. Throws `file`. */
   writeText(path: string, text: string): Promise<void>;
+  /** The text of a file, null where there is none. Throws `file`. */
+  readText(path: string): Promise<string | null>;
+  /** Adds a line to a file and waits until it is stored. Throws `file`. */
+  appendLine(path: string, line: string): Promise<void>;
+  /** Throws `file` where nothing can be written to a path, and `request` where it is one of these inputs. */
+  checkOutput(path: string, inputs: readonly string[]): Promise<void>;
 }

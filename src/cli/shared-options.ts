@@ -1,4 +1,12 @@
-import { choice, flag, integer, shapes } from "./command.ts";
+import {
+  type DataOptions,
+  type IndexedDataset,
+  type Model,
+  openData,
+  openRuntime,
+  type Runtime,
+} from "../index.node.ts";
+import { choice, flag, integer, number, numbers, shapes, string } from "./command.ts";
 
 /** Options that every command with a model has. */
 export const modelOptions = {
@@ -7,3 +15,71 @@ export const modelOptions = {
   threads: integer("N", "Runtime threads; all cores unless told.", 1, 1024),
   json: flag("Print the answer as JSON and nothing else on stdout."),
 };
+
+/** How data is read, for every command with data. */
+export const dataOptions = {
+  scale: number("X", "What each element is multiplied by, such as 0.00392157; 1/255 for images.", 0, 1e9),
+  mean: numbers("Subtracted from each channel after scaling: one number or a list with commas."),
+  std: numbers("Divided by after that, likewise."),
+  size: integer("PIXELS", "Side of the images fed; pictures are scaled and cut to it.", 1, 65536),
+  layout: choice(["nchw", "nhwc"], "How arrays of images are stored; learnt from the model unless told."),
+  labels: string("FILE", "Classes of the evaluation data: .npy, idx, or a text file with one number on each line."),
+};
+
+interface RuntimeChoice {
+  readonly device: Runtime["device"] | undefined;
+  readonly threads: number | undefined;
+}
+
+/** Opens a runtime for the time of a job and closes it whatever happens. */
+export async function withRuntime<T>(
+  { device, threads }: RuntimeChoice,
+  job: (runtime: Runtime) => Promise<T>,
+): Promise<T> {
+  const runtime = await openRuntime(given({ device, threads }));
+  try {
+    return await job(runtime);
+  } finally {
+    await runtime.close();
+  }
+}
+
+interface Reading {
+  readonly scale: number | undefined;
+  readonly mean: readonly number[] | undefined;
+  readonly std: readonly number[] | undefined;
+  readonly size: number | undefined;
+  readonly layout: DataOptions["layout"] | undefined;
+}
+
+/** Data for a model, read as the options say. */
+export async function dataFor(
+  model: Model,
+  spec: string,
+  { scale, mean, std, size, layout }: Reading,
+  choice: { readonly seed?: number; readonly limit?: number | undefined; readonly labels?: string | undefined },
+): Promise<IndexedDataset> {
+  const { seed, limit, labels } = choice;
+  const inputs = model.onnx.graph.inputs;
+  return openData(spec, {
+    inputs,
+    model: model.name,
+    ...given({ scale, mean, std, size, layout, seed, limit, labels }),
+  });
+}
+
+type Given<T> = { [K in keyof T]?: Exclude<T[K], undefined> };
+
+/** The same without what is undefined. */
+export function given<T extends object>(options: T): Given<T> {
+  const kept: Given<T> = {};
+  for (const key in options) {
+    const value = options[key];
+    if (isGiven(value)) kept[key] = value;
+  }
+  return kept;
+}
+
+function isGiven<T>(value: T): value is Exclude<T, undefined> {
+  return value !== undefined;
+}

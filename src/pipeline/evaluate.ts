@@ -49,11 +49,11 @@ export async function evaluate(model: Model, options: EvaluateOptions): Promise<
     const found = await evaluatePair(runtime, reference.onnx.graph, graph, data, walk);
     fidelity = found.fidelity;
     if (found.accuracy !== null) {
-      metric = { name: "accuracy", value: found.accuracy.after, n: found.accuracy.n };
+      metric = { name: "top-1 accuracy", value: found.accuracy.after, n: found.accuracy.n };
       referenceMetric = found.accuracy.before;
     }
   } else if (data.labelled) {
-    metric = { name: "accuracy", ...(await accuracy(runtime, graph, data, walk)) };
+    metric = { name: "top-1 accuracy", ...(await accuracy(runtime, graph, data, walk)) };
   }
   step(options, "measure", 0, 1);
   const graphs = reference === null ? [graph] : [graph, reference.onnx.graph];

@@ -36,7 +36,8 @@ const dataShape = {
   labels: z.string().optional(),
 };
 
-const data = z.union([z.string().transform((path) => ({ path })), z.strictObject(dataShape)]);
+const dataObject = z.strictObject(dataShape);
+const data = z.union([z.string().transform((path): z.infer<typeof dataObject> => ({ path })), dataObject]);
 
 const recipeShape = {
   model: z.string(),

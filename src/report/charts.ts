@@ -52,7 +52,7 @@ export interface Width {
 /** Two bars for each name: how wide it was behind, how wide it is in front. */
 export function widthBars(rows: readonly Width[]): Html {
   return draw(Math.max(120, 46 + rows.length * 20), {
-    grid: { left: 8, right: 64, top: 8, bottom: 8, containLabel: true },
+    grid: { left: 8, right: 64, top: 8, bottom: 8, outerBoundsMode: "same", outerBoundsContain: "axisLabel" },
     xAxis: { type: "value", axisLabel: label, splitLine: split, ...bare },
     yAxis: {
       type: "category",
@@ -94,7 +94,7 @@ export function widthBars(rows: readonly Width[]): Html {
 /** What is left of each amount, in percent, on a track of 100. */
 export function shareBars(rows: readonly { readonly name: string; readonly share: number }[]): Html {
   return draw(40 + rows.length * 34, {
-    grid: { left: 8, right: 64, top: 4, bottom: 4, containLabel: true },
+    grid: { left: 8, right: 64, top: 4, bottom: 4, outerBoundsMode: "same", outerBoundsContain: "axisLabel" },
     xAxis: {
       type: "value",
       min: 0,
@@ -147,7 +147,7 @@ export interface Timing {
 /** Medians as dots, p10 to p90 as lines. */
 export function timings(rows: readonly Timing[]): Html {
   return draw(56 + rows.length * 36, {
-    grid: { left: 8, right: 90, top: 8, bottom: 24, containLabel: true },
+    grid: { left: 8, right: 90, top: 8, bottom: 24, outerBoundsMode: "same", outerBoundsContain: "axisLabel" },
     xAxis: {
       type: "value",
       min: 0,

@@ -1,0 +1,134 @@
+import {
+  type Amount,
+  amountText,
+  baselines,
+  type CompareReport,
+  compare,
+  compareHtml,
+  contender,
+  criteria,
+  EspalierError,
+  load,
+  recoveries,
+} from "../index.node.ts";
+import { command, integer, list, numbers, string } from "./command.ts";
+import { fileJournal, rowSchema } from "./journal.ts";
+import { fractions } from "./sensitivity.ts";
+import { dataFor, dataOptions, given, modelOptions, withRuntime } from "./shared-options.ts";
+import { percent, table } from "./table.ts";
+import { checkReport, writeReport } from "./write-report.ts";
+
+export const compareCommand = command({
+  name: "compare",
+  summary: "Prune with several methods to several sizes on the same data, and show them in one table and plot.",
+  args: ["<model>"],
+  options: {
+    methods: string(
+      "A,B,..",
+      `Criteria (${[...criteria.keys()].join(", ")}), with global- before for the whole model and a repair (${[...recoveries.keys()].join(", ")}) behind +, as in global-l2+lsq. Always with ${baselines.join(" and ")}.`,
+    ),
+    sparsities: numbers("Fractions of the units of each group to remove."),
+    keepMacs: numbers("Or fractions of the multiply-accumulates that remain; 0.75,0.5 unless told."),
+    granularity: string("G", "channel (default), weight, or block:4x1."),
+    calib: string("DATA", "Unlabelled inputs for methods that look at activations and for repairs."),
+    data: string("DATA", "Inputs to judge by, best with labels; those of --calib unless told."),
+    ignore: list("PATTERN", "Parameters to leave alone: names, globs, or re: expressions."),
+    ...dataOptions,
+    limit: integer("N", "At most this many calibration samples; 512 unless told.", 1, 1e9),
+    seed: integer("N", "Seed of everything random; 0 unless told.", 0, 2 ** 31 - 1),
+    batch: integer("N", "Batch of the latency measurement; 1 unless told.", 1, 4096),
+    resume: string("FILE", "Keep finished parts in this file, and continue from it when it is there."),
+    report: string("FILE", "Write the whole answer: plots as .html, or .json."),
+    ...modelOptions,
+  },
+  examples: [
+    "espalier compare model.onnx --methods l1,l2 --keep-macs 0.5 --data test.npz --scale 0.00392157 --report compare.html",
+    "espalier compare model.onnx --methods l2+lsq --sparsities 0.3 --calib calibration.npy --scale 0.00392157 --resume compare.jsonl",
+  ],
+  async run([path = ""], options, host) {
+    const { seed = 0, limit = 512, batch = 1 } = options;
+    const names = [...new Set([...(options.methods ?? "l2").split(",").map((name) => name.trim()), ...baselines])];
+    const contenders = names.map((name) => contender(name, seed));
+    const amounts = amountsOf(options);
+    await checkReport(options.report, host, [path]);
+    if (options.resume !== undefined) await host.checkOutput(options.resume, [path]);
+    const model = await load(path);
+    const calibration =
+      options.calib === undefined ? null : await dataFor(model, options.calib, options, { seed, limit });
+    const evaluation =
+      options.data === undefined
+        ? null
+        : await dataFor(model, options.data, options, given({ labels: options.labels }));
+    const { scale, mean, std, size, layout, labels, calib, data, ignore, device, threads } = options;
+    const request = { command: "compare", model: path, calib, data, labels, limit, seed, batch, ignore };
+    const journal =
+      options.resume === undefined
+        ? undefined
+        : await fileJournal(
+            options.resume,
+            { ...request, scale, mean, std, size, layout, device, threads },
+            rowSchema,
+            host,
+          );
+    const report = await withRuntime(options, (runtime) =>
+      compare(model, contenders, amounts, {
+        runtime,
+        calibration,
+        evaluation,
+        shapes: options.shape,
+        ignore,
+        seed,
+        latencyBatch: batch,
+        progress: host.progress,
+        signal: host.signal,
+        ...given({ journal }),
+      }),
+    );
+    await writeReport(options.report, report, compareHtml, host);
+    host.print(options.json ? JSON.stringify(report) : comparisonText(report));
+  },
+});
+
+interface AmountChoice {
+  readonly sparsities: readonly number[] | undefined;
+  readonly keepMacs: readonly number[] | undefined;
+  readonly granularity: string | undefined;
+}
+
+function amountsOf({ sparsities, keepMacs, granularity }: AmountChoice): readonly Amount[] {
+  if (sparsities !== undefined && keepMacs !== undefined) {
+    throw new EspalierError("request", "--keep-macs", "expected one kind of amount, got --sparsities too.");
+  }
+  const part = granularity === undefined || granularity === "channel" ? {} : { granularity };
+  if (sparsities !== undefined) {
+    return fractions("--sparsities", sparsities).map((sparsity) => ({ sparsity, ...part }));
+  }
+  return fractions("--keep-macs", keepMacs ?? [0.75, 0.5]).map((keep) => ({ keepMacs: keep, ...part }));
+}
+
+function comparisonText({ rows, device }: CompareReport): string {
+  const share = (a: number | null | undefined, b: number | null | undefined): string =>
+    a === null || a === undefined || b === null || b === undefined ? "-" : percent(a, b);
+  const head = ["amount", "method", "MACs", "parameters", "ms", "time", "same answer", "error", "accuracy"];
+  const lines = rows.map(({ amount, method, before, after, fidelity, metric }) => [
+    amountText(amount),
+    method,
+    share(after?.macs, before?.macs),
+    share(after?.params, before?.params),
+    after?.latencyMs?.median.toPrecision(3) ?? "-",
+    share(after?.latencyMs?.median, before?.latencyMs?.median),
+    share(fidelity?.topAgreement, 1),
+    fidelity?.relativeError.toPrecision(3) ?? "-",
+    share(metric?.after, 1),
+  ]);
+  const failed = rows.flatMap(({ method, amount, failed: why }) =>
+    why === null ? [] : [`${method}, ${amountText(amount)}: ${why}`],
+  );
+  const metric = rows.find((row) => row.metric !== null)?.metric;
+  const note = `MACs, parameters and time as shares of the original; ${device.name}, batch ${device.batch}, ${device.threads} threads.`;
+  const base =
+    metric === null || metric === undefined
+      ? []
+      : [`The original: ${percent(metric.before, 1)} ${metric.name} (${metric.n} samples).`];
+  return [table([head, ...lines]), note, ...base, ...failed].join("\n");
+}

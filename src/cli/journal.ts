@@ -1,0 +1,100 @@
+import * as z from "zod";
+import { type CompareRow, EspalierError, type Journal, type SensitivityPoint } from "../index.node.ts";
+import type { Host } from "./host.ts";
+
+const latency = z.object({ median: z.number(), p10: z.number(), p90: z.number() });
+
+const measured = z.object({
+  params: z.number(),
+  nonzero: z.number(),
+  macs: z.number(),
+  bytes: z.number(),
+  gzipBytes: z.number().nullable(),
+  latencyMs: latency.nullable(),
+});
+
+const fidelity = z.object({
+  topAgreement: z.number().nullable(),
+  kl: z.number().nullable(),
+  cosine: z.number(),
+  relativeError: z.number(),
+  samples: z.number(),
+});
+
+export const pointSchema: z.ZodType<SensitivityPoint> = z.object({
+  group: z.string(),
+  units: z.number(),
+  sparsity: z.number(),
+  kept: z.number(),
+  macs: z.number(),
+  params: z.number(),
+  fidelity,
+});
+
+export const rowSchema: z.ZodType<CompareRow> = z.object({
+  method: z.string(),
+  amount: z.object({
+    sparsity: z.number().optional(),
+    keepMacs: z.number().optional(),
+    keepParams: z.number().optional(),
+    granularity: z.string().optional(),
+  }),
+  before: measured.nullable(),
+  after: measured.nullable(),
+  fidelity: fidelity.nullable(),
+  metric: z.object({ name: z.string(), before: z.number(), after: z.number(), n: z.number() }).nullable(),
+  failed: z.string().nullable(),
+});
+
+/**
+ * A journal in a file of JSON lines. The first says what was asked; parts of another request are refused. A last line
+ * that a killed run left half-written is left out.
+ */
+export async function fileJournal<T>(
+  path: string,
+  request: Readonly<Record<string, unknown>>,
+  schema: z.ZodType<T>,
+  host: Host,
+): Promise<Journal<T>> {
+  const header = JSON.stringify({ espalier: request });
+  const text = await host.readText(path);
+  const parts = new Map<string, T>();
+  const part = z.object({ key: z.string(), value: schema });
+  if (text === null || text === "") await host.appendLine(path, header);
+  else {
+    const [first = "", ...lines] = text.split("\n");
+    if (first !== header) {
+      throw new EspalierError(
+        "request",
+        `--resume ${path}`,
+        "expected the journal of the same request, got another's.",
+        "Name a new file, or repeat the options of the run that it belongs to.",
+      );
+    }
+    for (const [i, line] of lines.entries()) {
+      if (line === "") continue;
+      const parsed = part.safeParse(jsonOf(line));
+      if (parsed.success) parts.set(parsed.data.key, parsed.data.value);
+      else if (i < lines.length - 1) {
+        throw new EspalierError("format", `${path}:${i + 2}`, "expected a finished part, got another line.");
+      }
+    }
+    // Ends a half-written line, so that what follows starts on its own.
+    if (!text.endsWith("\n")) await host.appendLine(path, "");
+  }
+  return {
+    get: (key) => parts.get(key),
+    add: async (key, value) => {
+      parts.set(key, value);
+      await host.appendLine(path, JSON.stringify({ key, value }));
+    },
+  };
+}
+
+function jsonOf(line: string): unknown {
+  try {
+    return JSON.parse(line);
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,37 @@
+import type { Report } from "../index.node.ts";
+import { compact, percent, table } from "./table.ts";
+
+/** The report in a few lines. */
+export function reportText({ before, after, law, fidelity, metric, layers, advice, device }: Report): string {
+  const row = (name: string, a: number | null, b: number | null, unit = ""): string[] =>
+    a === null || b === null
+      ? [name, "-", "-", "-"]
+      : [name, `${compact(a)}${unit}`, `${compact(b)}${unit}`, percent(b, a)];
+  const ms = (n: number | undefined): string => (n === undefined ? "-" : n.toPrecision(3));
+  const [a, b] = [before.latencyMs?.median, after.latencyMs?.median];
+  const lines = [
+    table([
+      ["", "before", "after", "left"],
+      row("parameters", before.params, after.params),
+      row("MACs", before.macs, after.macs),
+      row("bytes", before.bytes, after.bytes),
+      row("gzip bytes", before.gzipBytes, after.gzipBytes),
+      [`ms (${device.name}, batch ${device.batch}, ${device.threads} threads)`, ms(a), ms(b), percent(b ?? 0, a ?? 0)],
+    ]),
+    `${layers.filter(({ before: x, after: y }) => y < x).length} of ${layers.length} groups became smaller.`,
+  ];
+  if (law !== null)
+    lines.push(`Removed equals masked within ${law.relative.toExponential(1)} (allowed ${law.tolerance}).`);
+  if (fidelity !== null) {
+    const top = fidelity.topAgreement === null ? "" : `same answer on ${percent(fidelity.topAgreement, 1)}, `;
+    lines.push(
+      `Fidelity on ${fidelity.samples} inputs: ${top}relative error ${fidelity.relativeError.toPrecision(3)}.`,
+    );
+  }
+  if (metric !== null) {
+    lines.push(
+      `${metric.name}: ${percent(metric.before, 1)} before, ${percent(metric.after, 1)} after (${metric.n} samples).`,
+    );
+  }
+  return [...lines, ...advice].join("\n");
+}

@@ -1,0 +1,62 @@
+import { dirname, isAbsolute, join } from "node:path";
+import { EspalierError, load, openData, parseRecipe, type Recipe, reportHtml, runRecipe } from "../index.node.ts";
+import { command, flag } from "./command.ts";
+import { reportText } from "./report-text.ts";
+import { given, withRuntime } from "./shared-options.ts";
+import { checkReport, writeReport } from "./write-report.ts";
+
+export const runCommand = command({
+  name: "run",
+  summary: "Prune as a recipe in a YAML file says: several steps, reviewable and repeatable.",
+  args: ["<recipe>"],
+  options: {
+    dryRun: flag("Do everything but write files."),
+    json: flag("Print the answer as JSON and nothing else on stdout."),
+  },
+  examples: ["espalier run recipe.yaml", "espalier run recipe.yaml --dry-run --json"],
+  async run([path = ""], options, host) {
+    const text = await host.readText(path);
+    if (text === null) throw new EspalierError("file", path, "expected a recipe, got no file.");
+    const recipe = parseRecipe(text, path);
+    const near = (file: string): string =>
+      isAbsolute(file) || /^https?:\/\//.test(file) ? file : join(dirname(path), file);
+    const [source, out] = [near(recipe.model), near(recipe.out)];
+    const report = recipe.report === undefined ? undefined : near(recipe.report);
+    if (!options.dryRun) {
+      await host.checkOutput(out, [source, path]);
+      await checkReport(report, host, [source, path, out]);
+    }
+    const model = await load(source);
+    const { seed = 0, batch, device, threads } = recipe;
+    const open = async (data: Recipe["calibration"], limit: number | undefined, seeds: { seed?: number }) => {
+      if (data === undefined) return null;
+      const { path: place, labels, ...rest } = data;
+      return openData(place === "random" ? place : near(place), {
+        inputs: model.onnx.graph.inputs,
+        model: source,
+        ...seeds,
+        ...given({ limit, ...rest, labels: labels === undefined ? undefined : near(labels) }),
+      });
+    };
+    const calibration = await open(recipe.calibration, 512, { seed });
+    const evaluation = await open(recipe.evaluation, undefined, {});
+    const result = await withRuntime({ device, threads }, (runtime) =>
+      runRecipe(model, recipe, {
+        runtime,
+        calibration,
+        evaluation,
+        shapes: new Map(Object.entries(recipe.shape ?? {})),
+        seed,
+        command: "espalier run",
+        progress: host.progress,
+        signal: host.signal,
+        ...given({ latencyBatch: batch }),
+      }),
+    );
+    if (!options.dryRun) {
+      await result.model.save(out);
+      await writeReport(report, result.report, reportHtml, host);
+    }
+    host.print(options.json ? JSON.stringify(result.report) : reportText(result.report));
+  },
+});
