@@ -1,3 +1,4 @@
+import { existsSync, readFileSync } from "node:fs";
 import {
   papers as catalogue,
   EspalierError,
@@ -22,8 +23,9 @@ export const papersCommand = command({
     where: list("AXIS=WORD", "Only papers with this word in their record, for example speedup=structured."),
     testbed: string("NAME", `Where to run: ${testbedIds.join(", ")}; the first of the paper's whose files are here.`),
     draws: integer("N", "Calibration draws; 3 unless told.", 1, 100),
+    at: list("SHARE", "Only these of the shares removed that the paper's run compares."),
     samples: integer("N", "Images of the test set; 2000 unless told.", 10, 1e6),
-    out: string("FILE", "Write what the runs found as Markdown."),
+    out: string("FILE", "Put what the runs found into this Markdown page."),
     device: choice(["cpu", "wasm", "webgpu", "cuda"], "Where to run; cpu unless told."),
     threads: integer("N", "Runtime threads; all cores unless told.", 1, 1024),
     json: flag("Print the answer as JSON and nothing else on stdout."),
@@ -67,12 +69,12 @@ export const papersCommand = command({
       return;
     }
     const { device, threads, draws, samples = 2000 } = options;
+    const at = options.at.map(Number);
     const runtime = await openRuntime({
       ...(device === undefined ? {} : { device }),
       ...(threads === undefined ? {} : { threads }),
     });
     try {
-      const sections: string[] = [];
       const answers: object[] = [];
       for (const paper of papers) {
         const wanted = options.testbed === undefined ? paper.reproduction.testbeds : [options.testbed];
@@ -80,20 +82,20 @@ export const papersCommand = command({
         const findings = await reproduce(paper, testbed, {
           runtime,
           ...(draws === undefined ? {} : { draws }),
+          ...(at.length === 0 ? {} : { at }),
           progress: host.progress,
           signal: host.signal,
         });
-        const flags = `${draws === undefined ? "" : ` --draws ${draws}`}${samples === 2000 ? "" : ` --samples ${samples}`}`;
+        const flags = `${at.length === 0 ? "" : ` --at ${at.join(" ")}`}${draws === undefined ? "" : ` --draws ${draws}`}${samples === 2000 ? "" : ` --samples ${samples}`}`;
         const section = findingsSection(
           paper,
           findings,
           `espalier papers run ${paper.id} --testbed ${testbed.id}${flags}`,
         );
-        sections.push(section);
         answers.push({ paper: paper.id, claim: paper.reproduction.claim, ...findings });
         if (!options.json) host.print(section);
         // After each, so that what is done is kept when a later one is stopped.
-        if (options.out !== undefined) await host.writeText(options.out, resultsPage(sections));
+        if (options.out !== undefined) await host.writeText(options.out, resultsPage(readPage(options.out), section));
       }
       if (options.json) host.print(JSON.stringify(answers.length === 1 ? answers[0] : answers));
     } finally {
@@ -110,4 +112,8 @@ async function firstPresent(ids: readonly string[], samples: number, note: (reas
     note(testbed.absent);
   }
   return openTestbed(ids.at(-1) ?? "", { samples });
+}
+
+function readPage(path: string): string {
+  return existsSync(path) ? readFileSync(path, "utf8") : "";
 }

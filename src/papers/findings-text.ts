@@ -24,16 +24,21 @@ ${measurements.map(measurementRow).join("\n")}
 `;
 }
 
-/** The whole page of results: one section for each paper that was run. */
-export function resultsPage(sections: readonly string[]): string {
-  return `# What reproductions found
+const preface = `# What reproductions found
 
-Written by \`espalier papers run\`; nothing was tuned for it and no number was typed. Every table also has random removal and
-global magnitude at the same budget. An expectation holds when the mean difference over draws reaches its margin and, where
-the margin is not negative, every draw agrees; a paper is *reproduced* when all hold, *partly* when some do. Arms without
-anything drawn are run once. With 2,000 test images one accuracy is good to about two points, a paired difference to less.
+Written by \`espalier papers run ID --out FILE\`; nothing was tuned for it and no number was typed. Every table also has
+random removal and global magnitude at the same budget. An expectation holds when the mean difference over draws reaches its
+margin and, where the margin is not negative, every draw agrees; a paper is *reproduced* when all hold, *partly* when some do.
+Arms without anything drawn are run once. With 2,000 test images one accuracy is good to about two points, a paired difference
+to less.
+`;
 
-${sections.join("\n")}`;
+/** The page of results with a paper's section put in, in the place of its older one; other sections stay. */
+export function resultsPage(page: string, section: string): string {
+  const idOf = (text: string): string => /^## ([^:\n]*)/.exec(text)?.[1] ?? "";
+  const others = page.split(/^(?=## )/m).filter((text) => text.startsWith("## ") && idOf(text) !== idOf(section));
+  const sections = [...others, section].map((text) => text.trim()).sort((a, b) => (idOf(a) < idOf(b) ? -1 : 1));
+  return [preface, ...sections.map((text) => `${text}\n`)].join("\n");
 }
 
 function checkRow({ expectation, removed, difference, interval, wins, draws, holds }: Check): string {

@@ -60,7 +60,7 @@ export const globalMp = paper({
     run: (bench, plan) =>
       bench.compare({
         budget: "weights",
-        removed: [0.5, 0.6, 0.7],
+        removed: [0.5, 0.6, 0.7, 0.8],
         arms: {
           "Global MP": { plan: ({ removed }) => plan({ sparsity: removed }) },
           "Global MP, floor": { plan: ({ removed }) => plan({ sparsity: removed, floor: 0.0005 }) },
@@ -69,8 +69,8 @@ export const globalMp = paper({
           LAMP: { plan: ({ removed }) => layered(removed, "lamp") },
         },
         expect: [
-          { better: "Global MP", than: "uniform magnitude", at: [0.5, 0.6, 0.7], by: 1 },
-          { better: "Global MP", than: "LAMP", at: [0.5, 0.6, 0.7], by: -0.5 },
+          { better: "Global MP", than: "uniform magnitude", at: [0.5, 0.6, 0.7, 0.8], by: 1 },
+          { better: "Global MP", than: "LAMP", at: [0.5, 0.6, 0.7, 0.8], by: -0.5 },
         ],
       }),
   },

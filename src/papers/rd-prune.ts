@@ -62,18 +62,17 @@ export const rdPrune = paper({
     run: (bench, plan) =>
       bench.compare({
         budget: "weights",
-        removed: [0.6, 0.7],
-        calibration: 128,
+        removed: [0.5, 0.6, 0.7, 0.8],
+        calibration: 64,
         arms: {
-          "RD, mean": { plan: ({ removed }) => plan({ sparsity: removed }) },
-          "RD, worst": { plan: ({ removed }) => plan({ sparsity: removed, over: "worst" }) },
+          "RD, 10 shares": { plan: ({ removed }) => plan({ sparsity: removed, steps: 10 }) },
           "uniform magnitude": { plan: ({ removed }) => layered(removed, "uniform") },
           "ERK magnitude": { plan: ({ removed }) => layered(removed, "erk") },
           LAMP: { plan: ({ removed }) => layered(removed, "lamp") },
         },
         expect: [
-          { better: "RD, mean", than: "LAMP", at: [0.6, 0.7], by: 2 },
-          { better: "RD, mean", than: "uniform magnitude", at: [0.6, 0.7], by: 10 },
+          { better: "RD, 10 shares", than: "LAMP", at: [0.5, 0.6, 0.7, 0.8], by: 2 },
+          { better: "RD, 10 shares", than: "uniform magnitude", at: [0.5, 0.6, 0.7, 0.8], by: 10 },
         ],
       }),
   },

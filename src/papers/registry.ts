@@ -3,6 +3,8 @@ import { didYouMean, EspalierError } from "../tensor/error.ts";
 import { depgraph } from "./depgraph.ts";
 import { globalMp } from "./global-mp.ts";
 import { rdPrune } from "./rd-prune.ts";
+import { spa } from "./spa.ts";
+import { sparsegpt } from "./sparsegpt.ts";
 import { wanda } from "./wanda.ts";
 
 /** Each entry stands under its own id, or this does not compile. */
@@ -14,6 +16,8 @@ export const papers = byId({
   depgraph,
   "global-mp": globalMp,
   "rd-prune": rdPrune,
+  spa,
+  sparsegpt,
   wanda,
 });
 

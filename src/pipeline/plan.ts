@@ -6,12 +6,20 @@ import type { UnitScoreOptions } from "../criteria/unit-scores.ts";
 import type { Recovery } from "../recovery/recovery.ts";
 import type { WeightAllocator } from "./allocator.ts";
 
+/** At most this many milliseconds, measured; the rest follows. */
+export interface LatencyTarget {
+  readonly kind: "latency";
+  readonly maxMs: number;
+}
+
 /** Removes units (channels, neurons, heads) for good. */
 export interface UnitPlan {
   readonly kind: "units";
   readonly criterion: Criterion<Statistic>;
   readonly scores: UnitScoreOptions;
-  readonly target: Target;
+  /** "scores": the criterion ranks units; "error": widths, units and branches by what removal costs after refitting. */
+  readonly selection: "scores" | "error";
+  readonly target: Target | LatencyTarget;
   /** "auto" measures widths in multiples of several numbers and takes the fastest. */
   readonly allocation: Omit<UnitAllocationOptions, "roundTo"> & { readonly roundTo: number | "auto" };
   readonly recovery: readonly Recovery[];
@@ -38,6 +46,11 @@ export interface WeightPlan {
   readonly table?: ReadonlyMap<string, number>;
   /** Measures the model to make that table. */
   readonly allocator?: WeightAllocator;
+  /**
+   * What stays makes up for what goes, column by column (SparseGPT): "choose" lets the sweep choose inside each block of
+   * columns, whatever the criterion; "refit" keeps the criterion's choice.
+   */
+  readonly sweep?: "choose" | "refit";
   readonly recovery: readonly Recovery[];
 }
 

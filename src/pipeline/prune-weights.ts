@@ -1,7 +1,8 @@
 import { prunable } from "../allocation/prunable.ts";
 import type { Matrix } from "../coupling/matrices.ts";
-import type { MatrixStatistics } from "../criteria/criterion.ts";
-import { pruneWeights as zeroWeights } from "../sparsify/prune-weights.ts";
+import type { MatrixStatistics, Statistic } from "../criteria/criterion.ts";
+import { type SparseGraph, pruneWeights as zeroWeights } from "../sparsify/prune-weights.ts";
+import { type SweepWeightsOptions, sweepWeights } from "../sparsify/sweep-weights.ts";
 import { keptPositions } from "../surgery/kept.ts";
 import { EspalierError } from "../tensor/error.ts";
 import { type HostTensor, load } from "../tensor/tensor.ts";
@@ -22,8 +23,11 @@ export const pruneWeights: Engine<WeightPlan> = async (analysis, plan, options, 
       "Run espalier inspect to see the layers, and check --ignore.",
     );
   }
+  const { criterion, sweep } = plan;
+  const measured =
+    sweep === undefined ? criterion : { ...criterion, needs: [...new Set<Statistic>([...criterion.needs, "gram"])] };
   const statistics = await clock.time("calibrate", () =>
-    statisticsFor(analysis, chosen, plan.criterion, calibration, options),
+    statisticsFor(analysis, chosen, measured, calibration, options),
   );
   const read = (matrix: Matrix | null): MatrixStatistics =>
     matrix === null ? emptyStatistics : { ...emptyStatistics, ...statistics.get(matrix) };
@@ -37,9 +41,17 @@ export const pruneWeights: Engine<WeightPlan> = async (analysis, plan, options, 
   const context = { ...options, analysis, matrices: chosen, masked, sparsity, calibration, job: options };
   const table = await clock.time("allocate", async () => allocator?.table(context) ?? plan.table);
   const selection = table === undefined ? plan : { ...plan, table };
-  const sparse = await clock.time("mask", () =>
-    zeroWeights(analysis.graph, chosen, plan.criterion, selection, read, options),
-  );
+  const sweptBy = (choose: SweepWeightsOptions["choose"]) =>
+    clock.time("sweep", () => sweepWeights(analysis.graph, chosen, read, { ...options, choose }));
+  let sparse: SparseGraph;
+  if (sweep === "choose") {
+    sparse = await sweptBy(pattern.kind === "n:m" ? { kind: "pattern", pattern } : { kind: "sparsity", sparsity });
+  } else {
+    sparse = await clock.time("mask", () =>
+      zeroWeights(analysis.graph, chosen, plan.criterion, selection, read, options),
+    );
+    if (sweep === "refit") sparse = await sweptBy({ kind: "zeros-of", graph: sparse.graph });
+  }
   let graph = sparse.graph;
   const kept = keptPositions(analysis.coupling, new Map());
   for (const recovery of plan.recovery) {

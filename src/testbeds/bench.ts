@@ -29,6 +29,8 @@ export interface BenchOptions extends Job {
   readonly runtime: Runtime;
   /** Calibration draws, with seeds 0, 1, 2 ..; 3 unless told. */
   readonly draws?: number;
+  /** Only these of a comparison's shares; all unless told. */
+  readonly at?: readonly number[];
 }
 
 /** A bench on a testbed. */
@@ -45,8 +47,10 @@ export function benchOn(testbed: Testbed, options: BenchOptions): Bench {
       }
       const dense = await classify(runtime, testbed.model.onnx.graph, testbed.test);
       const measurements: Measurement[] = [];
-      const total = comparison.removed.length * Object.keys(arms).length;
-      for (const removed of comparison.removed) {
+      const shares = comparison.removed.filter((removed) => options.at?.includes(removed) ?? true);
+      if (shares.length === 0) throw noShare(comparison.removed);
+      const total = shares.length * Object.keys(arms).length;
+      for (const removed of shares) {
         for (const [name, arm] of Object.entries(arms)) {
           step(options, "reproduce", measurements.length, total, `${name} at ${Math.round(100 * removed)} %`);
           measurements.push(await measure(testbed, name, arm, comparison.budget, removed, inputs, draws, options));
@@ -54,7 +58,9 @@ export function benchOn(testbed: Testbed, options: BenchOptions): Bench {
       }
       step(options, "reproduce", total, total);
       const checks = comparison.expect.flatMap((expectation) =>
-        expectation.at.map((removed) => check(expectation, removed, measurements)),
+        expectation.at
+          .filter((removed) => shares.includes(removed))
+          .map((removed) => check(expectation, removed, measurements)),
       );
       return {
         testbed: testbed.id,
@@ -184,4 +190,8 @@ function check(expectation: Expectation, removed: number, measurements: readonly
 
 function unknownArm(name: string, known: readonly string[]): EspalierError {
   return new EspalierError("request", `arm ${name}`, `expected one of ${known.join(", ")}.`);
+}
+
+function noShare(known: readonly number[]): EspalierError {
+  return new EspalierError("request", "--at", `expected one of ${known.join(", ")}.`);
 }

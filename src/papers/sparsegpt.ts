@@ -1,0 +1,80 @@
+import { obs } from "../criteria/obs.ts";
+import { wanda } from "../criteria/wanda.ts";
+import { layered } from "../pipeline/layered.ts";
+import { paper } from "../pipeline/paper.ts";
+import { fraction, oneOf } from "../pipeline/plan-options.ts";
+
+/** Prunes each layer column by column; the columns to the right make up for what goes, as the inputs let them. */
+export const sparsegpt = paper({
+  id: "sparsegpt",
+  summary: "Single weights layer by layer, what stays refitted by a sweep of optimal brain surgery.",
+  cite: {
+    title: "SparseGPT: Massive Language Models Can be Accurately Pruned in One-Shot",
+    year: 2023,
+    arxiv: "2301.00774",
+    equation: "Algorithm 1",
+  },
+  code: "github:IST-DASLab/sparsegpt",
+  golden: "None yet: its models are language models; the sweep is tested against its loss on the inputs themselves.",
+  departures: [
+    "A convolution is a matrix [out, in × kernel] with unfolded inputs.",
+    "All layers are calibrated on the dense model; the original walks block by block behind pruned ones.",
+    "The share of each block of columns is met exactly by rank.",
+    "N:M keeps N of M along the input channels at a fixed kernel position.",
+  ],
+  record: {
+    removes: ["weight", "n:m"],
+    speedup: ["unstructured", "semi-structured"],
+    when: ["after"],
+    criterion: ["sensitivity", "activation", "magnitude"],
+    learn: ["none"],
+    fusion: ["none"],
+    data: ["unlabelled"],
+    supervision: ["self"],
+    scope: ["local"],
+    iterations: ["one-shot"],
+    recovery: ["layer-wise"],
+    models: ["mlp", "cnn", "vit", "llm"],
+    guarantee: ["heuristic"],
+    gradients: false,
+    weightUpdate: true,
+  },
+  options: {
+    sparsity: fraction(0.5, "Share of the weights of each block of columns to remove."),
+    mask: oneOf(["own", "wanda"], "Who chooses: the sweep, or Wanda row by row."),
+  },
+  plan: ({ sparsity, mask }) => ({
+    kind: "weights",
+    criterion: mask === "own" ? obs() : wanda(),
+    pattern: { kind: "element" },
+    scope: mask === "own" ? "tensor" : "row",
+    profile: "uniform",
+    sparsity,
+    sweep: mask === "own" ? "choose" : "refit",
+    recovery: [],
+  }),
+  exempt: { nests: "Later columns are chosen among weights that earlier removals have changed." },
+  reproduction: {
+    claim: "The sweep beats Wanda, which beats magnitude, at the same share of every layer.",
+    testbeds: ["cifar-resnet20", "glyphs"],
+    run: (bench, plan) =>
+      bench.compare({
+        budget: "weights",
+        removed: [0.5, 0.6, 0.7],
+        calibration: 128,
+        arms: {
+          SparseGPT: { plan: ({ removed }) => plan({ sparsity: removed }) },
+          "Wanda mask, sweep": { plan: ({ removed }) => plan({ sparsity: removed, mask: "wanda" }) },
+          Wanda: {
+            plan: ({ removed }) => ({ ...layered(removed, "uniform"), criterion: wanda(), scope: "row" }),
+          },
+          "uniform magnitude": { plan: ({ removed }) => layered(removed, "uniform") },
+        },
+        expect: [
+          { better: "SparseGPT", than: "Wanda", at: [0.5, 0.6, 0.7], by: 0 },
+          { better: "SparseGPT", than: "uniform magnitude", at: [0.5, 0.6, 0.7], by: 0 },
+          { better: "Wanda mask, sweep", than: "Wanda", at: [0.5, 0.6, 0.7], by: 0 },
+        ],
+      }),
+  },
+});
