@@ -8,7 +8,7 @@ import { leastSquares } from "../recovery/lsq.ts";
 import { normEstimation } from "../recovery/norm.ts";
 import type { Recovery } from "../recovery/recovery.ts";
 import { didYouMean, EspalierError } from "../tensor/error.ts";
-import type { UnitPlan, WeightPlan } from "./plan.ts";
+import type { LatencyTarget, UnitPlan, WeightPlan } from "./plan.ts";
 
 /** What is left or what goes; give one. */
 export interface TargetOptions {
@@ -16,11 +16,15 @@ export interface TargetOptions {
   readonly keepMacs?: number | undefined;
   readonly keepParams?: number | undefined;
   readonly maxBytes?: number | undefined;
+  /** Milliseconds of one run, measured. */
+  readonly maxLatency?: number | undefined;
 }
 
 export interface StructuredOptions extends TargetOptions {
   readonly criterion?: Criterion<Statistic>;
   readonly scores?: Partial<UnitScoreOptions>;
+  /** "error" chooses widths, units and branches together by what removal costs after refitting; needs calibration. */
+  readonly selection?: "scores" | "error";
   readonly scope?: UnitAllocationOptions["scope"];
   readonly roundTo?: number | "auto";
   readonly minKept?: number;
@@ -29,21 +33,22 @@ export interface StructuredOptions extends TargetOptions {
 }
 
 /** Reads the one target that was given. Throws `request` when there is none, several, or one out of range. */
-export function targetOf(options: TargetOptions): Target {
-  const targets: Target[] = [];
+export function targetOf(options: TargetOptions): Target | LatencyTarget {
+  const targets: (Target | LatencyTarget)[] = [];
   if (options.sparsity !== undefined)
     targets.push({ kind: "sparsity", sparsity: share("--sparsity", options.sparsity) });
   if (options.keepMacs !== undefined) targets.push({ kind: "macs", keep: share("--keep-macs", options.keepMacs) });
   if (options.keepParams !== undefined)
     targets.push({ kind: "params", keep: share("--keep-params", options.keepParams) });
   if (options.maxBytes !== undefined) targets.push({ kind: "bytes", max: options.maxBytes });
+  if (options.maxLatency !== undefined) targets.push({ kind: "latency", maxMs: options.maxLatency });
   const [first, ...rest] = targets;
   if (first === undefined || rest.length > 0) {
     throw new EspalierError(
       "request",
       "target",
       `expected one target, got ${targets.length === 0 ? "none" : targets.map(({ kind }) => kind).join(" and ")}.`,
-      "Give --sparsity, --keep-macs, --keep-params or --max-bytes.",
+      "Give --sparsity, --keep-macs, --keep-params, --max-bytes or --max-latency.",
     );
   }
   return first;
@@ -61,6 +66,7 @@ export function structured(options: StructuredOptions): UnitPlan {
     kind: "units",
     criterion: options.criterion ?? magnitude(2),
     scores: { ...groupDefaults, ...options.scores },
+    selection: options.selection ?? "scores",
     target: targetOf(options),
     allocation: { scope, roundTo, minKept, maxSparsity },
     recovery: options.recovery ?? [],

@@ -18,7 +18,7 @@ export interface UnitPlan {
   readonly criterion: Criterion<Statistic>;
   readonly scores: UnitScoreOptions;
   /** "scores": the criterion ranks units; "error": widths, units and branches by what removal costs after refitting. */
-  readonly selection: "scores" | "error";
+  readonly selection?: "scores" | "error";
   readonly target: Target | LatencyTarget;
   /** "auto" measures widths in multiples of several numbers and takes the fastest. */
   readonly allocation: Omit<UnitAllocationOptions, "roundTo"> & { readonly roundTo: number | "auto" };

@@ -3,17 +3,19 @@ import type { Matrix } from "../coupling/matrices.ts";
 import { unitScores } from "../criteria/unit-scores.ts";
 import { nearTies } from "../masks/near-ties.ts";
 import type { Analysis } from "../models/analysis.ts";
+import { unitSelector } from "../search/select-units.ts";
+import { dropBranches } from "../surgery/bypass.ts";
 import { cut } from "../surgery/cut.ts";
 import { keptPositions } from "../surgery/kept.ts";
 import { checkLaw } from "../surgery/law.ts";
 import { masked } from "../surgery/masked.ts";
 import { EspalierError } from "../tensor/error.ts";
 import { step } from "../tensor/progress.ts";
-import { allocate } from "./allocate.ts";
 import { matcher } from "./ignore.ts";
 import { lawFeeds } from "./law-feeds.ts";
 import type { UnitPlan } from "./plan.ts";
 import type { Engine } from "./prune.ts";
+import { byError, byScores, choose, type Select } from "./select.ts";
 import { emptyStatistics, needsData, statisticsFor } from "./statistics.ts";
 
 /** Removes whole units: scores, counts, masks, surgery, the law, then recovery. */
@@ -34,21 +36,11 @@ export const pruneUnits: Engine<UnitPlan> = async (analysis, plan, options, cloc
   const byParameter = new Map<string, Matrix>();
   for (const matrix of analysis.matrices)
     if (!byParameter.has(matrix.parameter)) byParameter.set(matrix.parameter, matrix);
-  const statistics = await clock.time("calibrate", () =>
-    statisticsFor(analysis, [...byParameter.values()], plan.criterion, calibration, options),
-  );
-  step(options, "score", 0, 1);
-  const scores = await clock.time("score", () =>
-    unitScores(
-      analysis.graph,
-      free,
-      byParameter,
-      plan.criterion,
-      (matrix) => (matrix === null ? emptyStatistics : { ...emptyStatistics, ...statistics.get(matrix) }),
-      plan.scores,
-    ),
-  );
-  const masks = await clock.time("allocate", () => allocate(analysis, plan, scores, options));
+  const { select, scores } =
+    plan.selection === "error"
+      ? { select: await clock.time("calibrate", () => selectByError(analysis, plan, free, options)), scores: null }
+      : await scored(analysis, plan, free, options, clock);
+  const { masks, dropped } = await clock.time("allocate", () => choose(analysis, plan, select, options));
   step(options, "cut", 0, 1);
   let graph = await clock.time("cut", () => cut(analysis.graph, analysis.coupling, analysis.facts, masks));
   step(options, "law", 0, 1);
@@ -68,6 +60,7 @@ export const pruneUnits: Engine<UnitPlan> = async (analysis, plan, options, cloc
       "Nothing was written. Leave groups out with --ignore to find the one that disagrees, and report it.",
     );
   }
+  graph = dropBranches(graph, dropped, analysis.facts.types);
   const kept = keptPositions(analysis.coupling, masks);
   for (const recovery of plan.recovery) {
     if (recovery.needsData && calibration === null) throw needsData(recovery.id);
@@ -87,18 +80,61 @@ export const pruneUnits: Engine<UnitPlan> = async (analysis, plan, options, cloc
     graph,
     law,
     masks: new Map([...masks].map(([group, mask]) => [group.id, mask])),
-    layers: layersOf(free, masks),
+    layers: layersOf(free, masks, new Set(dropped.map(({ group }) => group))),
     blocked: blockedOf(analysis),
     // Scores from weights alone are the same everywhere.
-    nearTies: plan.criterion.needs.length === 0 ? 0 : nearTies(scores, masks),
+    nearTies: scores === null || plan.criterion.needs.length === 0 ? 0 : nearTies(scores, masks),
     advice: [],
   };
 };
 
-function layersOf(groups: readonly Group[], masks: ReadonlyMap<Group, Uint8Array>) {
+/** Measures what removal costs after refitting. */
+async function selectByError(
+  analysis: Analysis,
+  plan: UnitPlan,
+  groups: readonly Group[],
+  options: Parameters<Engine<UnitPlan>>[2],
+): Promise<Select> {
+  const { runtime, calibration = null, batchSize } = options;
+  if (calibration === null) throw needsData("selection by error");
+  const selector = await unitSelector({ ...options, runtime, analysis, groups, calibration, batchSize });
+  return byError(selector, plan);
+}
+
+/** Scores every unit by the plan's criterion. */
+async function scored(
+  analysis: Analysis,
+  plan: UnitPlan,
+  groups: readonly Group[],
+  options: Parameters<Engine<UnitPlan>>[2],
+  clock: Parameters<Engine<UnitPlan>>[3],
+): Promise<{ readonly select: Select; readonly scores: ReadonlyMap<Group, Float64Array> }> {
+  const byParameter = new Map<string, Matrix>();
+  for (const matrix of analysis.matrices) {
+    if (!byParameter.has(matrix.parameter)) byParameter.set(matrix.parameter, matrix);
+  }
+  const statistics = await clock.time("calibrate", () =>
+    statisticsFor(analysis, [...byParameter.values()], plan.criterion, options.calibration ?? null, options),
+  );
+  step(options, "score", 0, 1);
+  const scores = await clock.time("score", () =>
+    unitScores(
+      analysis.graph,
+      groups,
+      byParameter,
+      plan.criterion,
+      (matrix) => (matrix === null ? emptyStatistics : { ...emptyStatistics, ...statistics.get(matrix) }),
+      plan.scores,
+    ),
+  );
+  return { select: byScores(analysis, plan, scores), scores };
+}
+
+function layersOf(groups: readonly Group[], masks: ReadonlyMap<Group, Uint8Array>, dropped: ReadonlySet<Group>) {
   return groups.map((group) => {
     const mask = masks.get(group);
-    const after = mask === undefined ? group.size : mask.reduce((sum, keep) => sum + keep, 0);
+    const whole = dropped.has(group) ? 0 : group.size;
+    const after = mask === undefined ? whole : mask.reduce((sum, keep) => sum + keep, 0);
     return { name: group.id, kind: "units" as const, before: group.size, after };
   });
 }

@@ -14,17 +14,25 @@ export interface Settings {
   readonly keepMacs?: number | undefined;
   readonly keepParams?: number | undefined;
   readonly maxBytes?: number | undefined;
+  readonly maxLatency?: number | undefined;
 }
 
 /** The plan that the settings spell out. Throws `request` for a setting that the granularity has no use for. */
 export function planOf(settings: Settings, seed: number): Plan {
-  const { scope, roundTo, sparsity, keepMacs, keepParams, maxBytes } = settings;
-  const criterion = criterionNamed(settings.criterion ?? "l2", { seed });
-  const recovery = recoveryNamed(settings.recover ?? "none");
+  const { scope, roundTo, sparsity, keepMacs, keepParams, maxBytes, maxLatency } = settings;
+  const byError = settings.criterion === "error";
+  const criterion = criterionNamed(byError ? "l2" : (settings.criterion ?? "l2"), { seed });
+  const recovery = recoveryNamed(settings.recover ?? (byError ? "lsq" : "none"));
   const granularity = settings.granularity ?? "channel";
   if (granularity !== "channel") {
+    if (byError) throw misplaced("--criterion error", granularity, "Use a criterion that scores weights.");
     if (scope === "group") throw misplaced("--scope group", granularity, "Use row, tensor or global.");
-    const others = { "--keep-macs": keepMacs, "--keep-params": keepParams, "--max-bytes": maxBytes };
+    const others = {
+      "--keep-macs": keepMacs,
+      "--keep-params": keepParams,
+      "--max-bytes": maxBytes,
+      "--max-latency": maxLatency,
+    };
     for (const [name, value] of Object.entries({ ...others, "--round-to": roundTo })) {
       if (value !== undefined) throw misplaced(name, granularity, "Zeros change none of these; use --sparsity.");
     }
@@ -45,6 +53,8 @@ export function planOf(settings: Settings, seed: number): Plan {
     keepMacs,
     keepParams,
     maxBytes,
+    maxLatency,
+    selection: byError ? "error" : "scores",
     ...(scope === undefined ? {} : { scope }),
   });
 }
