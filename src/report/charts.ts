@@ -1,10 +1,10 @@
 import { BarChart, LineChart, ScatterChart } from "echarts/charts";
-import { GridComponent, LegendComponent } from "echarts/components";
+import { GridComponent } from "echarts/components";
 import { init, use } from "echarts/core";
 import { SVGRenderer } from "echarts/renderers";
-import { type Html, raw } from "./page.ts";
+import { type Html, html, raw } from "./page.ts";
 
-use([BarChart, LineChart, ScatterChart, GridComponent, LegendComponent, SVGRenderer]);
+use([BarChart, LineChart, ScatterChart, GridComponent, SVGRenderer]);
 
 /** Colours that stand in for the page's variables, which follow light and dark. */
 const stand = { ink: "#010203", soft: "#010204", line: "#010205", before: "#010206", after: "#010207" } as const;
@@ -42,6 +42,11 @@ function cut(name: string, most = 44): string {
   return name.length <= most ? name : `${name.slice(0, 16)}…${name.slice(-(most - 17))}`;
 }
 
+/** Room for the longest name in a wide font; what measures text here does not know the reader's font. */
+function margin(rows: readonly { readonly name: string }[]): number {
+  return 16 + 7.4 * Math.max(...rows.map(({ name }) => cut(name).length), 4);
+}
+
 /** One line of a chart of widths. */
 export interface Width {
   readonly name: string;
@@ -52,7 +57,7 @@ export interface Width {
 /** Two bars for each name: how wide it was behind, how wide it is in front. */
 export function widthBars(rows: readonly Width[]): Html {
   return draw(Math.max(120, 46 + rows.length * 20), {
-    grid: { left: 8, right: 64, top: 8, bottom: 8, outerBoundsMode: "same", outerBoundsContain: "axisLabel" },
+    grid: { left: margin(rows), right: 64, top: 8, bottom: 26 },
     xAxis: { type: "value", axisLabel: label, splitLine: split, ...bare },
     yAxis: {
       type: "category",
@@ -94,7 +99,7 @@ export function widthBars(rows: readonly Width[]): Html {
 /** What is left of each amount, in percent, on a track of 100. */
 export function shareBars(rows: readonly { readonly name: string; readonly share: number }[]): Html {
   return draw(40 + rows.length * 34, {
-    grid: { left: 8, right: 64, top: 4, bottom: 4, outerBoundsMode: "same", outerBoundsContain: "axisLabel" },
+    grid: { left: margin(rows), right: 64, top: 4, bottom: 26 },
     xAxis: {
       type: "value",
       min: 0,
@@ -147,7 +152,7 @@ export interface Timing {
 /** Medians as dots, p10 to p90 as lines. */
 export function timings(rows: readonly Timing[]): Html {
   return draw(56 + rows.length * 36, {
-    grid: { left: 8, right: 90, top: 8, bottom: 24, outerBoundsMode: "same", outerBoundsContain: "axisLabel" },
+    grid: { left: margin(rows), right: 90, top: 8, bottom: 26 },
     xAxis: {
       type: "value",
       min: 0,
@@ -209,14 +214,11 @@ export interface Axes {
   /** Values are shares and shown in percent. */
   readonly xShare?: boolean;
   readonly yShare?: boolean;
-  readonly yLog?: boolean;
 }
 
 /** Curves over a plane, one colour for each name. */
 export function curves(lines: readonly Curve[], axes: Axes): Html {
   const named = lines.filter(({ faint }) => faint !== true);
-  const rows = Math.ceil(named.reduce((sum, { name }) => sum + Math.min(44, name.length) * 7 + 50, 0) / width);
-  const top = 14 + rows * 24;
   const axis = (name: string, isShare: boolean | undefined) => ({
     type: "value" as const,
     scale: true,
@@ -228,20 +230,14 @@ export function curves(lines: readonly Curve[], axes: Axes): Html {
     axisLine: { lineStyle: { color: stand.line } },
     axisTick: { show: false },
   });
-  const y = { ...axis(axes.y, axes.yShare), nameGap: 54 };
-  return draw(340 + top, {
-    grid: { left: 76, right: 24, top, bottom: 48 },
-    legend: {
-      top: 0,
-      left: 0,
-      icon: "roundRect",
-      itemWidth: 14,
-      itemHeight: 5,
-      textStyle: { color: stand.ink, fontSize: 12 },
-      data: named.map(({ name }) => cut(name)),
-    },
+  const colours = new Map(named.map(({ name }, i) => [name, palette[i % palette.length] ?? stand.ink]));
+  const legend = named.map(
+    ({ name }) => html`<span><i style="background:${colours.get(name) ?? ""}"></i>${cut(name)}</span>`,
+  );
+  const plot = draw(350, {
+    grid: { left: 76, right: 24, top: 14, bottom: 48 },
     xAxis: { ...axis(axes.x, axes.xShare), nameGap: 30 },
-    yAxis: axes.yLog === true ? { ...y, type: "log" } : y,
+    yAxis: { ...axis(axes.y, axes.yShare), nameGap: 54 },
     series: [...lines]
       .sort((a, b) => Number(b.faint === true) - Number(a.faint === true))
       .map(({ name, points, faint }) => ({
@@ -251,9 +247,8 @@ export function curves(lines: readonly Curve[], axes: Axes): Html {
         symbol: "circle",
         symbolSize: faint === true ? 0 : 7,
         lineStyle: faint === true ? { width: 1, color: stand.before } : { width: 2 },
-        ...(faint === true
-          ? { itemStyle: { color: stand.before } }
-          : { color: palette[named.findIndex((n) => n.name === name) % palette.length] ?? stand.ink }),
+        color: colours.get(name) ?? stand.before,
       })),
   });
+  return html`<div class="legend">${legend}</div>${plot}`;
 }

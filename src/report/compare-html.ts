@@ -1,7 +1,7 @@
 import { amountText, type CompareReport, type CompareRow } from "../pipeline/compare.ts";
 import { type Curve, curves } from "./charts.ts";
 import { figures, share } from "./numbers.ts";
-import { type Html, html, page, section, tableOf } from "./page.ts";
+import { fileName, type Html, html, page, section, tableOf } from "./page.ts";
 
 /** What a comparison is judged by: accuracy where there were labels, else agreement, else error. */
 interface Judge {
@@ -48,7 +48,7 @@ export function compareHtml(report: CompareReport): string {
     content.push(section("What could not be done", html`<ul>${lines}</ul>`));
   }
   const on = report.data === null ? "no data" : report.data;
-  return page(`Methods compared on ${report.model}`, `seed ${report.seed}, ${on}`, ...content);
+  return page(`Methods compared on ${fileName(report.model)}`, `seed ${report.seed}, ${on}`, ...content);
 }
 
 function ratio(part: number | undefined, whole: number | undefined): number | null {

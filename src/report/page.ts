@@ -30,14 +30,19 @@ function textOf(hole: string | number | Html | readonly Html[]): string {
   return "html" in hole ? hole.html : hole.map((each) => each.html).join("");
 }
 
-/** A table; cells that look like numbers stand right. */
+const numeric = /^(–|[-−+\d.,\s]*(e[-+]\d+)?\s*(%|k|M|G|T|B|ms|kB|MB|GB)?)$/;
+
+/** A table; columns of numbers stand right. */
 export function tableOf(head: readonly string[], rows: readonly (readonly string[])[]): Html {
-  const cell = (tag: "th" | "td", text: string): Html => {
-    const side = /^[-−+\d.,\s]*(%|k|M|G|T|B|ms|kB|MB|GB|×)*$/.test(text) && text !== "" ? raw(' class="n"') : raw("");
-    return html`<${raw(tag)}${side}>${text}</${raw(tag)}>`;
-  };
-  const line = (tag: "th" | "td", cells: readonly string[]): Html => html`<tr>${cells.map((c) => cell(tag, c))}</tr>`;
+  const right = head.map((_, i) => rows.length > 0 && rows.every((row) => numeric.test(row[i] ?? "")));
+  const line = (tag: "th" | "td", cells: readonly string[]): Html =>
+    html`<tr>${cells.map((text, i) => html`<${raw(tag)}${raw(right[i] === true ? ' class="n"' : "")}>${text}</${raw(tag)}>`)}</tr>`;
   return html`<div class="scroll"><table><thead>${line("th", head)}</thead><tbody>${rows.map((r) => line("td", r))}</tbody></table></div>`;
+}
+
+/** The last part of a path, for titles. */
+export function fileName(path: string): string {
+  return path.slice(Math.max(path.lastIndexOf("/"), path.lastIndexOf("\\")) + 1);
 }
 
 export function section(title: string, ...content: readonly Html[]): Html {
@@ -70,6 +75,9 @@ th,td{text-align:left;padding:6px 14px 6px 0;border-bottom:1px solid var(--line)
 th{color:var(--soft);font-weight:500}
 tbody tr:last-child td{border-bottom:0}
 .n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
+th.n{text-align:right}
+.legend{display:flex;flex-wrap:wrap;gap:4px 18px;margin:0 0 10px;font-size:13px}
+.legend i{display:inline-block;width:14px;height:5px;border-radius:3px;margin-right:6px;vertical-align:middle}
 svg{display:block;width:100%;height:auto}
 p{margin:0 0 10px}ul{margin:0;padding-left:20px}li{margin:0 0 6px}
 .note{color:var(--soft);font-size:13px;margin:10px 0 0}

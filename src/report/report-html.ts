@@ -1,7 +1,7 @@
 import type { Report } from "../pipeline/report.ts";
 import { shareBars, timings, widthBars } from "./charts.ts";
 import { figures, share, short } from "./numbers.ts";
-import { figure, type Html, html, page, raw, section, tableOf } from "./page.ts";
+import { figure, fileName, type Html, html, page, raw, section, tableOf } from "./page.ts";
 
 /** Groups beyond this many are left out of the plot and named in its note; the table of the JSON has them all. */
 const PLOTTED = 120;
@@ -38,7 +38,7 @@ export function reportHtml(report: Report): string {
     );
   }
   content.push(section("How it was made", provenance(report)));
-  return page(`${report.model}, pruned`, under, ...content);
+  return page(`${fileName(report.model)}, pruned`, under, ...content);
 }
 
 function headline({ before, after, fidelity, metric, law }: Report): Html {

@@ -1,7 +1,7 @@
 import type { SensitivityPoint, SensitivityReport } from "../pipeline/sensitivity.ts";
 import { curves } from "./charts.ts";
 import { figures, share } from "./numbers.ts";
-import { html, page, section, tableOf } from "./page.ts";
+import { fileName, html, page, section, tableOf } from "./page.ts";
 
 /** Curves that get a colour and a name; the others are grey. */
 const NAMED = 8;
@@ -21,9 +21,7 @@ export function sensitivityHtml(report: SensitivityReport): string {
   const axes = { x: "units of the group removed", y: "relative error of the outputs", xShare: true };
   const rest = ordered.length - NAMED;
   const note =
-    rest > 0
-      ? html`<p class="note">The ${NAMED} most sensitive groups have colours; ${rest} others are grey.</p>`
-      : html``;
+    rest > 0 ? html`<p class="note">The ${NAMED} most sensitive groups have colours; the others are grey.</p>` : html``;
   const rows = ordered.flatMap(([name, points]) =>
     points.map((p) => [
       name,
@@ -37,7 +35,7 @@ export function sensitivityHtml(report: SensitivityReport): string {
   );
   const head = ["group", "removed", "kept", "MACs left", "relative error", "KL, nats", "same answer"];
   return page(
-    `What each group of ${report.model} costs`,
+    `What each group of ${fileName(report.model)} costs`,
     `each group pruned alone by ${report.criterion}, on ${report.data}`,
     section("Error by sparsity", curves(lines, axes), note),
     section("All figures", tableOf(head, rows)),
