@@ -121,3 +121,14 @@ function float(node: Node, name: string, fallback = 1): number {
   const attribute = node.attributes.get(name);
   return attribute?.kind === "float" || attribute?.kind === "int" ? attribute.value : fallback;
 }
+
+const pointwise: ReadonlySet<string> = new Set(
+  "Relu LeakyRelu Elu Selu Celu Sigmoid HardSigmoid HardSwish Tanh Softplus Softsign Gelu Erf Mish Clip Abs Neg Exp Sqrt Identity".split(
+    " ",
+  ),
+);
+
+/** True where a node maps each number of its first input by itself, whatever else it takes being constant. */
+export function isPointwiseFunction(node: Node): boolean {
+  return node.domain === "" && pointwise.has(node.op);
+}

@@ -12,6 +12,7 @@ import { keptPositions } from "../surgery/kept.ts";
 import { float32Tensor, toFloat32 } from "../tensor/numeric.ts";
 import { random } from "../tensor/random.ts";
 import { biasCompensation } from "./bias.ts";
+import { foldConstants } from "./fold.ts";
 import { leastSquares } from "./lsq.ts";
 import { none } from "./none.ts";
 import { normEstimation } from "./norm.ts";
@@ -163,6 +164,22 @@ describe("bias compensation", () => {
     const context = await pruned(block({ padded: false }), [1, 4]);
     const repaired = await biasCompensation().apply(context);
     expect(await distance(context.original.graph, repaired)).toBeGreaterThan(1e-3);
+  });
+});
+
+describe("constant folding", () => {
+  it("is exact for channels that give one number whatever the data, without any data", async () => {
+    const context = { ...(await pruned(block({ constant: [1, 4], padded: false }), [1, 4])), calibration: null };
+    const repaired = await foldConstants.apply(context);
+    expect(await distance(context.original.graph, context.pruned)).toBeGreaterThan(1e-3);
+    expect(await distance(context.original.graph, repaired)).toBeLessThan(1e-10);
+  });
+
+  it("leaves alone what varies, and what a padded window sees", async () => {
+    for (const kind of [{ padded: false }, { constant: [1, 4], padded: true }]) {
+      const context = await pruned(block(kind), [1, 4]);
+      expect(await foldConstants.apply(context)).toBe(context.pruned);
+    }
   });
 });
 
