@@ -18,7 +18,7 @@ ${paper.cite.title} (${paper.cite.year})
 | --- | --- | --- | --- | --- |
 ${checks.map(checkRow).join("\n")}
 
-| arm | ${what} removed | really | accuracy | each draw | nll | calibration GMACs | bytes moved |
+| arm | ${what} removed | really | accuracy | each draw | nll | GMACs | bytes moved |
 | --- | --- | --- | --- | --- | --- | --- | --- |
 ${measurements.map(measurementRow).join("\n")}
 `;
@@ -30,7 +30,8 @@ Written by \`espalier papers run ID --out FILE\`; nothing was tuned for it and n
 random removal and global magnitude at the same budget. An expectation holds when the mean difference over draws reaches its
 margin and, where the margin is not negative, every draw agrees; a paper is *reproduced* when all hold, *partly* when some do.
 Arms without anything drawn are run once. With 2,000 test images one accuracy is good to about two points, a paired difference
-to less.
+to less. GMACs and bytes are what the ledger counted in one run of the method, its report's own checks on the calibration
+inputs included.
 `;
 
 /** The page of results with a paper's section put in, in the place of its older one; other sections stay. */

@@ -72,7 +72,8 @@ export const spa = paper({
         removed: [0.1, 0.2, 0.3],
         calibration: 256,
         arms: {
-          "OBSPA-ID": { plan: ({ removed }) => plan({ sparsity: removed, recovery: "lsq and norm" }) },
+          "OBSPA-ID": { plan: ({ removed }) => plan({ sparsity: removed }) },
+          "OBSPA-ID, norm": { plan: ({ removed }) => plan({ sparsity: removed, recovery: "lsq and norm" }) },
           "OBSPA-DataFree": { plan: ({ removed }) => plan({ sparsity: removed }), data: "noise" },
           "SPA-L1, norm": { plan: ({ removed }) => plan({ sparsity: removed, criterion: "l1", recovery: "norm" }) },
           "SPA-L1, lsq": { plan: ({ removed }) => plan({ sparsity: removed, criterion: "l1", recovery: "lsq" }) },

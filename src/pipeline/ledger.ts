@@ -51,12 +51,11 @@ export function ledger(): Ledger {
             },
             run: async (feeds, fetch) => {
               const found = await timed(() => session.run(feeds, fetch));
-              const key = [...feeds.values()].map(({ shape }) => shape.slice(1).join("x")).join(" ");
+              const key = [...feeds.values()].map(({ shape }) => shape.join("x")).join(" ");
               const macs = known.get(key) ?? (await macsOf(runtime, graph, feeds));
               known.set(key, macs);
-              const samples = samplesOf(graph, feeds);
-              sum[field] += macs * samples;
-              sum.samples += samples;
+              sum[field] += macs;
+              sum.samples += samplesOf(graph, feeds);
               for (const { bytes } of [...feeds.values(), ...found.values()]) sum.bytes += bytes.length;
               return found;
             },
@@ -83,13 +82,12 @@ function samplesOf(graph: Graph, feeds: Feeds): number {
   return 0;
 }
 
-/** Multiply-accumulates of one sample at the shapes of these feeds. */
+/** Multiply-accumulates of one run at the shapes of these feeds. */
 async function macsOf(runtime: Runtime, graph: Graph, feeds: Feeds): Promise<number> {
-  const shapes = new Map(
-    graph.inputs.flatMap(({ name }) => {
-      const fed = feeds.get(name);
-      return fed === undefined ? [] : [[name, fed.shape] as const];
-    }),
-  );
-  return (await analyse(graph, runtime, { shapes })).cost.total().macs;
+  const inputs = graph.inputs.map((input) => {
+    const fed = feeds.get(input.name);
+    return fed === undefined ? input : { ...input, dtype: fed.dtype, dims: fed.shape };
+  });
+  const { cost, samples } = await analyse({ ...graph, inputs, valueInfo: new Map() }, runtime);
+  return cost.total().macs * samples;
 }

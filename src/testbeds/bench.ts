@@ -99,7 +99,8 @@ async function measure(
     const result = await prune(testbed.model, plan, {
       ...job,
       runtime,
-      calibration: drawOf(testbed, arm.data ?? "calibration", inputs, seed),
+      // Without data the report has nothing to look at either, so that the ledger holds the method alone.
+      calibration: looksAtData(plan) ? drawOf(testbed, arm.data ?? "calibration", inputs, seed) : null,
       seed,
       measure: false,
       method: name,
@@ -123,9 +124,12 @@ async function measure(
 
 /** True where the seed or the calibration inputs can change the result. */
 function isDrawn(plan: Plan): boolean {
-  const measured = plan.kind === "weights" && plan.allocator?.needsData === true;
-  const repaired = plan.recovery.some(({ needsData }) => needsData);
-  return measured || repaired || plan.criterion.needs.length > 0 || plan.criterion.id === "random";
+  return looksAtData(plan) || plan.criterion.id === "random";
+}
+
+function looksAtData(plan: Plan): boolean {
+  const measured = plan.kind === "weights" && (plan.allocator?.needsData === true || plan.sweep !== undefined);
+  return measured || plan.criterion.needs.length > 0 || plan.recovery.some(({ needsData }) => needsData);
 }
 
 function drawOf(testbed: Testbed, from: NonNullable<Arm["data"]>, inputs: number, seed: number): IndexedDataset {
