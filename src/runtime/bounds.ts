@@ -1,8 +1,8 @@
 import { describeNode } from "../graph/attributes.ts";
 import type { Graph, Node, TensorType } from "../graph/graph.ts";
+import { type ConstantValues, constantValues, type Integers, quotients } from "../ops/constant-values.ts";
 import { EspalierError } from "../tensor/error.ts";
 import { formatShape, sizeOf } from "../tensor/tensor.ts";
-import { type ConstantValues, constantValues, type Integers } from "./constant-values.ts";
 
 /** Operators whose output size stands in an integer input, and which input that is. */
 const sizedBy: ReadonlyMap<string, number> = new Map([
@@ -42,7 +42,7 @@ export async function checkBounds(graph: Graph, outer?: ConstantValues): Promise
     }
     if (node.domain !== "") continue;
     checkElements(node, await elementsOf(node, values));
-    if (node.op === "Div" || node.op === "Mod") await checkQuotient(node, values);
+    if (quotients.has(node.op)) await checkQuotient(node, values);
   }
 }
 

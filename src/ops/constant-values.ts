@@ -206,6 +206,9 @@ const operators: ReadonlyMap<string, Compute> = new Map<string, Compute>([
   ],
 ]);
 
+/** Operators that divide whole numbers, which stops a process where the divisor is zero. */
+export const quotients: ReadonlySet<string> = new Set(["Div", "Mod"]);
+
 /** Operators that give the shape of their first input. */
 const sameShape: ReadonlySet<string> = new Set(
   "Identity Cast Relu Sigmoid Tanh Neg Abs Exp Log Sqrt Floor Ceil Round Not Softmax Erf Sign Reciprocal".split(" "),
