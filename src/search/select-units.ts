@@ -40,7 +40,7 @@ export const selectionDefaults: SelectionOptions = {
   dropBranches: true,
   residual: false,
   power: 0.5,
-  samples: 128,
+  samples: 64,
 };
 
 /** Which units go, and which branches go as a whole; their groups have no mask. */
