@@ -16,8 +16,8 @@ type Option = Parameters<ReturnType<typeof init>["setOption"]>[0];
 
 const width = 920;
 
-/** Draws a chart as SVG text; no script is needed to look at it. */
-function draw(height: number, option: Option): Html {
+/** Draws a chart as SVG text; no script is needed to look at it. `name` tells its inner ids from those of others on a page. */
+function draw(name: string, height: number, option: Option): Html {
   const chart = init(null, null, { renderer: "svg", ssr: true, width, height });
   try {
     chart.setOption({
@@ -28,7 +28,9 @@ function draw(height: number, option: Option): Html {
     });
     let svg = chart.renderToSVGString();
     for (const [name, colour] of Object.entries(stand)) svg = svg.replaceAll(colour, `var(--${name})`);
-    return raw(svg.replace(/<svg /, '<svg role="img" '));
+    // Styles on hover belong to live charts; ids count the charts of a process, which would make each page differ.
+    svg = svg.replace(/<style[^>]*>.*?<\/style>/gs, "").replaceAll(/ class="zr[^"]*"/g, "");
+    return raw(svg.replaceAll(/\bzr\d+-/g, `${name}-`).replace(/<svg /, '<svg role="img" '));
   } finally {
     chart.dispose();
   }
@@ -56,7 +58,7 @@ export interface Width {
 
 /** Two bars for each name: how wide it was behind, how wide it is in front. */
 export function widthBars(rows: readonly Width[]): Html {
-  return draw(Math.max(120, 46 + rows.length * 20), {
+  return draw("widths", Math.max(120, 46 + rows.length * 20), {
     grid: { left: margin(rows), right: 64, top: 8, bottom: 26 },
     xAxis: { type: "value", axisLabel: label, splitLine: split, ...bare },
     yAxis: {
@@ -98,7 +100,7 @@ export function widthBars(rows: readonly Width[]): Html {
 
 /** What is left of each amount, in percent, on a track of 100. */
 export function shareBars(rows: readonly { readonly name: string; readonly share: number }[]): Html {
-  return draw(40 + rows.length * 34, {
+  return draw("shares", 40 + rows.length * 34, {
     grid: { left: margin(rows), right: 64, top: 4, bottom: 26 },
     xAxis: {
       type: "value",
@@ -151,7 +153,7 @@ export interface Timing {
 
 /** Medians as dots, p10 to p90 as lines. */
 export function timings(rows: readonly Timing[]): Html {
-  return draw(56 + rows.length * 36, {
+  return draw("timings", 56 + rows.length * 36, {
     grid: { left: margin(rows), right: 90, top: 8, bottom: 26 },
     xAxis: {
       type: "value",
@@ -234,7 +236,7 @@ export function curves(lines: readonly Curve[], axes: Axes): Html {
   const legend = named.map(
     ({ name }) => html`<span><i style="background:${colours.get(name) ?? ""}"></i>${cut(name)}</span>`,
   );
-  const plot = draw(350, {
+  const plot = draw(axes.x.replaceAll(/\W/g, ""), 350, {
     grid: { left: 76, right: 24, top: 14, bottom: 48 },
     xAxis: { ...axis(axes.x, axes.xShare), nameGap: 30 },
     yAxis: { ...axis(axes.y, axes.yShare), nameGap: 54 },

@@ -94,7 +94,7 @@ function sizeTable({ before, after }: Report): Html {
   );
 }
 
-function proof({ law, fidelity, metric }: Report): Html {
+function proof({ law, fidelity, metric, nearTies }: Report): Html {
   const rows: string[][] = [];
   if (law !== null) {
     rows.push([
