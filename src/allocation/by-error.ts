@@ -15,7 +15,7 @@ export interface ByErrorOptions {
   readonly loss: (curve: ErrorCurve, removed: number) => number;
 }
 
-export const byErrorDefaults: ByErrorOptions = {
+const byErrorDefaults: ByErrorOptions = {
   roundTo: 1,
   minKept: 1,
   droppable: new Set(),

@@ -19,7 +19,7 @@ export interface CouplingFacts {
 }
 
 /** True where the size of an axis follows the sizes of the model's inputs. */
-export function isDynamic(facts: CouplingFacts, value: string, axis: number): boolean {
+function isDynamic(facts: CouplingFacts, value: string, axis: number): boolean {
   const other = facts.otherShapes.get(value);
   return other !== undefined && other[axis] !== facts.types.get(value)?.shape[axis];
 }

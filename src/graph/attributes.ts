@@ -10,7 +10,6 @@ export const ints = (value: readonly number[]): Attribute => ({ kind: "ints", va
 export const float = (value: number): Attribute => ({ kind: "float", value });
 export const floats = (value: readonly number[]): Attribute => ({ kind: "floats", value });
 export const string = (value: string): Attribute => ({ kind: "string", value });
-export const strings = (value: readonly string[]): Attribute => ({ kind: "strings", value });
 export const subgraph = (value: Graph): Attribute => ({ kind: "graph", value });
 
 /** A tensor attribute over a reference or over bytes in memory. */

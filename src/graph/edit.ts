@@ -9,7 +9,7 @@ import { Names } from "./names.ts";
 import { renameReads } from "./rename.ts";
 import { sortNodes } from "./topological.ts";
 
-export type { Draft, Place };
+export type { Draft };
 
 /** Starts a draft over a graph. `names` is shared by the drafts of a graph and of its subgraphs. */
 export function edit(graph: Graph, names: Names = new Names(allNames(graph))): Draft {

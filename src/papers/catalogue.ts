@@ -37,7 +37,7 @@ export function papersWhere(papers: readonly Paper[], conditions: readonly strin
 }
 
 /** The words of a record on an axis. */
-export function wordsOf(record: PaperRecord, axis: Axis): readonly string[] {
+function wordsOf(record: PaperRecord, axis: Axis): readonly string[] {
   return record[axis];
 }
 
@@ -51,7 +51,7 @@ function unknown(where: string, got: string, known: readonly string[]): Espalier
 }
 
 /** What to know before choosing a paper's method, each sentence from its record. */
-export function adviceOn({ record }: Paper): readonly string[] {
+function adviceOn({ record }: Paper): readonly string[] {
   const has = (axis: Axis, word: string): boolean => wordsOf(record, axis).includes(word);
   const advice: string[] = [];
   if (!has("speedup", "structured"))

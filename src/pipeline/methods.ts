@@ -33,7 +33,7 @@ export interface StructuredOptions extends TargetOptions {
 }
 
 /** Reads the one target that was given. Throws `request` when there is none, several, or one out of range. */
-export function targetOf(options: TargetOptions): Target | LatencyTarget {
+function targetOf(options: TargetOptions): Target | LatencyTarget {
   const targets: (Target | LatencyTarget)[] = [];
   if (options.sparsity !== undefined)
     targets.push({ kind: "sparsity", sparsity: share("--sparsity", options.sparsity) });
@@ -108,7 +108,7 @@ export function sparse(options: SparseOptions): WeightPlan {
 }
 
 /** Reads a granularity of weights. Throws `request` with the known forms. */
-export function patternOf(text: string): WeightPlan["pattern"] {
+function patternOf(text: string): WeightPlan["pattern"] {
   if (text === "weight") return { kind: "element" };
   const ratio = /^(\d+):(\d+)$/.exec(text);
   if (ratio !== null) return { kind: "n:m", keep: Number(ratio[1]), of: Number(ratio[2]) };

@@ -56,10 +56,3 @@ export interface WeightPlan {
 
 /** What a method does, fully resolved: every number that decides the result is in it. */
 export type Plan = UnitPlan | WeightPlan;
-
-/** A composition that can prune. `options` are what a user may set. */
-export interface Method<O> {
-  readonly id: string;
-  readonly summary: string;
-  plan(options: O): Plan;
-}

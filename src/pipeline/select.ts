@@ -42,7 +42,7 @@ export function byError(selector: Selector, plan: UnitPlan): Select {
 }
 
 /** The graph without what was chosen, before any repair of weights. */
-export async function without(analysis: Analysis, { masks, dropped }: Chosen): Promise<Graph> {
+async function without(analysis: Analysis, { masks, dropped }: Chosen): Promise<Graph> {
   const graph = await cut(analysis.graph, analysis.coupling, analysis.facts, masks);
   return dropBranches(graph, dropped, analysis.facts.types);
 }

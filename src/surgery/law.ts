@@ -16,7 +16,7 @@ export interface LawResult {
 }
 
 /** Largest relative difference that counts as float error in 32 bits over a deep network. */
-export const LAW_TOLERANCE = 1e-4;
+const LAW_TOLERANCE = 1e-4;
 
 /** Runs both graphs on the feeds and compares every float output. */
 export async function checkLaw(

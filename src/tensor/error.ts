@@ -26,11 +26,6 @@ export class EspalierError extends Error {
   }
 }
 
-/** Marks code that no input can reach; reaching it is a bug of espalier, never of the user. */
-export function unreachable(value: never): never {
-  throw new Error(`unreachable: ${String(value)}`);
-}
-
 /** The name among `known` nearest to `name` by edit distance, as a sentence, or "" when nothing is near. */
 export function didYouMean(name: string, known: Iterable<string>): string {
   let best = "";
