@@ -2,7 +2,7 @@ import { obs } from "../criteria/obs.ts";
 import { wanda } from "../criteria/wanda.ts";
 import { layered } from "../pipeline/layered.ts";
 import { paper } from "../pipeline/paper.ts";
-import { fraction, oneOf } from "../pipeline/plan-options.ts";
+import { fraction, oneOf, patternNamed, patternOption } from "../pipeline/plan-options.ts";
 
 /** Prunes each layer column by column; the columns to the right make up for what goes, as the inputs let them. */
 export const sparsegpt = paper({
@@ -42,11 +42,12 @@ export const sparsegpt = paper({
   options: {
     sparsity: fraction(0.5, "Share of the weights of each block of columns to remove."),
     mask: oneOf(["own", "wanda"], "Who chooses: the sweep, or Wanda row by row."),
+    pattern: patternOption,
   },
-  plan: ({ sparsity, mask }) => ({
+  plan: ({ sparsity, mask, pattern }) => ({
     kind: "weights",
     criterion: mask === "own" ? obs() : wanda(),
-    pattern: { kind: "element" },
+    pattern: patternNamed(pattern),
     scope: mask === "own" ? "tensor" : "row",
     profile: "uniform",
     sparsity,

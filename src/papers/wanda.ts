@@ -1,7 +1,7 @@
 import { wanda as wandaScore } from "../criteria/wanda.ts";
 import { layered } from "../pipeline/layered.ts";
 import { paper } from "../pipeline/paper.ts";
-import { fraction, oneOf } from "../pipeline/plan-options.ts";
+import { fraction, oneOf, patternNamed, patternOption } from "../pipeline/plan-options.ts";
 
 /** Removes, in each row, the weights whose magnitude times input norm is smallest: Sᵢⱼ = |Wᵢⱼ| · ‖Xⱼ‖₂. */
 export const wanda = paper({
@@ -41,11 +41,12 @@ export const wanda = paper({
   options: {
     sparsity: fraction(0.5, "Share of the weights of each row to remove."),
     scope: oneOf(["row", "tensor"], "Whether weights compete in their row or in their layer."),
+    pattern: patternOption,
   },
-  plan: ({ sparsity, scope }) => ({
+  plan: ({ sparsity, scope, pattern }) => ({
     kind: "weights",
     criterion: wandaScore(),
-    pattern: { kind: "element" },
+    pattern: patternNamed(pattern),
     scope,
     profile: "uniform",
     sparsity,

@@ -1,5 +1,6 @@
 import type { Target } from "../allocation/target.ts";
 import { didYouMean, EspalierError } from "../tensor/error.ts";
+import type { WeightPlan } from "./plan.ts";
 
 export type OptionValue = number | string | boolean;
 
@@ -88,6 +89,23 @@ export function readOptions<O extends OptionTable>(
 
 /** What the sparsity of a method that removes units is a share of. */
 export const shareOf = oneOf(["macs", "params", "units"], "What `sparsity` is a share of.");
+
+const patterns = {
+  element: { kind: "element" },
+  "2:4": { kind: "n:m", keep: 2, of: 4 },
+  "4:8": { kind: "n:m", keep: 4, of: 8 },
+} as const;
+
+/** What goes together, for methods that remove weights. */
+export const patternOption = oneOf(
+  ["element", "2:4", "4:8"],
+  "Single weights, or N kept of every M, which then decides the share.",
+);
+
+/** The pattern of that name. */
+export function patternNamed(name: keyof typeof patterns): WeightPlan["pattern"] {
+  return patterns[name];
+}
 
 /** The target that leaves all but a share of the work, the parameters, or the units. */
 export function without(sparsity: number, of: "macs" | "params" | "units"): Target {
