@@ -115,6 +115,7 @@ function proof({ law, fidelity, metric, nearTies }: Report): Html {
     rows.push([`${metric.name} before`, share(metric.before), `${metric.n} samples`]);
     rows.push([`${metric.name} after`, share(metric.after), `${metric.n} samples`]);
   }
+  if (nearTies > 0) rows.push(["units that another device may decide otherwise", `${nearTies}`, "near ties"]);
   if (rows.length === 0)
     return html`<p class="note">No data was given, and nothing was cut that had to be checked.</p>`;
   const missing =

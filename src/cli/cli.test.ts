@@ -1,0 +1,330 @@
+import { spawn } from "node:child_process";
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { EspalierError } from "../index.node.ts";
+import { commands } from "./commands.ts";
+import { fileJournal, pointSchema } from "./journal.ts";
+import { nodeSession } from "./node-host.ts";
+import { bug, runProgram, type Session } from "./program.ts";
+
+const examples = join(import.meta.dirname, "../../examples/glyphs");
+const main = join(import.meta.dirname, "main.ts");
+const tsx = import.meta.resolve("tsx/esm");
+
+let folder = "";
+const home = process.cwd();
+
+/** A recipe that the help's examples can run. */
+const recipe = `model: model.onnx
+out: recipe-small.onnx
+report: recipe.html
+calibration: random
+steps:
+  - { criterion: l2, sparsity: 0.3, round-to: 4 }
+  - { criterion: l1, keep-macs: 0.9, round-to: 1, ignore: ['conv.*'] }
+`;
+
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), "espalier-cli-"));
+  copyFileSync(join(examples, "glyphs.onnx"), join(folder, "model.onnx"));
+  copyFileSync(join(examples, "test.npz"), join(folder, "test.npz"));
+  copyFileSync(join(examples, "calibration.npy"), join(folder, "calibration.npy"));
+  writeFileSync(join(folder, "recipe.yaml"), recipe);
+});
+
+afterAll(() => {
+  rmSync(folder, { recursive: true, force: true });
+});
+
+interface Outcome {
+  readonly code: number;
+  readonly out: string;
+  readonly err: string;
+}
+
+/** Runs a command line in memory: real files in the folder, streams as text. */
+async function cli(...argv: readonly string[]): Promise<Outcome> {
+  let out = "";
+  let err = "";
+  const session = (json: boolean): Session => ({
+    ...nodeSession(json),
+    signal: new AbortController().signal,
+    print: (text) => {
+      out += `${text}\n`;
+    },
+    note: (text) => {
+      err += `${text}\n`;
+    },
+    progress: () => {},
+    fail: (error) => {
+      if (json) out += `${JSON.stringify({ error: { code: error.code, message: error.message } })}\n`;
+      err += `espalier: ${error.message}\n`;
+    },
+  });
+  process.chdir(folder);
+  try {
+    const code = await runProgram(argv, {
+      version: "1.2.3",
+      debug: false,
+      out: (text) => {
+        out += text;
+      },
+      err: (text) => {
+        err += text;
+      },
+      session,
+    });
+    return { code, out, err };
+  } finally {
+    process.chdir(home);
+  }
+}
+
+/** Splits a line as a shell does, as far as the examples need it. */
+function words(line: string): string[] {
+  return [...line.matchAll(/'([^']*)'|(\S+)/g)].map(([, quoted, plain]) => quoted ?? plain ?? "");
+}
+
+describe("help", () => {
+  test("the overview", async () => {
+    expect((await cli("--help")).out).toMatchSnapshot();
+  });
+
+  test.each(commands.map(({ name }) => name))("%s", async (name) => {
+    const { code, out } = await cli(name, "--help");
+    expect(code).toBe(0);
+    expect(out).toContain("Examples:");
+    // The catalogue is documented by its own page.
+    if (name !== "papers") expect(out).toMatchSnapshot();
+  });
+
+  test("the version is the package's", async () => {
+    expect(await cli("--version")).toEqual({ code: 0, out: "1.2.3\n", err: "" });
+  });
+});
+
+describe("examples of the help run as they stand", () => {
+  const lines = commands.filter(({ name }) => name !== "papers").flatMap(({ examples: own }) => own);
+  test.each(lines)("%s", async (line) => {
+    // The words of the examples, on a small net: names that it has, and few inputs.
+    const argv = words(
+      line.replace("conv1.weight", "blocks.0.conv1.weight").replace("input=1x3x320x320", "image=1x1x28x28"),
+    );
+    const [program, name = "", ...rest] = argv;
+    const few = ["sensitivity", "compare"].includes(name) && !rest.includes("--limit") ? ["--limit", "16"] : [];
+    const one = name === "sensitivity" && !rest.includes("--sparsities") ? ["--sparsities", "0.5"] : [];
+    const { code, err, out } = await cli(name, ...rest, ...few, ...one);
+    expect({ program, code, err }).toEqual({ program: "espalier", code: 0, err: "" });
+    if (rest.includes("--json")) expect(typeof JSON.parse(out)).toBe("object");
+    else expect(out.length).toBeGreaterThan(0);
+    const report = rest[rest.indexOf("--report") + 1];
+    if (rest.includes("--report")) expect(readFileSync(join(folder, report ?? ""), "utf8")).toContain("<svg");
+  });
+});
+
+describe("requests that cannot be met", () => {
+  const cases: readonly (readonly [string, number, string])[] = [
+    ["nosuch", 2, "unknown command"],
+    ["prun model.onnx", 2, "prune"],
+    ["prune model.onnx --nosuch", 2, "unknown option"],
+    ["prune model.onnx -o a.onnx --keep-mac 0.5", 2, "--keep-macs"],
+    ["prune", 2, "missing required argument"],
+    ["inspect model.onnx other.onnx", 2, "too many arguments"],
+    ["prune model.onnx --keep-macs 0.5", 2, "expected a file to write to"],
+    ["prune model.onnx -o a.onnx", 2, "expected one target, got none"],
+    ["prune model.onnx -o a.onnx --keep-macs 0.5 --sparsity 0.5", 2, "got sparsity and macs"],
+    ["prune model.onnx -o a.onnx --keep-macs 1.5", 2, "--keep-macs"],
+    ["prune model.onnx -o a.onnx --keep-macs nan", 2, "--keep-macs"],
+    ["prune model.onnx -o a.onnx --sparsity 0.5 --criterion wandaa", 2, '"wanda"'],
+    ["prune model.onnx -o a.onnx --keep-macs 0", 2, "--keep-macs"],
+    ["prune model.onnx -o a.onnx --keep-macs 0.5 --shape nosuch=1x2", 2, "--shape nosuch"],
+    ["prune model.onnx -o model.onnx --keep-macs 0.5", 2, "another file than the input"],
+    ["prune model.onnx -o ./sub/../model.onnx --keep-macs 0.5", 2, "another file than the input"],
+    ["prune model.onnx -o sub --keep-macs 0.5", 1, "got a folder"],
+    ["prune model.onnx -o nowhere/a.onnx --keep-macs 0.5", 1, "a folder that can be written to"],
+    ["prune model.onnx -o a.onnx --keep-macs 0.5 --report a.pdf", 2, ".html or .json"],
+    ["prune model.onnx -o a.onnx --keep-macs 0.5 --report nowhere/a.html", 1, "a folder that can be written to"],
+    ["prune model.onnx -o a.onnx --keep-macs 0.5 --report a.onnx", 2, ".html or .json"],
+    ["prune nosuch.onnx -o a.onnx --keep-macs 0.5", 1, "nosuch.onnx"],
+    ["prune recipe.yaml -o a.onnx --keep-macs 0.5", 1, "recipe.yaml"],
+    ["prune model.onnx -o a.onnx --keep-macs 0.5 --calib nosuch.npy", 1, "nosuch.npy"],
+    ["prune model.onnx -o a.onnx --keep-macs 0.5 --criterion wanda", 2, "--calib"],
+    ["eval model.onnx", 2, "--data"],
+    ["sensitivity model.onnx", 2, "--calib"],
+    ["sensitivity model.onnx --calib random --sparsities 2", 2, "fractions from 0 to 1"],
+    ["compare model.onnx --methods l2+nosuch", 2, "nosuch"],
+    ["compare model.onnx --methods l3", 2, "l3"],
+    ["compare model.onnx --methods l2 --sparsities 0.5 --keep-macs 0.5", 2, "one kind of amount"],
+    ["explain model.onnx blocks.0.conv1.weigth", 2, '"blocks.0.conv1.weight"'],
+    ["run nosuch.yaml", 1, "got no file"],
+  ];
+
+  test.each(cases)("%s", async (line, code, piece) => {
+    mkdirSync(join(folder, "sub"), { recursive: true });
+    const before = readdirSync(folder).filter((name) => name !== "a.onnx");
+    const bytes = readFileSync(join(folder, "model.onnx"));
+    const outcome = await cli(...words(line));
+    expect(outcome).toMatchObject({ code, out: "" });
+    expect(outcome.err).toContain(piece);
+    expect(outcome.err).not.toContain("    at ");
+    expect(readdirSync(folder)).toEqual(before);
+    expect(readFileSync(join(folder, "model.onnx")).equals(bytes)).toBe(true);
+  });
+
+  test("the nearest possible is told", async () => {
+    const { code, err } = await cli(..."prune model.onnx -o a.onnx --keep-macs 0 --round-to 1".split(" "));
+    expect(code).toBe(2);
+    expect(err).toMatch(/\d/);
+    expect(err).toMatchSnapshot();
+  });
+
+  test("with --json an error is one document too", async () => {
+    for (const line of ["prune nosuch.onnx -o a.onnx --keep-macs 0.5 --json", "prune model.onnx --nosuch --json"]) {
+      expect(JSON.parse((await cli(...line.split(" "))).out)).toHaveProperty("error.code");
+    }
+  });
+
+  test("an error that nobody foresaw is told as a bug, with its stack on demand only", () => {
+    const error = new TypeError("x is not a function");
+    expect(bug(error, false).message).toMatchInlineSnapshot(
+      `"espalier: this is a bug: x is not a function Please report it, with what ESPALIER_DEBUG=1 shows."`,
+    );
+    expect(bug(error, true).message).toContain("    at ");
+  });
+});
+
+describe("recipes say where they are wrong", () => {
+  const cases: readonly (readonly [string, string, string])[] = [
+    [
+      "unknown key",
+      recipe.replace("keep-macs", "keep-mac"),
+      'bad.yaml:7:21: expected a known key, got "keep-mac". Did you mean "keep-macs"?',
+    ],
+    [
+      "unknown key at the top",
+      `${recipe}modle: x\n`,
+      'bad.yaml:8:1: expected a known key, got "modle". Did you mean "model"?',
+    ],
+    [
+      "a share above one",
+      recipe.replace("0.3", "1.3"),
+      "bad.yaml:6:31: steps.0.sparsity: expected at most 1, got 1.3.",
+    ],
+    ["a wrong type", recipe.replace("0.3", "many"), 'bad.yaml:6:31: steps.0.sparsity: expected number, got "many".'],
+    ["a missing key", recipe.replace("model: model.onnx\n", ""), "model: expected string, got nothing."],
+    ["no steps", "model: a\nout: b\nsteps: []\n", "bad.yaml:3:8: steps: expected at least 1, got []."],
+    ["no YAML", "model: [1, 2\nout: b\n", "expected YAML"],
+    ["a key twice", `${recipe}model: x\n`, "bad.yaml:8:1: expected YAML"],
+    ["an unknown key of data", recipe.replace("random", "{ path: a, sise: 3 }"), 'Did you mean "size"?'],
+    ["nothing", "", "expected"],
+    [
+      "a bomb of aliases",
+      `a: &a [1]\n${"bcdefghij"
+        .split("")
+        .map((k, i) => `${k}: &${k} [${`*${"abcdefghij"[i]},`.repeat(9)}]`)
+        .join("\n")}\n`,
+      "aliases",
+    ],
+  ];
+  test.each(cases)("%s", async (_, text, piece) => {
+    writeFileSync(join(folder, "bad.yaml"), text);
+    const { code, err } = await cli("run", "bad.yaml");
+    expect(err).toContain(piece);
+    expect(code).toBe(2);
+    rmSync(join(folder, "bad.yaml"));
+  });
+});
+
+describe("resume", () => {
+  const line = "sensitivity model.onnx --calib random --limit 4 --sparsities 0.5 --json --resume journal.jsonl";
+  const path = (): string => join(folder, "journal.jsonl");
+
+  test("a run continues from a journal that was cut anywhere, and gives the same answer", async () => {
+    const whole = await cli(...line.split(" "));
+    const text = readFileSync(path(), "utf8");
+    for (const share of [0.3, 0.6, 0.97]) {
+      writeFileSync(path(), text.slice(0, Math.floor(text.length * share)));
+      expect(await cli(...line.split(" "))).toEqual(whole);
+      expect(
+        new Set(
+          readFileSync(path(), "utf8")
+            .split("\n")
+            .filter((l) => text.split("\n").includes(l)),
+        ).size,
+      ).toBe(new Set(text.split("\n")).size);
+    }
+  });
+
+  test("finished parts are taken from the journal, which a planted one shows", async () => {
+    writeFileSync(path(), readFileSync(path(), "utf8").replaceAll('"relativeError":', '"relativeError":7e77,"was":'));
+    expect((await cli(...line.split(" "))).out).toContain("7e+77");
+  });
+
+  test("the journal of another request is refused", async () => {
+    const other = await cli(...line.replace("--limit 4", "--limit 5").split(" "));
+    expect(other).toMatchObject({ code: 2 });
+    expect(other.err).toContain("another's");
+  });
+
+  test("a broken line in the middle is told with its place", async () => {
+    const host = nodeSession(true);
+    host.close();
+    writeFileSync(path(), '{"espalier":{}}\nnonsense\n{}\n');
+    await expect(fileJournal(path(), {}, pointSchema, host)).rejects.toThrow(EspalierError);
+    await expect(fileJournal(path(), {}, pointSchema, host)).rejects.toThrow(/journal.jsonl:2/);
+    rmSync(path());
+  });
+});
+
+describe("as a process", () => {
+  function start(...argv: readonly string[]) {
+    const child = spawn(process.execPath, ["--import", tsx, main, ...argv], { cwd: folder });
+    let out = "";
+    let err = "";
+    child.stdout.on("data", (data: Buffer) => {
+      out += data.toString();
+    });
+    child.stderr.on("data", (data: Buffer) => {
+      err += data.toString();
+    });
+    const ended = new Promise<{ code: number | null; signal: string | null; out: string; err: string }>((resolve) => {
+      child.on("close", (code, signal) => resolve({ code, signal, out, err }));
+    });
+    return { child, ended };
+  }
+
+  test("--json prints one document on stdout", async () => {
+    const { code, out } = await start("inspect", "model.onnx", "--json").ended;
+    expect(code).toBe(0);
+    expect(JSON.parse(out)).toHaveProperty("macs");
+  });
+
+  test("a reader that leaves is no failure", async () => {
+    const { child, ended } = start("inspect", "model.onnx");
+    child.stdout.destroy();
+    expect(await ended).toMatchObject({ code: 0, err: "" });
+  });
+
+  test("Ctrl-C ends by the signal and leaves no output", async () => {
+    const { child, ended } = start(
+      ..."sensitivity model.onnx --calib random --limit 2000 --report left.html".split(" "),
+    );
+    await new Promise((resolve) => setTimeout(resolve, 4000));
+    child.kill("SIGINT");
+    const { signal, out } = await ended;
+    expect({ signal, out }).toEqual({ signal: "SIGINT", out: "" });
+    expect(existsSync(join(folder, "left.html"))).toBe(false);
+    expect(readdirSync(folder).filter((name) => name.endsWith(".tmp"))).toEqual([]);
+  });
+});
