@@ -15,6 +15,7 @@ import { matcher } from "./ignore.ts";
 import { lawFeeds } from "./law-feeds.ts";
 import type { UnitPlan } from "./plan.ts";
 import type { Engine } from "./prune.ts";
+import { recover } from "./recover.ts";
 import { byError, byScores, choose, type Select } from "./select.ts";
 import { emptyStatistics, needsData, statisticsFor } from "./statistics.ts";
 
@@ -42,13 +43,13 @@ export const pruneUnits: Engine<UnitPlan> = async (analysis, plan, options, cloc
       : await scored(analysis, plan, free, options, clock);
   const { masks, dropped } = await clock.time("allocate", () => choose(analysis, plan, select, options));
   step(options, "cut", 0, 1);
-  let graph = await clock.time("cut", () => cut(analysis.graph, analysis.coupling, analysis.facts, masks));
+  const cutGraph = await clock.time("cut", () => cut(analysis.graph, analysis.coupling, analysis.facts, masks));
   step(options, "law", 0, 1);
   const law = await clock.time("law", async () =>
     checkLaw(
       runtime,
       masked(analysis.graph, analysis.coupling, analysis.facts, masks),
-      graph,
+      cutGraph,
       await lawFeeds(analysis, calibration, options.seed),
     ),
   );
@@ -60,22 +61,14 @@ export const pruneUnits: Engine<UnitPlan> = async (analysis, plan, options, cloc
       "Nothing was written. Leave groups out with --ignore to find the one that disagrees, and report it.",
     );
   }
-  graph = dropBranches(graph, dropped, analysis.facts.types);
-  const kept = keptPositions(analysis.coupling, masks);
-  for (const recovery of plan.recovery) {
-    if (recovery.needsData && calibration === null) throw needsData(recovery.id);
-    graph = await clock.time(`recover ${recovery.id}`, () =>
-      recovery.apply({
-        runtime,
-        original: analysis,
-        kept,
-        pruned: graph,
-        calibration,
-        batchSize: options.batchSize,
-        job: options,
-      }),
-    );
-  }
+  const graph = await recover(
+    plan.recovery,
+    analysis,
+    keptPositions(analysis.coupling, masks),
+    dropBranches(cutGraph, dropped, analysis.facts.types),
+    options,
+    clock,
+  );
   return {
     graph,
     law,

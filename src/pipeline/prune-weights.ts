@@ -9,11 +9,12 @@ import { type HostTensor, load } from "../tensor/tensor.ts";
 import { matcher } from "./ignore.ts";
 import type { WeightPlan } from "./plan.ts";
 import type { Engine } from "./prune.ts";
+import { recover } from "./recover.ts";
 import { emptyStatistics, needsData, statisticsFor } from "./statistics.ts";
 
 /** Sets weights to zero in place: scores, masks, then recovery that keeps the zeros. */
 export const pruneWeights: Engine<WeightPlan> = async (analysis, plan, options, clock) => {
-  const { runtime, calibration = null } = options;
+  const { calibration = null } = options;
   const chosen = prunable(analysis.graph, analysis.matrices, plan.prunable ?? "all", matcher(options.ignore ?? []));
   if (chosen.length === 0) {
     throw new EspalierError(
@@ -52,22 +53,14 @@ export const pruneWeights: Engine<WeightPlan> = async (analysis, plan, options, 
     );
     if (sweep === "refit") sparse = await sweptBy({ kind: "zeros-of", graph: sparse.graph });
   }
-  let graph = sparse.graph;
-  const kept = keptPositions(analysis.coupling, new Map());
-  for (const recovery of plan.recovery) {
-    if (recovery.needsData && calibration === null) throw needsData(recovery.id);
-    graph = await clock.time(`recover ${recovery.id}`, () =>
-      recovery.apply({
-        runtime,
-        original: analysis,
-        kept,
-        pruned: graph,
-        calibration,
-        batchSize: options.batchSize,
-        job: options,
-      }),
-    );
-  }
+  const graph = await recover(
+    plan.recovery,
+    analysis,
+    keptPositions(analysis.coupling, new Map()),
+    sparse.graph,
+    options,
+    clock,
+  );
   return {
     graph,
     masks: new Map(),
