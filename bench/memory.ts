@@ -39,18 +39,28 @@ async function write(path: string, bytes: number): Promise<void> {
 
 /** Largest resident bytes of a command, which it reports itself when it ends. */
 function peakOf(args: readonly string[]): Promise<number> {
-  const hook = "process.on('exit',()=>process.stderr.write('peak '+process.resourceUsage().maxRSS+'\\n'))";
-  const child = spawn(process.execPath, ["--import", `data:text/javascript,${hook}`, entry, ...args], {
-    stdio: ["ignore", "ignore", "pipe"],
-  });
+  // Not resourceUsage().maxRSS, which begins at the size of the process that started this one.
+  const read = "/VmHWM:\\s*(\\d+)/.exec(fs.readFileSync('/proc/self/status','utf8'))[1]";
+  const hook = `import fs from 'node:fs';process.on('exit',()=>process.stderr.write('peak '+${read}+'\\n'))`;
+  const child = spawn(
+    process.execPath,
+    ["--import", `data:text/javascript,${encodeURIComponent(hook)}`, entry, ...args],
+    {
+      stdio: ["ignore", "pipe", "pipe"],
+    },
+  );
   let errors = "";
+  let answer = 0;
+  child.stdout.on("data", (bytes: Uint8Array) => {
+    answer += bytes.length;
+  });
   child.stderr.setEncoding("utf8").on("data", (text: string) => {
     errors += text;
   });
   return new Promise((resolve, reject) => {
     child.on("close", (code) => {
       const peak = /peak (\d+)/.exec(errors)?.[1];
-      if (code === 0 && peak !== undefined) resolve(Number(peak) * 1024);
+      if (code === 0 && answer > 0 && peak !== undefined) resolve(Number(peak) * 1024);
       else reject(new Error(`expected exit 0, got ${code}: ${errors}`));
     });
   });

@@ -1,4 +1,6 @@
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { chromium } from "playwright-core";
 import { beforeAll, describe, expect, it } from "vitest";
@@ -66,6 +68,15 @@ describe("the browser bundle", () => {
     },
     240_000,
   );
+
+  it("catches a planted fault: a page that asks for a module of Node", async () => {
+    const root = mkdtempSync(join(tmpdir(), "espalier-page-"));
+    writeFileSync(join(root, "index.html"), '<script type="module" src="./main.ts"></script>');
+    writeFileSync(join(root, "main.ts"), 'import "node:path";');
+    const { nodeImports } = await bundlePage(root);
+    rmSync(root, { recursive: true });
+    expect(nodeImports).toEqual([expect.stringMatching(/main\.ts: node:path$/)]);
+  });
 
   it("catches a planted fault: one unit more, one byte more", () => {
     const one: Outcome = { criterion: "l2", masks: [["a", "1101"]], file: btoa("file"), version: "" };

@@ -1,4 +1,3 @@
-import { createHash } from "node:crypto";
 import { fileURLToPath } from "node:url";
 import { build, type Plugin, type Rollup } from "vite";
 
@@ -10,7 +9,7 @@ export interface Bundle {
 }
 
 /** Bundles the page in `test/browser/page` in memory, the way a user's project would. */
-export async function bundlePage(): Promise<Bundle> {
+export async function bundlePage(root = fileURLToPath(new URL("./page", import.meta.url))): Promise<Bundle> {
   const nodeImports: string[] = [];
   const watch = (): Plugin => ({
     name: "notice-node",
@@ -23,7 +22,7 @@ export async function bundlePage(): Promise<Bundle> {
   });
   const built = await build({
     configFile: false,
-    root: fileURLToPath(new URL("./page", import.meta.url)),
+    root,
     logLevel: "error",
     plugins: [watch()],
     resolve: { conditions: ["onnxruntime-web-use-extern-wasm", "module", "browser", "production"] },
@@ -40,9 +39,4 @@ export async function bundlePage(): Promise<Bundle> {
 function outputsOf(built: Awaited<ReturnType<typeof build>>): readonly Rollup.RollupOutput[] {
   if (Array.isArray(built)) return built;
   return "output" in built ? [built] : [];
-}
-
-/** Names a file by what is in it, for messages. */
-export function digest(base64: string): string {
-  return createHash("sha256").update(Buffer.from(base64, "base64")).digest("hex").slice(0, 16);
 }
