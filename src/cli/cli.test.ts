@@ -209,7 +209,7 @@ describe("recipes say where they are wrong", () => {
     [
       "unknown key",
       recipe.replace("keep-macs", "keep-mac"),
-      'bad.yaml:7:21: expected a known key, got "keep-mac". Did you mean "keep-macs"?',
+      'bad.yaml:7:22: expected a known key, got "keep-mac". Did you mean "keep-macs"?',
     ],
     [
       "unknown key at the top",
@@ -219,9 +219,9 @@ describe("recipes say where they are wrong", () => {
     [
       "a share above one",
       recipe.replace("0.3", "1.3"),
-      "bad.yaml:6:31: steps.0.sparsity: expected at most 1, got 1.3.",
+      "bad.yaml:6:32: steps.0.sparsity: expected at most 1, got 1.3.",
     ],
-    ["a wrong type", recipe.replace("0.3", "many"), 'bad.yaml:6:31: steps.0.sparsity: expected number, got "many".'],
+    ["a wrong type", recipe.replace("0.3", "many"), 'bad.yaml:6:32: steps.0.sparsity: expected number, got "many".'],
     ["a missing key", recipe.replace("model: model.onnx\n", ""), "model: expected string, got nothing."],
     ["no steps", "model: a\nout: b\nsteps: []\n", "bad.yaml:3:8: steps: expected at least 1, got []."],
     ["no YAML", "model: [1, 2\nout: b\n", "expected YAML"],
@@ -253,16 +253,10 @@ describe("resume", () => {
   test("a run continues from a journal that was cut anywhere, and gives the same answer", async () => {
     const whole = await cli(...line.split(" "));
     const text = readFileSync(path(), "utf8");
-    for (const share of [0.3, 0.6, 0.97]) {
+    for (const share of [0.01, 0.3, 0.6, 0.97]) {
       writeFileSync(path(), text.slice(0, Math.floor(text.length * share)));
       expect(await cli(...line.split(" "))).toEqual(whole);
-      expect(
-        new Set(
-          readFileSync(path(), "utf8")
-            .split("\n")
-            .filter((l) => text.split("\n").includes(l)),
-        ).size,
-      ).toBe(new Set(text.split("\n")).size);
+      expect(readFileSync(path(), "utf8").length).toBe(text.length);
     }
   });
 

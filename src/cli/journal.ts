@@ -57,31 +57,30 @@ export async function fileJournal<T>(
   host: Host,
 ): Promise<Journal<T>> {
   const header = JSON.stringify({ espalier: request });
-  const text = await host.readText(path);
+  const text = (await host.readText(path)) ?? "";
+  // What a killed run left half-written is dropped, so that every line of the file is whole again.
+  const whole = text.slice(0, text.lastIndexOf("\n") + 1);
   const parts = new Map<string, T>();
   const part = z.object({ key: z.string(), value: schema });
-  if (text === null || text === "") await host.appendLine(path, header);
-  else {
-    const [first = "", ...lines] = text.split("\n");
-    if (first !== header) {
-      throw new EspalierError(
-        "request",
-        `--resume ${path}`,
-        "expected the journal of the same request, got another's.",
-        "Name a new file, or repeat the options of the run that it belongs to.",
-      );
-    }
-    for (const [i, line] of lines.entries()) {
-      if (line === "") continue;
-      const parsed = part.safeParse(jsonOf(line));
-      if (parsed.success) parts.set(parsed.data.key, parsed.data.value);
-      else if (i < lines.length - 1) {
-        throw new EspalierError("format", `${path}:${i + 2}`, "expected a finished part, got another line.");
-      }
-    }
-    // Ends a half-written line, so that what follows starts on its own.
-    if (!text.endsWith("\n")) await host.appendLine(path, "");
+  const [first = "", ...lines] = whole.split("\n");
+  if (whole === "" ? !`${header}\n`.startsWith(text) : first !== header) {
+    throw new EspalierError(
+      "request",
+      `--resume ${path}`,
+      "expected the journal of the same request, got another's.",
+      "Name a new file, or repeat the options of the run that it belongs to.",
+    );
   }
+  for (const [i, line] of lines.entries()) {
+    if (line === "") continue;
+    const parsed = part.safeParse(jsonOf(line));
+    if (!parsed.success) {
+      throw new EspalierError("format", `${path}:${i + 2}`, "expected a finished part, got another line.");
+    }
+    parts.set(parsed.data.key, parsed.data.value);
+  }
+  if (whole === "") await host.writeText(path, `${header}\n`);
+  else if (whole !== text) await host.writeText(path, whole);
   return {
     get: (key) => parts.get(key),
     add: async (key, value) => {
