@@ -51,7 +51,7 @@ function unknown(where: string, got: string, known: readonly string[]): Espalier
 }
 
 /** What to know before choosing a paper's method, each sentence from its record. */
-function adviceOn({ record }: Paper): readonly string[] {
+export function adviceOn({ record }: Paper): readonly string[] {
   const has = (axis: Axis, word: string): boolean => wordsOf(record, axis).includes(word);
   const advice: string[] = [];
   if (!has("speedup", "structured"))

@@ -54,7 +54,10 @@ export const sparsegpt = paper({
     sweep: mask === "own" ? "choose" : "refit",
     recovery: [],
   }),
-  exempt: { nests: "Later columns are chosen among weights that earlier removals have changed." },
+  exempt: {
+    zeroIsIdentity: "Weights of inputs that never fire go at any share.",
+    nests: "Later columns are chosen among weights that earlier removals have changed.",
+  },
   reproduction: {
     claim: "The sweep beats Wanda, which beats magnitude, at the same share of every layer.",
     testbeds: ["cifar-resnet20", "glyphs"],
