@@ -5,23 +5,19 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { allocateUnits, unitAllocationDefaults } from "../src/allocation/units.ts";
 import { couple } from "../src/coupling/couple.ts";
 import { magnitude } from "../src/criteria/magnitude.ts";
 import { random } from "../src/criteria/random.ts";
-import { unitScores } from "../src/criteria/unit-scores.ts";
-import { randomInputs } from "../src/data/random-inputs.ts";
 import { openOnnx } from "../src/formats/onnx/external.node.ts";
 import { saveOnnx } from "../src/formats/onnx/save.node.ts";
-import type { Feeds, Graph } from "../src/graph/graph.ts";
 import { verify } from "../src/graph/verify.ts";
-import { unitMasks } from "../src/masks/units.ts";
-import { type Analysis, analyse } from "../src/models/analysis.ts";
+import { analyse } from "../src/models/analysis.ts";
 import { openRuntime } from "../src/runtime/open-runtime.node.ts";
 import { cut } from "../src/surgery/cut.ts";
 import { checkLaw } from "../src/surgery/law.ts";
 import { masked } from "../src/surgery/masked.ts";
 import { openSkeletons } from "../test/fixtures/skeletons.ts";
+import { feedsOf, floats, masksOf } from "../test/laws.ts";
 
 interface Row {
   readonly name: string;
@@ -103,28 +99,6 @@ async function one(name: string): Promise<Row> {
 function failed(name: string, error: unknown): Row {
   const law = error instanceof Error ? error.message.slice(0, 120) : String(error);
   return { name, params: 0, groups: "-", left: "-", law, seconds: "-", coupling: "-", check: "-", ok: false };
-}
-
-async function masksOf(analysis: Analysis, criterion: ReturnType<typeof magnitude>) {
-  const free = analysis.coupling.groups.filter((group) => group.blocked.length === 0);
-  const byParameter = new Map(analysis.matrices.map((matrix) => [matrix.parameter, matrix]));
-  const scores = await unitScores(analysis.graph, free, byParameter, criterion, () => ({}));
-  const target = { kind: "sparsity", sparsity: 0.3 } as const;
-  return unitMasks(scores, allocateUnits(scores, analysis.coupling, analysis.cost, target, unitAllocationDefaults));
-}
-
-async function feedsOf(analysis: Analysis): Promise<Feeds> {
-  const inputs = [...analysis.inputs].map(([input, { dtype, shape }]) => ({ name: input, dtype, dims: shape }));
-  for await (const { inputs: feeds } of randomInputs(inputs, { count: 2 }).batches(2)) return feeds;
-  return new Map();
-}
-
-function floats(graph: Graph): number {
-  let total = 0;
-  for (const { dtype, shape } of graph.constants.values()) {
-    if (dtype === "f32") total += shape.reduce((product, n) => product * n, 1);
-  }
-  return total;
 }
 
 function report(): string {

@@ -1,22 +1,16 @@
 import { existsSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { allocateUnits, unitAllocationDefaults } from "../src/allocation/units.ts";
-import type { Group } from "../src/coupling/couple.ts";
-import type { Criterion } from "../src/criteria/criterion.ts";
 import { magnitude } from "../src/criteria/magnitude.ts";
 import { random } from "../src/criteria/random.ts";
-import { unitScores } from "../src/criteria/unit-scores.ts";
-import { randomInputs } from "../src/data/random-inputs.ts";
-import type { Feeds } from "../src/graph/graph.ts";
 import { verify } from "../src/graph/verify.ts";
-import { unitMasks } from "../src/masks/units.ts";
-import { type Analysis, analyse } from "../src/models/analysis.ts";
+import { analyse } from "../src/models/analysis.ts";
 import { openRuntime } from "../src/runtime/open-runtime.node.ts";
 import type { Runtime } from "../src/runtime/runtime.ts";
 import { cut } from "../src/surgery/cut.ts";
 import { checkLaw } from "../src/surgery/law.ts";
 import { masked } from "../src/surgery/masked.ts";
 import { openSkeletons } from "./fixtures/skeletons.ts";
+import { feedsOf, floats, masksOf } from "./laws.ts";
 
 /** One small member of each family; `bench/torchvision.ts` runs all of them. */
 const families = [
@@ -71,25 +65,3 @@ describe.skipIf(!existsSync(container))("torchvision architectures, 30 % of ever
     expect(law.passed).toBe(false);
   });
 });
-
-async function masksOf(analysis: Analysis, criterion: Criterion<never>): Promise<ReadonlyMap<Group, Uint8Array>> {
-  const free = analysis.coupling.groups.filter((group) => group.blocked.length === 0);
-  const byParameter = new Map(analysis.matrices.map((matrix) => [matrix.parameter, matrix]));
-  const scores = await unitScores(analysis.graph, free, byParameter, criterion, () => ({}));
-  const target = { kind: "sparsity", sparsity: 0.3 } as const;
-  return unitMasks(scores, allocateUnits(scores, analysis.coupling, analysis.cost, target, unitAllocationDefaults));
-}
-
-async function feedsOf(analysis: Analysis): Promise<Feeds> {
-  const inputs = [...analysis.inputs].map(([name, { dtype, shape }]) => ({ name, dtype, dims: shape }));
-  for await (const { inputs: feeds } of randomInputs(inputs, { count: 2 }).batches(2)) return feeds;
-  throw new Error("no inputs");
-}
-
-function floats(graph: Analysis["graph"]): number {
-  let total = 0;
-  for (const { dtype, shape } of graph.constants.values()) {
-    if (dtype === "f32") total += shape.reduce((product, n) => product * n, 1);
-  }
-  return total;
-}
