@@ -1,4 +1,5 @@
-import { readdirSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Analysis, analyse } from "../models/analysis.ts";
 import type { Law, Paper } from "../pipeline/paper.ts";
@@ -153,6 +154,16 @@ it("every file of a paper is in the table, under its own name", () => {
     .map((name) => name.slice(0, -3))
     .filter((name) => !not.has(name));
   expect(papers.map(({ id }) => id)).toEqual(files.sort());
+});
+
+/** What a composition has no need of: loops, tensors, and looking at a plan to decide. */
+const arithmetic = /\b(for|while|do) ?[({]|\.(map|reduce|forEach|filter)\(|Float(32|64)Array|Math\./;
+
+it("no paper holds a loop or tensor arithmetic", () => {
+  for (const { id } of papers)
+    expect(readFileSync(join(import.meta.dirname, `${id}.ts`), "utf8")).not.toMatch(arithmetic);
+  expect("for (const w of weights) sum += w;").toMatch(arithmetic);
+  expect("weights.map((w) => w * 2)").toMatch(arithmetic);
 });
 
 describe.each(papers.map((paper) => [paper.id, paper] as const))("%s", (_, paper) => {
