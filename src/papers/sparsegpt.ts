@@ -59,7 +59,8 @@ export const sparsegpt = paper({
     nests: "Later columns are chosen among weights that earlier removals have changed.",
   },
   reproduction: {
-    claim: "The sweep beats Wanda, which beats magnitude, at the same share of every layer.",
+    claim:
+      "At the same share of every layer the sweep beats Wanda, which beats magnitude; the sweep also helps a mask by Wanda.",
     testbeds: ["cifar-resnet20", "glyphs"],
     run: (bench, plan) =>
       bench.compare({
@@ -77,6 +78,7 @@ export const sparsegpt = paper({
         expect: [
           { better: "SparseGPT", than: "Wanda", at: [0.5, 0.6, 0.7], by: 0 },
           { better: "SparseGPT", than: "uniform magnitude", at: [0.5, 0.6, 0.7], by: 0 },
+          { better: "Wanda", than: "uniform magnitude", at: [0.5, 0.6, 0.7], by: 0 },
           { better: "Wanda mask, sweep", than: "Wanda", at: [0.5, 0.6, 0.7], by: 0 },
         ],
       }),
