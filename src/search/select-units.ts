@@ -34,7 +34,7 @@ export interface SelectionOptions {
   readonly samples: number;
 }
 
-export const selectionDefaults: SelectionOptions = {
+const selectionDefaults: SelectionOptions = {
   roundTo: 1,
   minKept: 1,
   dropBranches: true,
