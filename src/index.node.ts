@@ -1,10 +1,11 @@
 import { openOnnx } from "./formats/onnx/external.node.ts";
 import { saveOnnx } from "./formats/onnx/save.node.ts";
+import { withFixed } from "./models/fix.ts";
 import { type Model, modelFrom } from "./models/model.ts";
 import type { CompareReport } from "./pipeline/compare.ts";
 import type { Report } from "./pipeline/report.ts";
 import type { SensitivityReport } from "./pipeline/sensitivity.ts";
-import { loadFrom } from "./public.ts";
+import { type LoadOptions, loadFrom } from "./public.ts";
 
 export { imageFolder } from "./data/images.node.ts";
 export { type OpenOptions as DataOptions, openData } from "./data/open.node.ts";
@@ -14,12 +15,16 @@ export { type OpenOptions, openRuntime } from "./runtime/open-runtime.node.ts";
 export { openTestbed, testbedIds } from "./testbeds/open.node.ts";
 
 /** Reads a model from a path, an http(s) address, a Blob or bytes. */
-export async function load(from: string | URL | Blob | Uint8Array): Promise<Model> {
-  if (typeof from !== "string") return loadFrom(from);
-  if (/^https?:\/\//.test(from)) return loadFrom(new URL(from));
-  return modelFrom(from, await openOnnx(from), async (model, path) => {
-    await saveOnnx(model, path);
-  });
+export async function load(from: string | URL | Blob | Uint8Array, options: LoadOptions = {}): Promise<Model> {
+  if (typeof from !== "string") return loadFrom(from, options);
+  if (/^https?:\/\//.test(from)) return loadFrom(new URL(from), options);
+  return modelFrom(
+    options.name ?? from,
+    await withFixed(await openOnnx(from), options.fix ?? new Map()),
+    async (model, path) => {
+      await saveOnnx(model, path);
+    },
+  );
 }
 
 /** The report of a pruning as one HTML page with plots. The plotting library is only loaded here. */

@@ -1,6 +1,7 @@
 import { readOnnx } from "./formats/onnx/read.ts";
 import { httpSource } from "./formats/source/http.ts";
 import { blobSource, memorySource } from "./formats/source/source.ts";
+import { withFixed } from "./models/fix.ts";
 import { type Model, modelFrom } from "./models/model.ts";
 import { sparse, structured } from "./pipeline/methods.ts";
 
@@ -47,13 +48,23 @@ export type { HostTensor, TensorRef } from "./tensor/tensor.ts";
 /** Ready compositions; each gives a plan for `prune`. */
 export const methods = { structured, sparse };
 
+export interface LoadOptions {
+  /** Name for messages and reports. */
+  readonly name?: string;
+  /** Inputs that become constants, as text; an If that they decide is replaced by the branch it takes. */
+  readonly fix?: ReadonlyMap<string, string>;
+}
+
 /** Reads an ONNX model from bytes, a Blob or an http(s) address. Weights stay where they are until they are needed. */
-export async function loadFrom(from: Uint8Array | Blob | URL, name?: string): Promise<Model> {
+export async function loadFrom(
+  from: Uint8Array | Blob | URL,
+  { name, fix = new Map() }: LoadOptions = {},
+): Promise<Model> {
   const source =
     from instanceof Uint8Array
       ? memorySource(name ?? "model.onnx", from)
       : from instanceof URL
         ? await httpSource(from.href)
         : blobSource(from, name ?? "model.onnx");
-  return modelFrom(name ?? source.name, await readOnnx(source));
+  return modelFrom(name ?? source.name, await withFixed(await readOnnx(source), fix));
 }

@@ -130,3 +130,18 @@ export const shapes = (help: string): Option<ReadonlyMap<string, readonly number
       }),
     ),
 });
+
+/** NAME=VALUE, once for each name. */
+export const assignments = (help: string): Option<ReadonlyMap<string, string>> => ({
+  placeholder: "NAME=VALUE",
+  help,
+  many: true,
+  parse: (texts, name) =>
+    new Map(
+      texts.map((text) => {
+        const cut = text.lastIndexOf("=");
+        if (cut < 1 || cut === text.length - 1) throw usage(name, "NAME=VALUE", text);
+        return [text.slice(0, cut), text.slice(cut + 1)];
+      }),
+    ),
+});

@@ -52,7 +52,7 @@ export const compareCommand = command({
     const amounts = amountsOf(options);
     await checkReport(options.report, host, [path]);
     if (options.resume !== undefined) await host.checkOutput(options.resume, [path]);
-    const model = await load(path);
+    const model = await load(path, { fix: options.fix });
     const calibration =
       options.calib === undefined ? null : await dataFor(model, options.calib, options, { seed, limit });
     const evaluation =

@@ -23,8 +23,8 @@ export const evalCommand = command({
     if (options.data === undefined) {
       throw new EspalierError("request", "--data", "expected inputs to run on, got none.", "Give --data test.npz.");
     }
-    const model = await load(path);
-    const reference = options.reference === undefined ? null : await load(options.reference);
+    const model = await load(path, { fix: options.fix });
+    const reference = options.reference === undefined ? null : await load(options.reference, { fix: options.fix });
     const data = await dataFor(model, options.data, options, given({ limit: options.limit, labels: options.labels }));
     const report = await withRuntime(options, (runtime) =>
       evaluate(model, {

@@ -13,7 +13,7 @@ export const explainCommand = command({
   options: modelOptions,
   examples: ["espalier explain model.onnx conv1.weight", "espalier explain model.onnx conv1.weight --json"],
   async run([path = "", name = ""], options, host) {
-    const model = await load(path);
+    const model = await load(path, { fix: options.fix });
     const found = await withRuntime(options, async (runtime) =>
       explain(await analyse(model.onnx.graph, runtime, { shapes: options.shape }), name),
     );

@@ -9,8 +9,8 @@ export const inspectCommand = command({
   args: ["<model>"],
   options: modelOptions,
   examples: ["espalier inspect model.onnx", "espalier inspect model.onnx --shape input=1x3x320x320 --json"],
-  async run([path = ""], { shape, device, threads, json }, host) {
-    const model = await load(path);
+  async run([path = ""], { shape, fix, device, threads, json }, host) {
+    const model = await load(path, { fix });
     const runtime = await openRuntime({
       ...(device === undefined ? {} : { device }),
       ...(threads === undefined ? {} : { threads }),

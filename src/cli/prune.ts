@@ -12,11 +12,15 @@ export const pruneCommand = command({
     ...modelOptions,
     out: string("FILE", "Where to write the smaller model."),
     granularity: string("G", "channel (default), weight, a pattern that keeps N of M such as 2:4, or block:4x1."),
-    criterion: string("NAME", `What decides: ${[...criteria.keys()].join(", ")}; l2 unless told.`),
+    criterion: string(
+      "NAME",
+      `What decides: ${[...criteria.keys()].join(", ")}, or error (widths, units and whole branches by what removal costs after refitting; needs --calib); l2 unless told.`,
+    ),
     recover: string("NAME", `Repair without labels: ${[...recoveries.keys()].join(", ")}; none unless told.`),
     sparsity: number("S", "Fraction of the units of each group to remove.", 0, 1),
     keepMacs: number("F", "Fraction of the multiply-accumulates that remains.", 0, 1),
     keepParams: number("F", "Fraction of the parameters that remains.", 0, 1),
+    maxLatency: number("MS", "Most milliseconds that one run may take, measured at --batch and --threads.", 0, 1e9),
     maxBytes: integer("B", "Largest size of the weights in bytes.", 1, Number.MAX_SAFE_INTEGER),
     scope: choice(
       ["group", "row", "tensor", "global"],
@@ -47,15 +51,16 @@ export const pruneCommand = command({
         "Give -o small.onnx, or --dry-run.",
       );
     }
-    const { sparsity, keepMacs, keepParams, maxBytes, granularity, criterion, recover, scope } = options;
+    const { sparsity, keepMacs, keepParams, maxBytes, maxLatency, granularity, criterion, recover, scope } = options;
     const { seed = 0, limit = 512, batch = 1 } = options;
     const roundTo = options.roundTo === undefined ? undefined : roundingOf(options.roundTo);
-    const settings = { granularity, criterion, recover, scope, sparsity, keepMacs, keepParams, maxBytes, roundTo };
+    const amount = { sparsity, keepMacs, keepParams, maxBytes, maxLatency };
+    const settings = { granularity, criterion, recover, scope, roundTo, ...amount };
     const plan = planOf(settings, seed);
     const out = options.dryRun ? undefined : options.out;
     if (out !== undefined) await host.checkOutput(out, [path]);
     await checkReport(options.report, host, out === undefined ? [path] : [path, out]);
-    const model = await load(path);
+    const model = await load(path, { fix: options.fix });
     const calibration =
       options.calib === undefined ? null : await dataFor(model, options.calib, options, { seed, limit });
     const evaluation =

@@ -33,7 +33,7 @@ export async function pruneIn(
   const images = fromTensors({ image: await readNpy(calibration) });
   const data = take(normalise(images, { scale: 1 / 255 }), 64);
   const plan = methods.structured({ keepMacs: 0.5, criterion: criterionNamed(criterion) });
-  const result = await prune(await loadFrom(model, "glyphs.onnx"), plan, {
+  const result = await prune(await loadFrom(model, { name: "glyphs.onnx" }), plan, {
     runtime,
     calibration: data,
     measure: false,
