@@ -26,7 +26,7 @@ ${measurements.map(measurementRow).join("\n")}
 
 const preface = `# What reproductions found
 
-Written by \`espalier papers run ID --out FILE\`; nothing was tuned for it and no number was typed. Every table also has
+Written by \`espalier papers run ID --out FILE\`; no number was typed. Shares and sample counts are in the command; what was chosen after seeing a run is in the log. Every table also has
 random removal and global magnitude at the same budget. An expectation holds when the mean difference over draws reaches its
 margin and, where the margin is not negative, every draw agrees; a paper is *reproduced* when all hold, *partly* when some do.
 Arms without anything drawn are run once. With 2,000 test images one accuracy is good to about two points, a paired difference
