@@ -3,6 +3,7 @@ import type { Matrix } from "../coupling/matrices.ts";
 import { unitScores } from "../criteria/unit-scores.ts";
 import { nearTies } from "../masks/near-ties.ts";
 import type { Analysis } from "../models/analysis.ts";
+import { foldConstants } from "../recovery/fold.ts";
 import { unitSelector } from "../search/select-units.ts";
 import { dropBranches } from "../surgery/bypass.ts";
 import { cut } from "../surgery/cut.ts";
@@ -62,7 +63,7 @@ export const pruneUnits: Engine<UnitPlan> = async (analysis, plan, options, cloc
     );
   }
   const graph = await recover(
-    plan.recovery,
+    [foldConstants, ...plan.recovery],
     analysis,
     keptPositions(analysis.coupling, masks),
     dropBranches(cutGraph, dropped, analysis.facts.types),
