@@ -1,3 +1,4 @@
+import { captures } from "../graph/captures.ts";
 import type { Graph, Node, TensorType } from "../graph/graph.ts";
 import type { Axis, AxisContext, Kernel, NodeContext, Operand } from "../ops/spec.ts";
 import { opSpec, readsSizesOnly } from "../ops/table.ts";
@@ -138,7 +139,7 @@ export function couple(graph: Graph, facts: CouplingFacts, options: CouplingOpti
       const label = node.domain === "" ? node.op : `${node.domain}:${node.op}`;
       if (spec === undefined) unknown.set(label, (unknown.get(label) ?? 0) + 1);
       const because = spec === undefined ? `${label} is not understood` : `a shape around ${label} is not known`;
-      for (const name of [...operands, ...captured(node)])
+      for (const name of [...operands, ...captures(node)])
         blockValue(name, `${because} (${node.name || node.outputs[0]})`);
       continue;
     }
@@ -206,18 +207,6 @@ function axisContext(
 function term(axis: Axis): Term {
   if (axis instanceof Term) return axis;
   throw new EspalierError("model", "axis rule", "expected an axis of this analysis, got a foreign object.");
-}
-
-/** Outer values that a node's subgraphs read. */
-function captured(node: Node): readonly string[] {
-  const names: string[] = [];
-  for (const attribute of node.attributes.values()) {
-    if (attribute.kind !== "graph") continue;
-    const graph = attribute.value;
-    for (const inner of graph.nodes) names.push(...inner.inputs, ...captured(inner));
-    for (const { name } of graph.outputs) names.push(name);
-  }
-  return names.filter((name) => name !== "");
 }
 
 function collectGroups(

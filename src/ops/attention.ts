@@ -1,5 +1,6 @@
+import { intAttr, intsAttr } from "../graph/attributes.ts";
 import { sizeOf } from "../tensor/tensor.ts";
-import { blockAll, blockAxis, int, ints, need, tie } from "./axis-rules.ts";
+import { blockAll, blockAxis, need, tie } from "./axis-rules.ts";
 import { type Axis, type AxisContext, input, type NodeContext, type OpSpec, output } from "./spec.ts";
 
 const HEAD_DIM = "positions inside a head of a fused attention";
@@ -27,9 +28,9 @@ export const fusedAttention: OpSpec = {
     const w = need(c, input(1));
     const y = need(c, output(0));
     if (c.axes(input(4)) !== undefined) return blockAll(c, "an attention with past state");
-    const heads = c.fresh(int(c.node, "num_heads", 1));
+    const heads = c.fresh(intAttr(c.node, "num_heads", 1));
     const total = w[1]?.size ?? 0;
-    const [q, k, v] = ints(c.node, "qkv_hidden_sizes") ?? [total / 3, total / 3, total / 3];
+    const [q, k, v] = intsAttr(c.node, "qkv_hidden_sizes", undefined) ?? [total / 3, total / 3, total / 3];
     tie(c, x[0], y[0]);
     blockAxis(c, x[1], "time");
     tie(c, x[1], y[1]);
@@ -45,13 +46,13 @@ export const fusedAttention: OpSpec = {
     if (c.axes(input(5)) !== undefined) c.block(heads, "heads have a bias of their own");
   },
   resize: (c) => {
-    const before = ints(c.node, "qkv_hidden_sizes");
+    const before = intsAttr(c.node, "qkv_hidden_sizes", undefined);
     const total = c.newShape(input(1))?.[1];
     const kept = c.kept(input(1), 1);
     if (kept === null || total === undefined) return {};
     const old = c.shape(input(1))?.[1] ?? 1;
     const sizes = (before ?? [old / 3, old / 3, old / 3]).map((size) => (size * total) / old);
-    const heads = (int(c.node, "num_heads", 1) * total) / old;
+    const heads = (intAttr(c.node, "num_heads", 1) * total) / old;
     return { attributes: { num_heads: heads, ...(before === undefined ? {} : { qkv_hidden_sizes: sizes }) } };
   },
   macs: (c) => {
@@ -70,7 +71,7 @@ export const multiHeadAttention: OpSpec = {
     if (q.length !== 3 || c.node.inputs.slice(4).some((name) => name !== "")) {
       return blockAll(c, "an attention with packed, masked or past operands");
     }
-    const heads = c.fresh(int(c.node, "num_heads", 1));
+    const heads = c.fresh(intAttr(c.node, "num_heads", 1));
     const width = (axis: Axis | undefined): Axis => headed(c, heads, axis?.size ?? heads.size);
     const key = c.axes(input(1));
     const value = c.axes(input(2));
@@ -94,7 +95,7 @@ export const multiHeadAttention: OpSpec = {
     const before = c.shape(input(0))?.[2];
     const after = c.newShape(input(0))?.[2];
     if (before === undefined || after === undefined || before === after) return {};
-    return { attributes: { num_heads: (int(c.node, "num_heads", 1) * after) / before } };
+    return { attributes: { num_heads: (intAttr(c.node, "num_heads", 1) * after) / before } };
   },
   macs: attentionMacs,
   kernels: null,
@@ -111,9 +112,9 @@ export const groupQueryAttention: OpSpec = {
     if (key === undefined || value === undefined || (c.node.inputs[3] ?? "") !== "") {
       return blockAll(c, "a grouped attention with packed operands or past state");
     }
-    const kvHeads = int(c.node, "kv_num_heads", 1);
+    const kvHeads = intAttr(c.node, "kv_num_heads", 1);
     const heads = c.fresh(kvHeads);
-    const repeats = c.fresh(int(c.node, "num_heads", 1) / kvHeads);
+    const repeats = c.fresh(intAttr(c.node, "num_heads", 1) / kvHeads);
     if (repeats.size > 1) c.block(repeats, "query heads of one key head");
     const dim = c.fresh((key[2]?.size ?? 1) / kvHeads);
     c.block(dim, HEAD_DIM);
@@ -135,8 +136,8 @@ export const groupQueryAttention: OpSpec = {
     const scale = after / before;
     return {
       attributes: {
-        num_heads: int(c.node, "num_heads", 1) * scale,
-        kv_num_heads: int(c.node, "kv_num_heads", 1) * scale,
+        num_heads: intAttr(c.node, "num_heads", 1) * scale,
+        kv_num_heads: intAttr(c.node, "kv_num_heads", 1) * scale,
       },
     };
   },
@@ -181,7 +182,7 @@ export const rotaryEmbedding: OpSpec = {
     const x = need(c, input(0));
     const y = need(c, output(0));
     for (const [i, axis] of x.entries()) tie(c, axis, y[i]);
-    const heads = int(c.node, "num_heads", 0);
+    const heads = intAttr(c.node, "num_heads", 0);
     const last = x.at(-1);
     if (x.length === 3 && heads > 0 && last !== undefined) tie(c, last, headed(c, c.fresh(heads), last.size));
     else blockAxis(c, last, HEAD_DIM);
@@ -192,7 +193,7 @@ export const rotaryEmbedding: OpSpec = {
   resize: (c) => {
     const before = c.shape(input(0))?.at(-1);
     const after = c.newShape(input(0))?.at(-1);
-    const heads = int(c.node, "num_heads", 0);
+    const heads = intAttr(c.node, "num_heads", 0);
     if (before === undefined || after === undefined || before === after || heads === 0) return {};
     return { attributes: { num_heads: (heads * after) / before } };
   },

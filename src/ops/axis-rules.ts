@@ -1,28 +1,10 @@
-import type { Node } from "../graph/graph.ts";
+import { intsAttr } from "../graph/attributes.ts";
 import { toBounds } from "../tensor/numeric.ts";
 import { type Axis, type AxisContext, input, type NodeContext, type Operand, output } from "./spec.ts";
 
-/** An integer attribute or its default. */
-export function int(node: Node, name: string, fallback: number): number {
-  const attribute = node.attributes.get(name);
-  return attribute?.kind === "int" ? attribute.value : fallback;
-}
-
-/** A list of integers, or undefined where the attribute is absent. */
-export function ints(node: Node, name: string): readonly number[] | undefined {
-  const attribute = node.attributes.get(name);
-  return attribute?.kind === "ints" ? attribute.value : undefined;
-}
-
-/** A string attribute or its default. */
-export function text(node: Node, name: string, fallback: string): string {
-  const attribute = node.attributes.get(name);
-  return attribute?.kind === "string" ? attribute.value : fallback;
-}
-
 /** The integers of a list that is an attribute in older operator sets and an input in newer ones. */
 export function intsOf(c: NodeContext, attribute: string, operand: number): readonly number[] | undefined {
-  const listed = ints(c.node, attribute);
+  const listed = intsAttr(c.node, attribute, undefined);
   if (listed !== undefined) return listed;
   const value = c.value(operand);
   return value === undefined ? undefined : toBounds(value);

@@ -1,5 +1,6 @@
+import { intAttr } from "../graph/attributes.ts";
 import { sizeOf } from "../tensor/tensor.ts";
-import { blockAxis, int, need, tie } from "./axis-rules.ts";
+import { blockAxis, need, tie } from "./axis-rules.ts";
 import { type AxisContext, input, type OpSpec, output, type Resize, type ResizeContext } from "./spec.ts";
 
 function spatial(c: AxisContext): void {
@@ -15,7 +16,7 @@ function newGroups(c: ResizeContext, outer: number, local: number): Resize {
   const x = c.newShape(input(0));
   const channels = outer === 0 ? x?.[1] : c.newShape(output(0))?.[1];
   const perGroup = weight?.[local];
-  if (int(c.node, "group", 1) === 1 || channels === undefined || perGroup === undefined) return {};
+  if (intAttr(c.node, "group", 1) === 1 || channels === undefined || perGroup === undefined) return {};
   return { attributes: { group: channels / perGroup } };
 }
 
@@ -25,7 +26,7 @@ export const conv: OpSpec = {
     const x = need(c, input(0));
     const w = need(c, input(1));
     const y = need(c, output(0));
-    const groups = int(c.node, "group", 1);
+    const groups = intAttr(c.node, "group", 1);
     spatial(c);
     tie(c, x[0], y[0]);
     tie(c, w[0], y[1]);
@@ -49,7 +50,7 @@ export const conv: OpSpec = {
       outputs: [0],
       inputs: (c.shape(input(1)) ?? []).map((_, i) => i).slice(1),
       data: { input: 0, axis: 1 },
-      groups: int(c.node, "group", 1),
+      groups: intAttr(c.node, "group", 1),
     },
   ],
   roles: null,
@@ -61,7 +62,7 @@ export const convTranspose: OpSpec = {
     const x = need(c, input(0));
     const w = need(c, input(1));
     const y = need(c, output(0));
-    const groups = int(c.node, "group", 1);
+    const groups = intAttr(c.node, "group", 1);
     spatial(c);
     tie(c, x[0], y[0]);
     tie(c, x[1], w[0]);
@@ -85,7 +86,7 @@ export const convTranspose: OpSpec = {
       outputs: [1],
       inputs: [0, ...(c.shape(input(1)) ?? []).map((_, i) => i).slice(2)],
       data: { input: 0, axis: 1 },
-      groups: int(c.node, "group", 1),
+      groups: intAttr(c.node, "group", 1),
     },
   ],
   roles: null,

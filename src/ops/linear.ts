@@ -1,5 +1,5 @@
+import { intAttr, intsAttr, stringAttr } from "../graph/attributes.ts";
 import type { Node } from "../graph/graph.ts";
-import { int, ints, text } from "./axis-rules.ts";
 
 /** A node that is a matrix product of its data with one trained matrix, plus an optional bias. */
 export interface LinearForm {
@@ -29,9 +29,13 @@ export function linearForm(node: Node, kernel: number): LinearForm | null {
 
 /** True where the window of a node looks at one position only, which is the position that it writes. */
 export function isPointwise(node: Node, positions: number): boolean {
-  const still = (name: string, neutral: number): boolean => (ints(node, name) ?? []).every((n) => n === neutral);
+  const still = (name: string, neutral: number): boolean =>
+    (intsAttr(node, name, undefined) ?? []).every((n) => n === neutral);
   return (
-    positions === 1 && still("strides", 1) && still("pads", 0) && text(node, "auto_pad", "NOTSET") !== "SAME_UPPER"
+    positions === 1 &&
+    still("strides", 1) &&
+    still("pads", 0) &&
+    stringAttr(node, "auto_pad", "NOTSET") !== "SAME_UPPER"
   );
 }
 
@@ -42,8 +46,8 @@ export function windowAttributes(node: Node): Node["attributes"] {
 
 /** True where no position of the window ever lies outside the input. */
 export function isUnpadded(node: Node): boolean {
-  const auto = text(node, "auto_pad", "NOTSET");
-  return (auto === "NOTSET" || auto === "VALID") && (ints(node, "pads") ?? []).every((n) => n === 0);
+  const auto = stringAttr(node, "auto_pad", "NOTSET");
+  return (auto === "NOTSET" || auto === "VALID") && (intsAttr(node, "pads", undefined) ?? []).every((n) => n === 0);
 }
 
 /** A constant operand as float64 with its shape. */
@@ -72,7 +76,7 @@ export function channelAffine(
     return { scale: new Float64Array(channels).fill(1), shift: new Float64Array(channels) };
   }
   if (node.op === "BatchNormalization") {
-    if (side !== 0 || form.axis !== 1 || int(node, "training_mode", 0) !== 0) return null;
+    if (side !== 0 || form.axis !== 1 || intAttr(node, "training_mode", 0) !== 0) return null;
     const [gain, offset, mean, variance] = node.inputs.slice(1, 5).map((name) => constant(name)?.values);
     if (gain === undefined || offset === undefined || mean === undefined || variance === undefined) return null;
     const epsilon = float(node, "epsilon", 1e-5);
@@ -102,7 +106,7 @@ export function otherAddend(node: Node, value: string): string | null {
 
 /** Inputs of a norm that hold running statistics which `mean` and `variance` of the data replace; null for other nodes. */
 export function runningStatistics(node: Node): { readonly mean: string; readonly variance: string } | null {
-  if (node.op !== "BatchNormalization" || node.domain !== "" || int(node, "training_mode", 0) !== 0) return null;
+  if (node.op !== "BatchNormalization" || node.domain !== "" || intAttr(node, "training_mode", 0) !== 0) return null;
   return { mean: node.inputs[3] ?? "", variance: node.inputs[4] ?? "" };
 }
 

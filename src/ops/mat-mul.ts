@@ -1,5 +1,6 @@
+import { intAttr } from "../graph/attributes.ts";
 import { sizeOf } from "../tensor/tensor.ts";
-import { at, axisOf, broadcast, int, need, tie } from "./axis-rules.ts";
+import { at, axisOf, broadcast, need, tie } from "./axis-rules.ts";
 import { type AxisContext, input, type Kernel, type NodeContext, type OpSpec, output } from "./spec.ts";
 
 /** a: [..., m, k], b: [..., k, n], y: [..., m, n]; vectors lose their axis. With `flips`, either side is transposed. */
@@ -21,7 +22,7 @@ function matMulAxes(c: AxisContext, transA: boolean, transB: boolean): void {
 function matMulMacs(c: NodeContext): number {
   const a = c.shape(input(0)) ?? [];
   const y = c.shape(output(0)) ?? [];
-  const k = a[int(c.node, "transA", 0) === 1 ? a.length - 2 : a.length - 1] ?? 1;
+  const k = a[intAttr(c.node, "transA", 0) === 1 ? a.length - 2 : a.length - 1] ?? 1;
   return sizeOf(y) * k;
 }
 
@@ -53,28 +54,28 @@ export const matMul: OpSpec = {
 /** com.microsoft FusedMatMul: transA and transB transpose the last two axes; the batch forms are not understood. */
 export const fusedMatMul: OpSpec = {
   axes: (c) => {
-    if (int(c.node, "transBatchA", 0) + int(c.node, "transBatchB", 0) > 0) {
+    if (intAttr(c.node, "transBatchA", 0) + intAttr(c.node, "transBatchB", 0) > 0) {
       for (const operand of [input(0), input(1), output(0)]) {
         for (const axis of need(c, operand)) c.block(axis, "FusedMatMul with transposed batch axes");
       }
-    } else matMulAxes(c, int(c.node, "transA", 0) === 1, int(c.node, "transB", 0) === 1);
+    } else matMulAxes(c, intAttr(c.node, "transA", 0) === 1, intAttr(c.node, "transB", 0) === 1);
   },
   resize: null,
   macs: matMulMacs,
-  kernels: (c) => kernelsOf(c, int(c.node, "transA", 0) === 1, int(c.node, "transB", 0) === 1),
+  kernels: (c) => kernelsOf(c, intAttr(c.node, "transA", 0) === 1, intAttr(c.node, "transB", 0) === 1),
   roles: null,
 };
 
 /** y = alpha * a' * b' + beta * c; a': [m, k], b': [k, n], c broadcasts to [m, n]. */
 export const gemm: OpSpec = {
   axes: (c) => {
-    matMulAxes(c, int(c.node, "transA", 0) === 1, int(c.node, "transB", 0) === 1);
+    matMulAxes(c, intAttr(c.node, "transA", 0) === 1, intAttr(c.node, "transB", 0) === 1);
     const bias = c.axes(input(2));
     if (bias !== undefined) broadcast(c, bias, need(c, output(0)));
   },
   resize: null,
   macs: matMulMacs,
-  kernels: (c) => kernelsOf(c, int(c.node, "transA", 0) === 1, int(c.node, "transB", 0) === 1),
+  kernels: (c) => kernelsOf(c, intAttr(c.node, "transA", 0) === 1, intAttr(c.node, "transB", 0) === 1),
   roles: null,
 };
 

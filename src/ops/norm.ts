@@ -1,4 +1,5 @@
-import { at, axisOf, blockAll, broadcast, int, ints, need, sameAxes, tie } from "./axis-rules.ts";
+import { intAttr, intsAttr } from "../graph/attributes.ts";
+import { at, axisOf, blockAll, broadcast, need, sameAxes, tie } from "./axis-rules.ts";
 import { type AxisContext, input, type OpSpec, output, type Roles } from "./spec.ts";
 
 const plain = { resize: null, macs: null, kernels: null, roles: null } as const;
@@ -40,7 +41,7 @@ export const groupNorm: OpSpec = {
     const x = need(c, input(0));
     const channels = x[1];
     if (channels === undefined) return;
-    const groups = c.fresh(int(c.node, "num_groups", 1));
+    const groups = c.fresh(intAttr(c.node, "num_groups", 1));
     c.unify(channels, c.product([groups, c.fresh(channels.size / groups.size)]));
     for (const operand of [input(1), input(2)]) {
       const parameter = c.axes(operand)?.[0];
@@ -51,7 +52,7 @@ export const groupNorm: OpSpec = {
   resize: (c) => {
     const before = c.shape(input(1))?.[0];
     const channels = c.newShape(input(0))?.[1];
-    const groups = int(c.node, "num_groups", 1);
+    const groups = intAttr(c.node, "num_groups", 1);
     const kept = c.kept(input(0), 1);
     if (kept === null || channels === undefined) return {};
     const perGroup = (c.shape(input(0))?.[1] ?? 1) / groups;
@@ -80,7 +81,7 @@ function normOver(c: AxisContext, firstAxis: number, parameters: readonly number
 /** Statistics over the axes from `axis` on: LayerNormalization, RMSNormalization, SimplifiedLayerNormalization. */
 export const layerNorm: OpSpec = {
   ...plain,
-  axes: (c) => normOver(c, int(c.node, "axis", -1), [1, 2]),
+  axes: (c) => normOver(c, intAttr(c.node, "axis", -1), [1, 2]),
   roles: affine,
 };
 
@@ -101,7 +102,9 @@ export const axisNorm: OpSpec = {
   axes: (c) => {
     sameAxes(c);
     const rank = need(c, input(0)).length;
-    const axes = ints(c.node, "axes") ?? (c.node.op === "LpNormalization" ? [int(c.node, "axis", -1)] : [0, 2, 3]);
+    const axes =
+      intsAttr(c.node, "axes", undefined) ??
+      (c.node.op === "LpNormalization" ? [intAttr(c.node, "axis", -1)] : [0, 2, 3]);
     for (const axis of axes) c.restricts(input(0), axisOf(rank, axis));
   },
 };
@@ -123,7 +126,7 @@ export const softmax: OpSpec = {
     sameAxes(c);
     const x = need(c, input(0));
     const coarse = c.opset < 13;
-    const axis = axisOf(x.length, int(c.node, "axis", coarse ? 1 : -1));
+    const axis = axisOf(x.length, intAttr(c.node, "axis", coarse ? 1 : -1));
     for (const term of coarse ? x.slice(axis) : x.slice(axis, axis + 1)) c.block(term, "a softmax runs over it");
   },
 };

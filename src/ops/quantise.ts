@@ -1,4 +1,5 @@
-import { axisOf, blockAxis, int, need, sameAxes, tie } from "./axis-rules.ts";
+import { intAttr } from "../graph/attributes.ts";
+import { axisOf, blockAxis, need, sameAxes, tie } from "./axis-rules.ts";
 import { input, type OpSpec } from "./spec.ts";
 
 /** QuantizeLinear and DequantizeLinear: scale and zero point of an axis are cut with it. Blocked scales keep it whole. */
@@ -6,7 +7,7 @@ export const quantise: OpSpec = {
   axes: (c) => {
     sameAxes(c);
     const x = need(c, input(0));
-    const axis = x[axisOf(x.length, int(c.node, "axis", 1))];
+    const axis = x[axisOf(x.length, intAttr(c.node, "axis", 1))];
     for (const operand of [input(1), input(2)]) {
       const parameter = c.axes(operand);
       if (parameter === undefined || parameter.length === 0) continue;

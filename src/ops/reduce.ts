@@ -1,4 +1,5 @@
-import { axisOf, int, intsOf, need, tie } from "./axis-rules.ts";
+import { intAttr } from "../graph/attributes.ts";
+import { axisOf, intsOf, need, tie } from "./axis-rules.ts";
 import { type AxisContext, input, type OpSpec, output } from "./spec.ts";
 
 /** Axes that are reduced, and the position in the output of each axis that stays. */
@@ -11,12 +12,12 @@ function reduceAxes(c: AxisContext, visit: (axis: number) => void): void {
     return;
   }
   const none = listed === undefined || listed.length === 0;
-  if (none && int(c.node, "noop_with_empty_axes", 0) === 1) {
+  if (none && intAttr(c.node, "noop_with_empty_axes", 0) === 1) {
     for (const [i, axis] of x.entries()) tie(c, axis, y[i]);
     return;
   }
   const reduced = new Set((none ? x.map((_, i) => i) : listed).map((axis) => axisOf(x.length, axis)));
-  const keep = int(c.node, "keepdims", 1) === 1;
+  const keep = intAttr(c.node, "keepdims", 1) === 1;
   let at = 0;
   for (const [i, axis] of x.entries()) {
     if (reduced.has(i)) {
@@ -53,8 +54,8 @@ export const alongAxis = (because: string): OpSpec => ({
     const x = need(c, input(0));
     const given = intsOf(c, "axis", 1)?.[0];
     const fallback = c.node.op === "TopK" ? -1 : 0;
-    const axis = axisOf(x.length, c.node.op === "CumSum" ? (given ?? 0) : int(c.node, "axis", fallback));
-    const keep = c.node.op !== "ArgMax" && c.node.op !== "ArgMin" ? true : int(c.node, "keepdims", 1) === 1;
+    const axis = axisOf(x.length, c.node.op === "CumSum" ? (given ?? 0) : intAttr(c.node, "axis", fallback));
+    const keep = c.node.op !== "ArgMax" && c.node.op !== "ArgMin" ? true : intAttr(c.node, "keepdims", 1) === 1;
     for (let o = 0; o < c.node.outputs.length; o++) {
       const y = c.axes(output(o));
       if (y === undefined) continue;

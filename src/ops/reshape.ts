@@ -1,5 +1,6 @@
+import { intAttr, intsAttr } from "../graph/attributes.ts";
 import type { Node } from "../graph/graph.ts";
-import { int, ints, need, tie } from "./axis-rules.ts";
+import { need, tie } from "./axis-rules.ts";
 import { input, type OpSpec, output, type Resize, type ResizeContext } from "./spec.ts";
 
 const plain = { resize: null, macs: null, kernels: null, roles: null } as const;
@@ -24,7 +25,7 @@ export const refold: OpSpec = { ...reshape, resize: null };
 
 /** Axis of the input that each axis of a Transpose's output is. */
 function transposed(node: Node, rank: number): readonly number[] {
-  return ints(node, "perm") ?? Array.from({ length: rank }, (_, i) => rank - 1 - i);
+  return intsAttr(node, "perm", undefined) ?? Array.from({ length: rank }, (_, i) => rank - 1 - i);
 }
 
 export const transpose: OpSpec = {
@@ -79,7 +80,7 @@ export const depthToSpace: OpSpec = {
   axes: (c) => {
     const x = need(c, input(0));
     const y = need(c, output(0));
-    const block = int(c.node, "blocksize", 1);
+    const block = intAttr(c.node, "blocksize", 1);
     const mode = c.node.attributes.get("mode");
     const crd = mode?.kind === "string" && mode.value === "CRD";
     const channels = y[1];
@@ -98,7 +99,7 @@ export const spaceToDepth: OpSpec = {
   axes: (c) => {
     const x = need(c, input(0));
     const y = need(c, output(0));
-    const block = int(c.node, "blocksize", 1);
+    const block = intAttr(c.node, "blocksize", 1);
     const channels = x[1];
     const depth = y[1];
     if (channels === undefined || depth === undefined) return;

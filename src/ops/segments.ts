@@ -1,4 +1,5 @@
-import { axisOf, blockAxis, int, ints, intsOf, need, text, tie } from "./axis-rules.ts";
+import { intAttr, intsAttr, stringAttr } from "../graph/attributes.ts";
+import { axisOf, blockAxis, intsOf, need, tie } from "./axis-rules.ts";
 import { type Axis, type AxisContext, input, type NodeContext, type OpSpec, output } from "./spec.ts";
 
 const plain = { resize: null, macs: null, kernels: null, roles: null } as const;
@@ -25,7 +26,7 @@ export const concat: OpSpec = {
   ...plain,
   axes: (c) => {
     const y = need(c, output(0));
-    const axis = axisOf(y.length, int(c.node, "axis", 1));
+    const axis = axisOf(y.length, intAttr(c.node, "axis", 1));
     const parts: Axis[] = [];
     for (let i = 0; i < c.node.inputs.length; i++) {
       const x = need(c, input(i));
@@ -41,7 +42,7 @@ export const split: OpSpec = {
   ...plain,
   axes: (c) => {
     const x = need(c, input(0));
-    const axis = axisOf(x.length, int(c.node, "axis", 0));
+    const axis = axisOf(x.length, intAttr(c.node, "axis", 0));
     const parts: Axis[] = [];
     for (let i = 0; i < c.node.outputs.length; i++) {
       const y = c.axes(output(i));
@@ -54,7 +55,7 @@ export const split: OpSpec = {
   },
   resize: (c) => {
     const rank = c.shape(input(0))?.length ?? 0;
-    const axis = axisOf(rank, int(c.node, "axis", 0));
+    const axis = axisOf(rank, intAttr(c.node, "axis", 0));
     if (c.kept(input(0), axis) === null) return {};
     const sizes = c.node.outputs.map((_, i) => c.newShape(output(i))?.[axis] ?? 0);
     if (c.opset < 13) return { attributes: { split: sizes } };
@@ -77,7 +78,7 @@ function ranges(c: NodeContext): readonly Range[] | undefined {
   if (shape === undefined || starts === undefined || ends === undefined) return undefined;
   const named = intsOf(c, "axes", 3);
   if (named === undefined && (c.node.inputs[3] ?? "") !== "") return undefined;
-  const steps = ints(c.node, "starts") === undefined ? intsOf(c, "steps", 4) : undefined;
+  const steps = intsAttr(c.node, "starts", undefined) === undefined ? intsOf(c, "steps", 4) : undefined;
   return starts.map((first, i) => {
     const axis = axisOf(shape.length, named?.[i] ?? i);
     const size = shape[axis] ?? 0;
@@ -129,7 +130,7 @@ export const slice: OpSpec = {
       if (kept === null) return r.end === size ? Number.MAX_SAFE_INTEGER : r.end;
       return r.step === 1 ? boundary(kept, r.end) : (c.newShape(input(0))?.[r.axis] ?? 0);
     });
-    if (ints(c.node, "starts") !== undefined) return { attributes: { starts, ends } };
+    if (intsAttr(c.node, "starts", undefined) !== undefined) return { attributes: { starts, ends } };
     return {
       operands: new Map([
         [1, starts],
@@ -142,7 +143,7 @@ export const slice: OpSpec = {
 /** The pads of each axis as [before, after]; undefined where they depend on the data. */
 function padsOf(c: NodeContext): readonly (readonly [number, number])[] | undefined {
   const rank = c.shape(input(0))?.length ?? 0;
-  const pads = intsOf(c, "pads", 1) ?? ints(c.node, "paddings");
+  const pads = intsOf(c, "pads", 1) ?? intsAttr(c.node, "paddings", undefined);
   if (pads === undefined) return undefined;
   const named = intsOf(c, "axes", 3) ?? Array.from({ length: rank }, (_, i) => i);
   const out = Array.from({ length: rank }, (): readonly [number, number] => [0, 0]);
@@ -159,7 +160,7 @@ export const pad: OpSpec = {
     const x = need(c, input(0));
     const y = need(c, output(0));
     const pads = padsOf(c);
-    const constant = text(c.node, "mode", "constant") === "constant";
+    const constant = stringAttr(c.node, "mode", "constant") === "constant";
     for (const [i, axis] of x.entries()) {
       const target = y[i];
       if (target === undefined) continue;
@@ -182,8 +183,8 @@ export const pad: OpSpec = {
       after.push(kept === null ? last : kept.length - boundary(kept, size - last));
     }
     const list = [...before, ...after];
-    if (ints(c.node, "pads") !== undefined) return { attributes: { pads: list } };
-    if (ints(c.node, "paddings") !== undefined) return { attributes: { paddings: list } };
+    if (intsAttr(c.node, "pads", undefined) !== undefined) return { attributes: { pads: list } };
+    if (intsAttr(c.node, "paddings", undefined) !== undefined) return { attributes: { paddings: list } };
     const axes = before.map((_, i) => i);
     return {
       operands: new Map<number, readonly number[]>(
@@ -222,7 +223,7 @@ export const gather: OpSpec = {
     const data = need(c, input(0));
     const index = need(c, input(1));
     const y = need(c, output(0));
-    const axis = axisOf(data.length, int(c.node, "axis", 0));
+    const axis = axisOf(data.length, intAttr(c.node, "axis", 0));
     const picked = data[axis];
     for (const [i, term] of data.entries()) {
       if (i !== axis) tie(c, term, y[i < axis ? i : i + index.length - 1]);
@@ -249,7 +250,7 @@ export const gather: OpSpec = {
   },
   resize: (c) => {
     const rank = c.shape(input(0))?.length ?? 0;
-    const axis = axisOf(rank, int(c.node, "axis", 0));
+    const axis = axisOf(rank, intAttr(c.node, "axis", 0));
     const kept = c.kept(input(0), axis);
     const listed = intsOf(c, "", 1);
     if (kept === null || listed === undefined) return {};
@@ -265,7 +266,7 @@ export const elementsAlong: OpSpec = {
   ...plain,
   axes: (c: AxisContext) => {
     const data = need(c, input(0));
-    const axis = axisOf(data.length, int(c.node, "axis", 0));
+    const axis = axisOf(data.length, intAttr(c.node, "axis", 0));
     const operands = [...c.node.inputs.slice(1).map((_, i) => input(i + 1)), output(0)];
     for (const operand of operands) {
       const terms = c.axes(operand);

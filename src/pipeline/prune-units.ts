@@ -18,7 +18,7 @@ import type { UnitPlan } from "./plan.ts";
 import type { Engine } from "./prune.ts";
 import { recover } from "./recover.ts";
 import { byError, byScores, choose, type Select } from "./select.ts";
-import { emptyStatistics, needsData, statisticsFor } from "./statistics.ts";
+import { needsData, readerOf, statisticsFor } from "./statistics.ts";
 
 /** Removes whole units: scores, counts, masks, surgery, the law, then recovery. */
 export const pruneUnits: Engine<UnitPlan> = async (analysis, plan, options, clock) => {
@@ -112,14 +112,7 @@ async function scored(
   );
   step(options, "score", 0, 1);
   const scores = await clock.time("score", () =>
-    unitScores(
-      analysis.graph,
-      groups,
-      byParameter,
-      plan.criterion,
-      (matrix) => (matrix === null ? emptyStatistics : { ...emptyStatistics, ...statistics.get(matrix) }),
-      plan.scores,
-    ),
+    unitScores(analysis.graph, groups, byParameter, plan.criterion, readerOf(statistics), plan.scores),
   );
   return { select: byScores(analysis, plan, scores), scores };
 }

@@ -1,6 +1,6 @@
 import { prunable } from "../allocation/prunable.ts";
 import type { Matrix } from "../coupling/matrices.ts";
-import type { MatrixStatistics, Statistic } from "../criteria/criterion.ts";
+import type { Statistic } from "../criteria/criterion.ts";
 import { type SparseGraph, pruneWeights as zeroWeights } from "../sparsify/prune-weights.ts";
 import { type SweepWeightsOptions, sweepWeights } from "../sparsify/sweep-weights.ts";
 import { keptPositions } from "../surgery/kept.ts";
@@ -10,7 +10,7 @@ import { matcher } from "./ignore.ts";
 import type { WeightPlan } from "./plan.ts";
 import type { Engine } from "./prune.ts";
 import { recover } from "./recover.ts";
-import { emptyStatistics, needsData, statisticsFor } from "./statistics.ts";
+import { needsData, readerOf, statisticsFor } from "./statistics.ts";
 
 /** Sets weights to zero in place: scores, masks, then recovery that keeps the zeros. */
 export const pruneWeights: Engine<WeightPlan> = async (analysis, plan, options, clock) => {
@@ -30,8 +30,7 @@ export const pruneWeights: Engine<WeightPlan> = async (analysis, plan, options, 
   const statistics = await clock.time("calibrate", () =>
     statisticsFor(analysis, chosen, measured, calibration, options),
   );
-  const read = (matrix: Matrix | null): MatrixStatistics =>
-    matrix === null ? emptyStatistics : { ...emptyStatistics, ...statistics.get(matrix) };
+  const read = readerOf(statistics);
   const { allocator, pattern, sparsity } = plan;
   if (allocator?.needsData === true && calibration === null) throw needsData(allocator.id);
   const masked = async (matrix: Matrix, share: number): Promise<HostTensor> => {

@@ -15,7 +15,7 @@ import { type Job, step } from "../tensor/progress.ts";
 import { matcher } from "./ignore.ts";
 import { type Journal, noJournal } from "./journal.ts";
 import type { Fidelity } from "./report.ts";
-import { emptyStatistics, statisticsFor } from "./statistics.ts";
+import { readerOf, statisticsFor } from "./statistics.ts";
 
 export interface SensitivityOptions extends Job {
   readonly runtime: Runtime;
@@ -121,7 +121,5 @@ async function scoresOf(
   for (const matrix of analysis.matrices)
     if (!byParameter.has(matrix.parameter)) byParameter.set(matrix.parameter, matrix);
   const found = await statisticsFor(analysis, [...byParameter.values()], criterion, calibration, options);
-  const statistics = (matrix: Matrix | null) =>
-    matrix === null ? emptyStatistics : { ...emptyStatistics, ...found.get(matrix) };
-  return unitScores(analysis.graph, groups, byParameter, criterion, statistics, groupDefaults);
+  return unitScores(analysis.graph, groups, byParameter, criterion, readerOf(found), groupDefaults);
 }

@@ -7,7 +7,7 @@ import { EspalierError } from "../tensor/error.ts";
 import type { PruneOptions } from "./prune.ts";
 
 /** What a matrix has when nothing was measured; criteria only read what they declared. */
-export const emptyStatistics: MatrixStatistics = {
+const emptyStatistics: MatrixStatistics = {
   inputMean: new Float64Array(0),
   inputMeanSquare: new Float64Array(0),
   gram: [],
@@ -34,4 +34,11 @@ export async function statisticsFor(
   if (criterion.needs.length === 0) return new Map();
   if (calibration === null) throw needsData(criterion.id);
   return collect(options.runtime, analysis, matrices, criterion.needs, calibration, options);
+}
+
+/** Reads what was measured of a matrix, and nothing of a vector, which has no inputs. */
+export function readerOf(
+  measured: ReadonlyMap<Matrix, Partial<MatrixStatistics>>,
+): (matrix: Matrix | null) => MatrixStatistics {
+  return (matrix) => (matrix === null ? emptyStatistics : { ...emptyStatistics, ...measured.get(matrix) });
 }
