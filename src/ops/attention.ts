@@ -61,6 +61,7 @@ export const fusedAttention: OpSpec = {
   },
   kernels: () => [{ input: 1, outputs: [1], inputs: [0], data: { input: 0, axis: 2 }, groups: 1 }],
   roles: null,
+  grad: null,
 };
 
 /** com.microsoft MultiHeadAttention over projected q, k, v: [batch, time, heads·dim]. */
@@ -100,6 +101,7 @@ export const multiHeadAttention: OpSpec = {
   macs: attentionMacs,
   kernels: null,
   roles: null,
+  grad: null,
 };
 
 /** com.microsoft GroupQueryAttention: a unit is a key/value head with the query heads that read it. */
@@ -144,6 +146,7 @@ export const groupQueryAttention: OpSpec = {
   macs: attentionMacs,
   kernels: null,
   roles: null,
+  grad: null,
 };
 
 /** ai.onnx Attention (opset 23) with 4-D operands: q [batch, heads, time, dim], k and v [batch, kv heads, time, dim]. */
@@ -174,6 +177,7 @@ export const attention: OpSpec = {
   macs: attentionMacs,
   kernels: null,
   roles: null,
+  grad: null,
 };
 
 /** Rotary embedding turns pairs inside a head; heads stay independent, positions inside a head are whole. */
@@ -200,4 +204,5 @@ export const rotaryEmbedding: OpSpec = {
   macs: null,
   kernels: null,
   roles: null,
+  grad: null,
 };

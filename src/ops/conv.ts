@@ -54,6 +54,7 @@ export const conv: OpSpec = {
     },
   ],
   roles: null,
+  grad: null,
 };
 
 /** x: [n, g·i, ...], w: [g·i, o, ...], y: [n, g·o, ...]. */
@@ -90,6 +91,7 @@ export const convTranspose: OpSpec = {
     },
   ],
   roles: null,
+  grad: null,
 };
 
 /** Pooling keeps batch and channels; the window is spatial. */
@@ -108,6 +110,7 @@ export const pool: OpSpec = {
   macs: null,
   kernels: null,
   roles: null,
+  grad: null,
 };
 
 /** Resize and Upsample: batch and channels are kept (their scale must be 1), positions are spatial. */
@@ -132,4 +135,5 @@ export const resample: OpSpec = {
   macs: null,
   kernels: null,
   roles: null,
+  grad: null,
 };

@@ -1,7 +1,8 @@
-import { intAttr } from "../graph/attributes.ts";
+import type { Algebra, Value } from "../graph/algebra.ts";
+import { floatAttr, intAttr } from "../graph/attributes.ts";
 import { sizeOf } from "../tensor/tensor.ts";
 import { at, axisOf, broadcast, need, tie } from "./axis-rules.ts";
-import { type AxisContext, input, type Kernel, type NodeContext, type OpSpec, output } from "./spec.ts";
+import { type AxisContext, type GradRule, input, type Kernel, type NodeContext, type OpSpec, output } from "./spec.ts";
 
 /** a: [..., m, k], b: [..., k, n], y: [..., m, n]; vectors lose their axis. With `flips`, either side is transposed. */
 function matMulAxes(c: AxisContext, transA: boolean, transB: boolean): void {
@@ -43,12 +44,41 @@ function kernelsOf(c: NodeContext, transA: boolean, transB: boolean): readonly K
   return kernels;
 }
 
+/** A vector as a matrix of one row or one column. */
+function asMatrix(g: Algebra, v: Value, side: "row" | "column"): Value {
+  if (v.shape.length > 1) return v;
+  return g.reshape(v, side === "row" ? [1, v.shape[0] ?? 1] : [v.shape[0] ?? 1, 1]);
+}
+
+/**
+ * y = a·b, so da = dy·bᵀ and db = aᵀ·dy. a: [..., m, k], b: [..., k, n], dy: [..., m, n]. Broadcast batch axes are summed
+ * by the caller; where b is one matrix for the whole batch, that sum is part of one product.
+ */
+const matMulGrad: GradRule = ({ g, x }, dy) => {
+  const [a, b] = [asMatrix(g, x(0), "row"), asMatrix(g, x(1), "column")];
+  const rows = a.shape.at(-2) ?? 1;
+  const columns = b.shape.at(-1) ?? 1;
+  const batch = dy.shape.slice(0, dy.shape.length - (x(0).shape.length > 1 ? 1 : 0) - (x(1).shape.length > 1 ? 1 : 0));
+  const d = g.reshape(dy, [...batch, rows, columns]);
+  const da = g.matMul(d, g.swapLast(b));
+  const shared = b.shape.length === 2 && a.shape.length > 2;
+  const flat = (v: Value): Value => g.reshape(v, [sizeOf(v.shape.slice(0, -1)), v.shape.at(-1) ?? 1]);
+  const db = shared ? g.matMul(g.swapLast(flat(a)), flat(d)) : g.matMul(g.swapLast(a), d);
+  // A vector's gradient comes as a matrix of one row or column, after a batch that it was repeated over.
+  const back = (dv: Value, v: Value, axis: number): Value => {
+    if (v.shape.length > 1) return dv;
+    return g.sumTo(g.reshape(dv, [...dv.shape.slice(0, -2), dv.shape.at(axis) ?? 1]), v.shape);
+  };
+  return [back(da, x(0), -1), back(db, x(1), -2)];
+};
+
 export const matMul: OpSpec = {
   axes: (c) => matMulAxes(c, false, false),
   resize: null,
   macs: matMulMacs,
   kernels: (c) => kernelsOf(c, false, false),
   roles: null,
+  grad: matMulGrad,
 };
 
 /** com.microsoft FusedMatMul: transA and transB transpose the last two axes; the batch forms are not understood. */
@@ -64,6 +94,19 @@ export const fusedMatMul: OpSpec = {
   macs: matMulMacs,
   kernels: (c) => kernelsOf(c, intAttr(c.node, "transA", 0) === 1, intAttr(c.node, "transB", 0) === 1),
   roles: null,
+  grad: null,
+};
+
+/** y = α·a'·b' + β·c: the primes say that a or b may come transposed, and so does its gradient. */
+const gemmGrad: GradRule = (c, dy) => {
+  const { g, x, has } = c;
+  const [transA, transB] = [intAttr(c.node, "transA", 0) === 1, intAttr(c.node, "transB", 0) === 1];
+  const d = g.mul(dy, floatAttr(c.node, "alpha", 1));
+  const dT = g.swapLast(d);
+  const [a, b] = [x(0), x(1)];
+  const da = transA ? g.matMul(transB ? g.swapLast(b) : b, dT) : g.matMul(d, transB ? b : g.swapLast(b));
+  const db = transB ? g.matMul(dT, transA ? g.swapLast(a) : a) : g.matMul(transA ? a : g.swapLast(a), d);
+  return [da, db, has(2) ? g.mul(dy, floatAttr(c.node, "beta", 1)) : null];
 };
 
 /** y = alpha * a' * b' + beta * c; a': [m, k], b': [k, n], c broadcasts to [m, n]. */
@@ -77,6 +120,7 @@ export const gemm: OpSpec = {
   macs: matMulMacs,
   kernels: (c) => kernelsOf(c, intAttr(c.node, "transA", 0) === 1, intAttr(c.node, "transB", 0) === 1),
   roles: null,
+  grad: gemmGrad,
 };
 
 /** Letters that occur in several terms are one axis; letters that the result lacks are summed over. */
@@ -110,6 +154,7 @@ export const einsum: OpSpec = {
   },
   kernels: null,
   roles: null,
+  grad: null,
 };
 
 function firstWith(terms: readonly string[], letter: string): number {

@@ -2,7 +2,7 @@ import { intAttr, intsAttr } from "../graph/attributes.ts";
 import { at, axisOf, blockAll, broadcast, need, sameAxes, tie } from "./axis-rules.ts";
 import { type AxisContext, input, type OpSpec, output, type Roles } from "./spec.ts";
 
-const plain = { resize: null, macs: null, kernels: null, roles: null } as const;
+const plain = { resize: null, macs: null, kernels: null, roles: null, grad: null } as const;
 
 /** Scale and bias stand where almost every norm has them. */
 const affine: Roles = { scale: 1, shift: 2 };

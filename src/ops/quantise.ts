@@ -22,6 +22,7 @@ export const quantise: OpSpec = {
   macs: null,
   kernels: null,
   roles: null,
+  grad: null,
 };
 
 /** What comes out has the elements of what went in, rescaled. */

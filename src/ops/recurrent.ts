@@ -73,6 +73,7 @@ const recurrent = (gates: number): OpSpec => ({
     { input: 2, outputs: [1], inputs: [2], data: null, groups: 1 },
   ],
   roles: null,
+  grad: null,
 });
 
 export const lstm = recurrent(4);

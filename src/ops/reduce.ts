@@ -1,6 +1,17 @@
+import type { Value } from "../graph/algebra.ts";
 import { intAttr } from "../graph/attributes.ts";
+import { sizeOf } from "../tensor/tensor.ts";
 import { axisOf, intsOf, need, tie } from "./axis-rules.ts";
-import { type AxisContext, input, type OpSpec, output } from "./spec.ts";
+import {
+  type AxisContext,
+  type FormulaContext,
+  type GradContext,
+  type Gradient,
+  type GradRule,
+  input,
+  type OpSpec,
+  output,
+} from "./spec.ts";
 
 /** Axes that are reduced, and the position in the output of each axis that stays. */
 function reduceAxes(c: AxisContext, visit: (axis: number) => void): void {
@@ -27,13 +38,61 @@ function reduceAxes(c: AxisContext, visit: (axis: number) => void): void {
   }
 }
 
-const plain = { resize: null, macs: null, kernels: null, roles: null } as const;
+const plain = { resize: null, macs: null, kernels: null, roles: null, grad: null } as const;
 
-/** Sums, norms: a removed position counts as zero. */
-export const reduceSum: OpSpec = { ...plain, axes: (c) => reduceAxes(c, (axis) => c.sums(input(0), axis)) };
+/** Axes of the input that a reduction runs over, from 0. */
+function reducedAxes(c: FormulaContext): readonly number[] {
+  const rank = c.x(0).shape.length;
+  const listed = intsOf(c, "axes", 1) ?? [];
+  if (listed.length > 0) return listed.map((axis) => axisOf(rank, axis));
+  return intAttr(c.node, "noop_with_empty_axes", 0) === 1 ? [] : c.x(0).shape.map((_, i) => i);
+}
 
-/** Means, extremes, products: the statistic is taken over what is left. */
-export const reduceStatistic: OpSpec = { ...plain, axes: (c) => reduceAxes(c, (axis) => c.restricts(input(0), axis)) };
+/** A value of the reduced shape, with axes of size 1 where the reduction ran: it then broadcasts to the input. */
+function kept(c: FormulaContext, value: Value): Value {
+  const axes = new Set(reducedAxes(c));
+  return c.g.reshape(
+    value,
+    c.x(0).shape.map((n, i) => (axes.has(i) ? 1 : n)),
+  );
+}
+
+/** dx = f'(x, y) · dy, where y and dy stand at every position that was reduced into them. */
+const spread =
+  (derivative: (c: GradContext, y: Value, dy: Value) => Value): GradRule =>
+  (c, dy) => [derivative(c, kept(c, c.y(0)), kept(c, dy))];
+
+const sums = (grad: GradRule): OpSpec => ({
+  ...plain,
+  grad,
+  axes: (c) => reduceAxes(c, (axis) => c.sums(input(0), axis)),
+});
+
+const statistic = (grad: Gradient): OpSpec => ({
+  ...plain,
+  grad,
+  axes: (c) => reduceAxes(c, (axis) => c.restricts(input(0), axis)),
+});
+
+/** The largest, or smallest, positions share the gradient. */
+const extreme = spread((c, y, dy) => {
+  const hits = c.g.cast(c.g.equal(c.x(0), y), dy.dtype);
+  return c.g.mul(hits, c.g.div(dy, c.g.sum(hits, reducedAxes(c), true)));
+});
+
+/** Reductions. Sums and norms count a removed position as zero; means, extremes and products are taken over what is left. */
+export const reductions = {
+  ReduceL1: sums(spread(({ g, x }, _, dy) => g.mul(g.map("Sign", x(0)), dy))),
+  ReduceL2: sums(spread(({ g, x }, y, dy) => g.mul(x(0), g.where(g.greater(y, 0), g.div(dy, y), 0)))),
+  ReduceLogSum: sums(spread((c, _, dy) => c.g.div(dy, c.g.sum(c.x(0), reducedAxes(c), true)))),
+  ReduceLogSumExp: statistic(spread(({ g, x }, y, dy) => g.mul(dy, g.exp(g.sub(x(0), y))))),
+  ReduceMax: statistic(extreme),
+  ReduceMean: statistic(spread((c, _, dy) => c.g.div(dy, sizeOf(c.x(0).shape) / sizeOf(c.y(0).shape)))),
+  ReduceMin: statistic(extreme),
+  ReduceProd: statistic(null),
+  ReduceSum: sums(spread((_, __, dy) => dy)),
+  ReduceSumSquare: sums(spread(({ g, x }, _, dy) => g.mul(g.mul(x(0), 2), dy))),
+} satisfies Record<string, OpSpec>;
 
 /** Averages or takes the largest of all positions; batch and channels stay. */
 export const globalPool: OpSpec = {

@@ -3,7 +3,7 @@ import type { Node } from "../graph/graph.ts";
 import { need, tie } from "./axis-rules.ts";
 import { input, type OpSpec, output, type Resize, type ResizeContext } from "./spec.ts";
 
-const plain = { resize: null, macs: null, kernels: null, roles: null } as const;
+const plain = { resize: null, macs: null, kernels: null, roles: null, grad: null } as const;
 
 /** The size list in `operand` follows output 0. Entries that the model infers (-1), copies (0) or computes stay. */
 function sizesOf(c: ResizeContext, operand: number, infers: boolean): Resize {
@@ -18,6 +18,7 @@ export const reshape: OpSpec = {
   ...plain,
   axes: (c) => c.unify(c.product(need(c, input(0))), c.product(need(c, output(0)))),
   resize: (c) => sizesOf(c, 1, true),
+  grad: ({ g, x }, dy) => [g.reshape(dy, x(0).shape)],
 };
 
 /** Flatten, Squeeze and Unsqueeze: a reshape that states no sizes. */
@@ -36,6 +37,15 @@ export const transpose: OpSpec = {
     for (const [i, from] of transposed(c.node, x.length).entries()) tie(c, x[from], y[i]);
   },
   roles: { carries: transposed },
+  grad: ({ g, node }, dy) => {
+    const order = transposed(node, dy.shape.length);
+    return [
+      g.transpose(
+        dy,
+        order.map((_, i) => order.indexOf(i)),
+      ),
+    ];
+  },
 };
 
 /** Size-1 axes are repeated; a repeated axis is new. */
@@ -50,6 +60,7 @@ export const expand: OpSpec = {
     }
   },
   resize: (c) => sizesOf(c, 1, false),
+  grad: (_, dy) => [dy],
 };
 
 /** Copies follow each other on the axis: a product of the number of copies and the axis. */
@@ -72,6 +83,7 @@ export const constantOfShape: OpSpec = {
   ...plain,
   axes: () => {},
   resize: (c) => sizesOf(c, 0, false),
+  grad: "flat",
 };
 
 /** Depth becomes blocks: DCR orders (block, block, channel), CRD (channel, block, block). */

@@ -2,7 +2,7 @@ import { intAttr, intsAttr, stringAttr } from "../graph/attributes.ts";
 import { axisOf, blockAxis, intsOf, need, tie } from "./axis-rules.ts";
 import { type Axis, type AxisContext, input, type NodeContext, type OpSpec, output } from "./spec.ts";
 
-const plain = { resize: null, macs: null, kernels: null, roles: null } as const;
+const plain = { resize: null, macs: null, kernels: null, roles: null, grad: null } as const;
 
 /** Positions kept below `position` on an axis: where a boundary lies after a cut. */
 function boundary(kept: Int32Array | null, position: number): number {

@@ -1,3 +1,4 @@
+import type { Algebra, Value } from "../graph/algebra.ts";
 import type { Node } from "../graph/graph.ts";
 import type { HostTensor, Shape } from "../tensor/tensor.ts";
 
@@ -91,6 +92,44 @@ export interface Roles {
   readonly carries?: (node: Node, rank: number) => readonly number[] | null;
 }
 
+/** What a gradient rule or a lowering can ask about its node. All sizes are fixed. */
+export interface FormulaContext extends NodeContext {
+  readonly g: Algebra;
+  /** Input i, which must be there. */
+  x(index: number): Value;
+  /** Output i, which must be there. */
+  y(index: number): Value;
+  /** True where input i is there. */
+  has(index: number): boolean;
+  /** Throws `gradient`: this node, in this form, cannot be differentiated, and why. */
+  refuse(because: string): never;
+}
+
+export interface GradContext extends FormulaContext {
+  /** Gradient that reached output i; null where none did. */
+  dy(index: number): Value | null;
+  /** True where somebody asks for the gradient of input i; other gradients are dropped. */
+  wanted(index: number): boolean;
+}
+
+/**
+ * Gradients of the inputs, in their order, from `dy`, the gradient of output 0 (zeros where only others were reached).
+ * Null, or nothing: none. A gradient may have any shape that the input broadcasts to: the caller sums, adds up and casts.
+ * Rules write differentiable operators, so that gradients of gradients exist.
+ */
+export type GradRule = (context: GradContext, dy: Value) => readonly (Value | null)[];
+
+/** The outputs of a node written with other operators, which then are what is differentiated. Null: nobody may read it. */
+export interface Lowering {
+  readonly lower: (context: FormulaContext) => readonly (Value | null)[];
+}
+
+/**
+ * How an operator differentiates. "flat": its result is constant almost everywhere, so nothing flows back. Null: it has
+ * no gradient, and a graph that would need one is refused by its name.
+ */
+export type Gradient = GradRule | Lowering | "flat" | null;
+
 /** Everything espalier knows of one operator. "None" is written null, never omitted. */
 export interface OpSpec {
   /** How its axes relate. */
@@ -103,6 +142,8 @@ export interface OpSpec {
   readonly kernels: ((context: NodeContext) => readonly Kernel[]) | null;
   /** Operands with a meaning of their own; null when there are none. */
   readonly roles: Roles | null;
+  /** How it differentiates. */
+  readonly grad: Gradient;
 }
 
 export const input = (index: number): Operand => ({ side: "input", index });

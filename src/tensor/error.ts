@@ -7,6 +7,7 @@ export type ErrorCode =
   | "request" // an option or a combination of options cannot be met
   | "file" // the operating system refused
   | "runtime" // the runtime refused or failed
+  | "gradient" // something cannot be differentiated
   | "law"; // removed and masked disagree
 
 /** The one error class: where it happened, what was expected and found, and what to do about it. */

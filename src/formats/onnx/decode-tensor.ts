@@ -1,8 +1,8 @@
-import { bitsOf, byteLengthOf, type DType } from "../../tensor/dtype.ts";
+import { bitsOf, byteLengthOf, type DType, dtypeOfOnnx } from "../../tensor/dtype.ts";
 import { EspalierError } from "../../tensor/error.ts";
 import { formatShape, type TensorRef } from "../../tensor/tensor.ts";
 import type { Decoding } from "./decoding.ts";
-import { dtypeOfOnnx, isDiscrete } from "./dtypes.ts";
+import { isDiscrete } from "./dtypes.ts";
 import { type Fields, wire } from "./fields.ts";
 import { quoted } from "./label.ts";
 import { discreteTensor, smallTensor } from "./scan.ts";

@@ -1,8 +1,9 @@
 import type { Attribute, Graph, Node, ValueInfo } from "../../graph/graph.ts";
+import { onnxNumberOf } from "../../tensor/dtype.ts";
 import { EspalierError } from "../../tensor/error.ts";
 import { bytesOf, formatShape, sizeOf, type TensorRef } from "../../tensor/tensor.ts";
 import { attributeType, toInt64 } from "./decode-attribute.ts";
-import { irVersionOf, onnxNumberOf } from "./dtypes.ts";
+import { irVersionOf } from "./dtypes.ts";
 import { Message, type Piece } from "./message.ts";
 import type { OnnxModel } from "./model.ts";
 import { splitStrings } from "./strings.ts";

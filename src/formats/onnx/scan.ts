@@ -1,6 +1,7 @@
+import { dtypeOfOnnx } from "../../tensor/dtype.ts";
 import { EspalierError } from "../../tensor/error.ts";
 import type { ByteSource } from "../../tensor/tensor.ts";
-import { dtypeOfOnnx, isDiscrete } from "./dtypes.ts";
+import { isDiscrete } from "./dtypes.ts";
 import { type Span, Spans } from "./spans.ts";
 
 /** Tensors up to this many bytes are read with the graph. */

@@ -1,8 +1,8 @@
 import { BinaryWriter } from "@bufbuild/protobuf/wire";
 import type { ValueInfo } from "../../graph/graph.ts";
 import type { DType } from "../../tensor/dtype.ts";
+import { dtypeOfOnnx, onnxNumberOf } from "../../tensor/dtype.ts";
 import type { Decoding } from "./decoding.ts";
-import { dtypeOfOnnx, onnxNumberOf } from "./dtypes.ts";
 import { Fields, wire } from "./fields.ts";
 
 type Dims = readonly (number | string | null)[];

@@ -1,0 +1,50 @@
+import { algebra, type SizedGraph } from "../graph/algebra.ts";
+import { removeDeadCode } from "../graph/dead-code.ts";
+import { edit } from "../graph/edit.ts";
+import type { Graph, TensorType } from "../graph/graph.ts";
+import { integerValues, shapeConstants } from "../graph/specialise.ts";
+import { evaluate } from "../runtime/evaluate.ts";
+import type { Runtime } from "../runtime/runtime.ts";
+import type { HostTensor } from "../tensor/tensor.ts";
+import { lowerAll } from "./lower.ts";
+
+/**
+ * The graph at fixed input types, ready to be differentiated: every value has its type, sizes and indices are constants,
+ * and operators that differentiate by others are written with these. It holds at these sizes only.
+ */
+export async function sized(
+  graph: Graph,
+  runtime: Runtime,
+  inputs: ReadonlyMap<string, TensorType>,
+): Promise<SizedGraph> {
+  const fixed: Graph = {
+    ...graph,
+    inputs: graph.inputs.map((info) => {
+      const type = inputs.get(info.name);
+      return type === undefined ? info : { ...info, dtype: type.dtype, dims: type.shape };
+    }),
+    valueInfo: new Map(),
+  };
+  const types = new Map(await runtime.types(fixed, inputs));
+  for (const [name, type] of inputs) types.set(name, type);
+  for (const [name, { dtype, shape }] of fixed.constants) types.set(name, { dtype, shape });
+  const values = await integerValues(fixed, types, (part, names) => evaluate(runtime, part, names));
+  const small = withConstants(shapeConstants(fixed, types), values);
+  const g = algebra({ graph: small, types, values });
+  lowerAll(g);
+  const lowered = g.finish();
+  return { ...lowered, graph: removeDeadCode(lowered.graph) };
+}
+
+/** The graph with computed values as constants, in the place of the nodes that computed them. */
+function withConstants(graph: Graph, values: ReadonlyMap<string, HostTensor>): Graph {
+  const draft = edit(graph);
+  const outputs = new Set(graph.outputs.map(({ name }) => name));
+  for (const [name, value] of values) {
+    const node = draft.producer(name);
+    if (node === undefined || outputs.has(name)) continue;
+    draft.replace(node, { ...node, outputs: node.outputs.map((o) => (o === name ? draft.fresh(name) : o)) });
+    draft.setConstant(name, value);
+  }
+  return removeDeadCode(draft.finish());
+}
