@@ -1,9 +1,10 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Feeds, Graph, ValueInfo } from "../src/graph/graph.ts";
 import { verify } from "../src/graph/verify.ts";
+import { upgrade } from "../src/ops/upgrade.ts";
 import { openRuntime } from "../src/runtime/open-runtime.node.ts";
 import type { Runtime } from "../src/runtime/runtime.ts";
-import { float32Tensor, fromFloats, fromInts, toFloat32 } from "../src/tensor/numeric.ts";
+import { float32Tensor, fromFloats, fromInts, toFloat32, toFloat64 } from "../src/tensor/numeric.ts";
 import { random } from "../src/tensor/random.ts";
 import { type HostTensor, sizeOf } from "../src/tensor/tensor.ts";
 import { openSkeletons } from "./fixtures/skeletons.ts";
@@ -23,6 +24,19 @@ describe("graphs beyond torchvision", () => {
     for (const [output, spread] of await spreads(runtime, graph)) expect(spread, output).toBeGreaterThan(1e-6);
   });
 
+  it.each(skeletons.names)("%s upgraded to one operator set gives the same outputs", async (name) => {
+    const { graph } = await skeletons.model(name);
+    const feeds = feedsOf(graph);
+    const outputs = [];
+    for (const version of [graph, verify(await upgrade(graph))]) {
+      const session = await runtime.compile(version);
+      outputs.push(await session.run(feeds));
+      await session.release();
+    }
+    const [before = new Map(), after = new Map()] = outputs;
+    for (const [output, tensor] of before) expect(gap(tensor, after.get(output)), output).toBeLessThan(1e-4);
+  });
+
   it("catches a planted fault: weights of zero give outputs that do not differ", async () => {
     const { graph } = await skeletons.model("unet");
     const constants = new Map(
@@ -39,6 +53,14 @@ describe("graphs beyond torchvision", () => {
     for (const spread of (await spreads(runtime, { ...graph, constants })).values()) expect(spread).toBe(0);
   });
 });
+
+/** Norm of the difference relative to the norm of the first; NaN where the second is another kind of tensor. */
+function gap(a: HostTensor, b: HostTensor | undefined): number {
+  if (b === undefined || a.shape.join() !== b.shape.join()) return Number.NaN;
+  const [u, v] = [toFloat64(a), toFloat64(b)];
+  const [apart, size] = [u.map((x, i) => x - (v[i] ?? Number.NaN)), u].map((values) => Math.hypot(...values));
+  return (apart ?? Number.NaN) / (size ?? Number.NaN);
+}
 
 /** Greatest difference between the first two samples, by output; NaN where a value is not finite. */
 async function spreads(runtime: Runtime, graph: Graph): Promise<ReadonlyMap<string, number>> {

@@ -3,21 +3,23 @@ import { removeDeadCode } from "../graph/dead-code.ts";
 import { edit } from "../graph/edit.ts";
 import type { Graph, TensorType } from "../graph/graph.ts";
 import { integerValues, shapeConstants } from "../graph/specialise.ts";
+import { upgrade } from "../ops/upgrade.ts";
 import { evaluate } from "../runtime/evaluate.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { HostTensor } from "../tensor/tensor.ts";
 import { lowerAll } from "./lower.ts";
 
 /**
- * The graph at fixed input types, ready to be differentiated: every value has its type, sizes and indices are constants,
- * and operators that differentiate by others are written with these. It holds at these sizes only.
+ * The graph at fixed input types, ready to be differentiated: operators have the forms of one operator set, every value has
+ * its type, sizes and indices are constants, and operators that differentiate by others are written with these. It holds
+ * at these sizes only.
  */
 export async function sized(
   graph: Graph,
   runtime: Runtime,
   inputs: ReadonlyMap<string, TensorType>,
 ): Promise<SizedGraph> {
-  const fixed: Graph = {
+  const given: Graph = {
     ...graph,
     inputs: graph.inputs.map((info) => {
       const type = inputs.get(info.name);
@@ -25,7 +27,9 @@ export async function sized(
     }),
     valueInfo: new Map(),
   };
-  const types = new Map(await runtime.types(fixed, inputs));
+  const found = await runtime.types(given, inputs);
+  const fixed = await upgrade(given, found);
+  const types = new Map(fixed.nodes === given.nodes ? found : await runtime.types(fixed, inputs));
   for (const [name, type] of inputs) types.set(name, type);
   for (const [name, { dtype, shape }] of fixed.constants) types.set(name, { dtype, shape });
   const values = await integerValues(fixed, types, (part, names) => evaluate(runtime, part, names));
