@@ -32,6 +32,8 @@ export interface WeightView {
   readonly positions: number;
   /** [rows, columns], row-major. */
   readonly values: Float32Array;
+  /** The same numbers as [input features, rows, positions], where the parameter lies so and `values` would be a copy. */
+  readonly byFeature?: Float32Array;
 }
 
 /** What a group member is to its parameter: rows or columns of a matrix, or entries of a vector. */

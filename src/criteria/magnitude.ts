@@ -1,3 +1,4 @@
+import { crossSums, lineSums, runSums } from "../tensor/power-sums.ts";
 import type { Criterion, Side, WeightView } from "./criterion.ts";
 
 /** |w|ᵖ; units are the p-norm over all their weights, without the root (DepGraph, section 3.3). */
@@ -17,23 +18,15 @@ export function magnitude(p: 1 | 2 = 2): Criterion<never> {
   };
 }
 
-/** Σ|w|ᵖ of each row, or of each input feature over all rows and kernel positions, without storing element scores. */
-function powerSums({ rows, columns, positions, values }: WeightView, side: Side, p: 1 | 2): Float64Array {
-  const byRow = side === "output";
-  const features = columns / positions;
-  const out = new Float64Array(byRow ? rows : features);
-  for (let row = 0, i = 0; row < rows; row++) {
-    let whole = 0;
-    for (let feature = 0; feature < features; feature++) {
-      let sum = 0;
-      for (const end = i + positions; i < end; i++) {
-        const value = values[i] ?? 0;
-        sum += p === 1 ? Math.abs(value) : value * value;
-      }
-      if (byRow) whole += sum;
-      else out[feature] = (out[feature] ?? 0) + sum;
-    }
-    if (byRow) out[row] = whole;
+/**
+ * Σ|w|ᵖ of each row, or of each input feature over all rows and kernel positions, without storing element scores. The
+ * weights are read as they lie: in lines that are rows, or input features of the whole matrix.
+ */
+function powerSums(weight: WeightView, side: Side, p: 1 | 2): Float64Array {
+  const { rows, columns, positions, byFeature } = weight;
+  if (byFeature !== undefined) {
+    const lines = columns / positions;
+    return side === "input" ? lineSums(byFeature, lines, p) : runSums(crossSums(byFeature, lines, p), positions);
   }
-  return out;
+  return side === "output" ? lineSums(weight.values, rows, p) : runSums(crossSums(weight.values, rows, p), positions);
 }

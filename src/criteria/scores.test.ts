@@ -48,6 +48,24 @@ it("magnitude of units is the sum over their weights, by brute force", () => {
   }
 });
 
+it.each([
+  { name: "of a matrix product", shape: [4, 5], outputs: [1], inputs: [0], lies: true },
+  { name: "of a transposed convolution", shape: [4, 5, 3, 2], outputs: [1], inputs: [0, 2, 3], lies: true },
+  { name: "in an order that has to be copied", shape: [3, 4, 5], outputs: [2], inputs: [1, 0], lies: false },
+])("magnitude reads a parameter $name where it lies", ({ shape, outputs, inputs, lies }) => {
+  const columns = inputs.reduce((size, axis) => size * (shape[axis] ?? 1), 1);
+  const values = normal(columns * 5);
+  const matrix = { node, parameter: "w", shape, outputs, inputs, rows: 5, columns, groups: 1, data: null };
+  const view = matrixView(matrix, tensor("f32", shape, new Uint8Array(values.buffer)));
+  expect(view.byFeature !== undefined).toBe(lies);
+  const copied = kernel(5, 4, columns / 4, view.values);
+  for (const side of ["output", "input"] as const) {
+    const [found, expected] = [view, copied].map((w) => magnitude(2).features(w, side, {}) ?? []);
+    expect(found?.length).toBe(side === "output" ? 5 : 4);
+    for (const [i, score] of [...(found ?? [])].entries()) expect(score).toBeCloseTo(expected?.[i] ?? 0, 12);
+  }
+});
+
 it("reduces by sum, mean and maximum", () => {
   const view = kernel(2, 2, 2, new Float32Array(8));
   const scores = Float64Array.from([1, 2, 3, 4, 5, 6, 7, 8]);

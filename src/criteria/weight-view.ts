@@ -12,10 +12,14 @@ export function canonicalOrder(matrix: Matrix): readonly number[] {
   return [...rest, ...named];
 }
 
-/** A parameter as [rows, columns]; copies only where the layout differs. Axes that are neither count as rows. */
+/**
+ * A parameter as [rows, columns]; copies only where the layout differs, when `values` is first read. Axes that are neither
+ * count as rows.
+ */
 export function matrixView(matrix: Matrix, tensor: HostTensor): WeightView {
   const order = canonicalOrder(matrix);
-  const laid = order.every((axis, i) => axis === i) ? tensor : transpose(tensor, order);
+  const plain = order.every((axis, i) => axis === i);
+  let values: Float32Array | undefined;
   const features = matrix.shape[matrix.inputs[0] ?? 0] ?? 1;
   const rows = sizeOf(matrix.shape) / matrix.columns;
   return {
@@ -28,8 +32,20 @@ export function matrixView(matrix: Matrix, tensor: HostTensor): WeightView {
     role: null,
     columns: matrix.columns,
     positions: matrix.columns / features,
-    values: toFloat32(laid),
+    get values() {
+      values ??= toFloat32(plain ? tensor : transpose(tensor, order));
+      return values;
+    },
+    ...(!plain && liesByFeature(matrix, order) ? { byFeature: toFloat32(tensor) } : {}),
   };
+}
+
+/** True where the axes of a parameter are its input feature, its rows and its kernel positions, in this order. */
+function liesByFeature({ shape, inputs }: Matrix, order: readonly number[]): boolean {
+  const [feature, ...positions] = inputs;
+  const rows = order.slice(0, order.length - inputs.length);
+  const long = [feature ?? 0, ...rows, ...positions].filter((axis) => shape[axis] !== 1);
+  return long.every((axis, i) => axis > (long[i - 1] ?? -1));
 }
 
 /** A vector or table that no matrix product uses, as one row per entry of `axis`. */

@@ -33,25 +33,22 @@ export function takeMany(t: HostTensor, cuts: readonly AxisCut[]): HostTensor {
   const { source, width } = words(t);
   const inner = sizeOf(t.shape.slice(last + 1)) * width;
   const { starts, lengths } = runs(lastIndices, inner);
+  const taken = lastIndices.length * inner;
+  const scattered = taken < shortRun * starts.length ? offsets(starts, lengths, taken) : undefined;
   const out = emptyLike(source, sizeOf(shape) * width);
   const outerAxes = t.shape.slice(0, last);
   let written = 0;
 
-  function copyRuns(from: number): void {
-    for (let r = 0; r < starts.length; r++) {
-      const start = from + (starts[r] ?? 0);
-      const length = lengths[r] ?? 0;
-      // A view for a bulk copy costs as much as moving a few dozen words.
-      if (length > 48) out.set(source.subarray(start, start + length), written);
-      else for (let i = 0; i < length; i++) out[written + i] = source[start + i] ?? 0;
-      written += length;
-    }
+  function copyLine(from: number): void {
+    if (scattered === undefined) copyRuns(source, from, starts, lengths, out, written);
+    else copyWords(source, from, scattered, out, written);
+    written += taken;
   }
 
   function walk(axis: number, from: number): void {
     const size = outerAxes[axis];
     if (size === undefined) {
-      copyRuns(from * (t.shape[last] ?? 1) * inner);
+      copyLine(from * (t.shape[last] ?? 1) * inner);
       return;
     }
     const indices = byAxis.get(axis);
@@ -61,6 +58,43 @@ export function takeMany(t: HostTensor, cuts: readonly AxisCut[]): HostTensor {
 
   if (out.length > 0) walk(0, 0);
   return fromWords(t.dtype, shape, out);
+}
+
+/** Words in a run, on average, below which each is looked up by itself. */
+const shortRun = 24;
+
+/** Words in a run above which a view for a bulk copy costs less than moving them one by one. */
+const longRun = 48;
+
+function copyRuns(
+  source: Words,
+  from: number,
+  starts: Int32Array,
+  lengths: Int32Array,
+  out: Words,
+  written: number,
+): void {
+  let to = written;
+  for (let r = 0; r < starts.length; r++) {
+    const start = from + (starts[r] ?? 0);
+    const length = lengths[r] ?? 0;
+    if (length > longRun) out.set(source.subarray(start, start + length), to);
+    else for (let i = 0; i < length; i++) out[to + i] = source[start + i] ?? 0;
+    to += length;
+  }
+}
+
+function copyWords(source: Words, from: number, at: Int32Array, out: Words, written: number): void {
+  for (let i = 0; i < at.length; i++) out[written + i] = source[from + (at[i] ?? 0)] ?? 0;
+}
+
+/** Where each word of the runs lies. */
+function offsets(starts: Int32Array, lengths: Int32Array, count: number): Int32Array {
+  const at = new Int32Array(count);
+  for (let r = 0, to = 0; r < starts.length; r++) {
+    for (let i = 0; i < (lengths[r] ?? 0); i++) at[to++] = (starts[r] ?? 0) + i;
+  }
+  return at;
 }
 
 /** The tensor with its axes in another order: axis i of the result is axis `order[i]` of the tensor. Throws `shape`. */
@@ -145,7 +179,7 @@ function merged(axes: readonly Axis[]): Axis[] {
 }
 
 /** Start and length, in words, of the stretches of neighbouring indices. */
-function runs(indices: Int32Array, inner: number): { starts: number[]; lengths: number[] } {
+function runs(indices: Int32Array, inner: number): { starts: Int32Array; lengths: Int32Array } {
   const starts: number[] = [];
   const lengths: number[] = [];
   for (let i = 0; i < indices.length; ) {
@@ -156,7 +190,7 @@ function runs(indices: Int32Array, inner: number): { starts: number[]; lengths: 
     lengths.push(count * inner);
     i += count;
   }
-  return { starts, lengths };
+  return { starts: Int32Array.from(starts), lengths: Int32Array.from(lengths) };
 }
 
 /** The elements as integers of at most 4 bytes, `width` of them per element; floats would not keep every NaN. */
