@@ -82,7 +82,8 @@ export function constantNodes(graph: Graph, options: FoldOptions = {}): readonly
 /** Random operators, Loop (which may never end) and whatever gives something else than tensors. */
 const unrepeatable = /^(Random|Multinomial$|Bernoulli$|Dropout$|BiasDropout$|Loop$|Sequence|Optional|SplitToSequence$)/;
 
-function isRepeatable(node: Node): boolean {
+/** True for nodes that give the same result each time, and end. */
+export function isRepeatable(node: Node): boolean {
   if (unrepeatable.test(node.op)) return false;
   for (const attribute of node.attributes.values()) {
     if (attribute.kind === "graph" && !attribute.value.nodes.every(isRepeatable)) return false;

@@ -4,6 +4,7 @@ import { fromInts, toInts } from "../tensor/numeric.ts";
 import { type Random, random } from "../tensor/random.ts";
 import { refOf } from "../tensor/tensor.ts";
 import { removeDeadCode } from "./dead-code.ts";
+import { distinctNodes } from "./distinct.ts";
 import { edit } from "./edit.ts";
 import { type Evaluate, foldConstants } from "./fold.ts";
 import type { Attribute, Graph, Node } from "./graph.ts";
@@ -288,6 +289,41 @@ describe("on random graphs", () => {
       }),
       runs,
     );
+  });
+
+  it("what stands for a value has its value, in a graph whose nodes were all written twice too", () => {
+    let joined = 0;
+    const differences = (graph: Graph, pairs: Iterable<readonly [string, string]>): string[] => {
+      const read = interpret(graph, feeds);
+      return [...pairs].flatMap(([value, stands]) => (read(value) === read(stands) ? [] : [`${value} ${stands}`]));
+    };
+    fc.assert(
+      fc.property(specs, (spec) => {
+        const once = graphOf(spec);
+        const again = (name: string) =>
+          once.inputs.some((input) => input.name === name) || name === "" ? name : `${name}-again`;
+        const copies = once.nodes
+          .filter(({ attributes }) => ![...attributes.values()].some(({ kind }) => kind === "graph"))
+          .map((node) => ({ ...node, outputs: node.outputs.map(again) }));
+        const graph = { ...once, nodes: [...once.nodes, ...copies] };
+        const { nodes, standsFor } = distinctNodes(graph);
+        expect(differences(graph, standsFor)).toEqual([]);
+        const random = copies.filter(({ op }) => op === "RandomThing").length;
+        expect(nodes.length).toBeLessThanOrEqual(once.nodes.length + random);
+        const distinct = verify({ ...graph, nodes, outputs: [], valueInfo: new Map() });
+        const read = interpret(distinct, feeds);
+        const expected = interpret(graph, feeds);
+        for (const node of nodes)
+          for (const name of node.outputs) if (name !== "") expect(read(name)).toBe(expected(name));
+        joined += standsFor.size;
+        // The fault that the comparison must see: the next value in the place of one.
+        const turned = [...standsFor].map(([value], i, all): [string, string] => [value, all.at(i - 1)?.[1] ?? value]);
+        const kinds = new Set(standsFor.values()).size;
+        if (kinds > 1) expect(differences(graph, turned)).not.toEqual([]);
+      }),
+      runs,
+    );
+    expect(joined).toBeGreaterThan(500);
   });
 
   it("an identity in the place of every value changes nothing", () => {

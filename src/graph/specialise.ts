@@ -1,10 +1,11 @@
 import { fromInts } from "../tensor/numeric.ts";
 import { type HostTensor, load, sizeOf, type TensorRef } from "../tensor/tensor.ts";
-import { intAttr } from "./attributes.ts";
-import { edit } from "./edit.ts";
+import { asRef, intAttr } from "./attributes.ts";
+import { removeDeadCode } from "./dead-code.ts";
+import { distinctNodes } from "./distinct.ts";
 import { constantNodes, type Evaluate } from "./fold.ts";
-import type { Graph, Node, TensorType } from "./graph.ts";
-import { extract, type Types } from "./subgraph.ts";
+import type { Graph, Node, ValueInfo } from "./graph.ts";
+import type { Types } from "./subgraph.ts";
 
 /** What each operator that only asks for sizes answers, as a list or a single number. */
 const sizeQueries: ReadonlyMap<string, (node: Node, shape: readonly number[]) => HostTensor> = new Map([
@@ -23,19 +24,20 @@ const sizeQueries: ReadonlyMap<string, (node: Node, shape: readonly number[]) =>
  * constant. Values without a type keep their nodes. The result holds at these sizes only.
  */
 export function shapeConstants(graph: Graph, types: Types): Graph {
-  const draft = edit(graph);
+  const constants = new Map(graph.constants);
+  const valueInfo = new Map(graph.valueInfo);
   const outputs = new Set(graph.outputs.map((output) => output.name));
-  const typeOf = (value: string): Pick<TensorType, "shape"> | undefined =>
-    types.get(value) ?? graph.constants.get(value);
-  for (const node of graph.nodes) {
+  const nodes = graph.nodes.filter((node) => {
     const query = node.domain === "" ? sizeQueries.get(node.op) : undefined;
-    const type = typeOf(node.inputs[0] ?? "");
+    const input = node.inputs[0] ?? "";
+    const type = query === undefined ? undefined : (types.get(input) ?? graph.constants.get(input));
     const output = node.outputs[0] ?? "";
-    if (query === undefined || type === undefined || output === "" || outputs.has(output)) continue;
-    draft.remove(node);
-    draft.setConstant(output, query(node, type.shape));
-  }
-  return draft.finish();
+    if (query === undefined || type === undefined || output === "" || outputs.has(output)) return true;
+    constants.set(output, asRef(query(node, type.shape)));
+    valueInfo.delete(output);
+    return false;
+  });
+  return nodes.length === graph.nodes.length ? graph : { ...graph, nodes, constants, valueInfo };
 }
 
 /** Elements above which a value is data rather than a size or an index. */
@@ -58,8 +60,10 @@ export async function integerValues(
   const isWanted = (value: Pick<TensorRef, "dtype" | "shape">) =>
     sizeOf(value.shape) <=
     (integers.has(value.dtype) ? limit : floats.has(value.dtype) ? Math.min(limit, mostFloats) : -1);
+  const foldable = constantNodes(sized, { limit, types });
+  const { nodes, standsFor } = distinctNodes(sized, undefined, foldable);
   const wanted: string[] = [];
-  for (const node of constantNodes(sized, { limit, types })) {
+  for (const node of foldable) {
     for (const output of node.outputs) {
       const type = types.get(output);
       if (type !== undefined && isWanted(type)) wanted.push(output);
@@ -71,7 +75,14 @@ export async function integerValues(
     values.set(name, value);
   }
   if (wanted.length === 0) return values;
-  for (const [name, value] of await evaluate(extract(sized, wanted, { types }), wanted)) values.set(name, value);
+  const distinct = [...new Set(wanted.map((name) => standsFor.get(name) ?? name))];
+  const outputs = distinct.map((name): ValueInfo => ({ name, dtype: types.get(name)?.dtype ?? null }));
+  const part: Graph = { ...sized, nodes, inputs: [], outputs, valueInfo: new Map() };
+  const computed = await evaluate(removeDeadCode(part), distinct);
+  for (const name of wanted) {
+    const value = computed.get(standsFor.get(name) ?? name);
+    if (value !== undefined) values.set(name, value);
+  }
   return values;
 }
 

@@ -10,7 +10,9 @@ import { byteLengthOf } from "../tensor/dtype.ts";
 import { type HostTensor, sizeOf } from "../tensor/tensor.ts";
 import type { OutputType } from "./engine.ts";
 import { inferTypes } from "./infer-types.ts";
+import { openEngine } from "./open-engine.node.ts";
 import { openRuntime } from "./open-runtime.node.ts";
+import { pack } from "./pack.ts";
 
 const cpu = await openRuntime({ device: "cpu", threads: 1 });
 afterAll(() => cpu.close());
@@ -61,6 +63,26 @@ function withIf(): Graph {
   return g.finish();
 }
 
+/** Six pairs of blocks that read the same value and work out its next sizes, each for itself. */
+function repeated(): Graph {
+  const g = builder("repeated", 17);
+  let last = g.input("x", "f32", ["n", 6]);
+  for (let pair = 0; pair < 6; pair++) {
+    const [a = "", b = ""] = [0, 1].map(() => {
+      const [rows = "", columns = ""] = [0, 1].map((axis) =>
+        g.op("Gather", [g.op("Shape", [last]), g.int64([axis], [])]),
+      );
+      const half = g.op("Div", [columns, g.int64([2], [])]);
+      const sizes = [rows, half].map((size) => g.op("Unsqueeze", [size, g.int64([0], [1])]));
+      const target = g.op("Concat", [...sizes, g.int64([2], [1])], { axis: { kind: "int", value: 0 } });
+      return g.op("Flatten", [g.op("Reshape", [last, target])]);
+    });
+    last = g.op("Add", [a, b]);
+  }
+  g.output(last, "f32", ["n", "m"]);
+  return g.finish();
+}
+
 describe("types", () => {
   it("hold inputs, constants and every computed value, scalars too", async () => {
     const g = builder("chain", 17);
@@ -92,6 +114,27 @@ describe("types", () => {
     g.output(g.op("MatMul", [g.input("x", "f32", ["n", 512]), g.constant(weight, "w")], {}, "y"), "f32");
     const types = await cpu.types(g.finish(), new Map([["x", f32(4, 512)]]));
     expect(types.get("y")).toEqual(f32(4, 2 ** 20));
+  });
+
+  it("of chains that repeat are compiled once, and scalars by the kinds of nodes that give them", async () => {
+    const { engine } = await openEngine("cpu", 1);
+    const graph = repeated();
+    const inputs = new Map([["x", f32(4, 6)]]);
+    const asked: Graph[] = [];
+    const found = await inferTypes(graph, inputs, {
+      outputTypes: async (part) => {
+        asked.push(part);
+        return engine.outputTypes(await pack(part));
+      },
+      runOnce: () => Promise.reject(new Error("not run")),
+    });
+    await engine.close();
+    expect(differences(found, await typesByRunning(graph, inputs))).toEqual([]);
+    const count = (op: string) => asked.map(({ nodes }) => nodes.filter((node) => node.op === op).length);
+    // Two blocks read each value: half of the chains. Scalars are one of two sizes, or half of one.
+    expect(graph.nodes.filter(({ op }) => op === "Gather").length).toBe(24);
+    expect(count("Gather")).toEqual([12, 2]);
+    expect(count("Div")).toEqual([6, 1]);
   });
 
   it("of values that only a run can tell come from a run", async () => {

@@ -1,5 +1,6 @@
-import { allNames } from "../graph/captures.ts";
+import { allNames, captures } from "../graph/captures.ts";
 import { removeDeadCode } from "../graph/dead-code.ts";
+import { distinctNodes } from "../graph/distinct.ts";
 import type { Graph, Node, TensorType, ValueInfo } from "../graph/graph.ts";
 import { byteLengthOf } from "../tensor/dtype.ts";
 import { didYouMean, EspalierError } from "../tensor/error.ts";
@@ -19,7 +20,7 @@ type Types = Map<string, TensorType>;
 
 /**
  * Types of every value at the given input types. Three steps, each for what the one before left open: compile with every
- * value as an output; compile with the `Shape` of values that look like scalars, whose length tells the rank; run the
+ * value as an output; compile the `Shape` of values that look like scalars, whose length tells the rank; run the
  * remaining ones' `Shape` on made-up inputs, so that a shape that depends on data is the one of this run.
  */
 export async function inferTypes(
@@ -30,9 +31,13 @@ export async function inferTypes(
   const types: Types = new Map();
   const fixed = fixInputs(graph, inputs, types);
   for (const [name, ref] of graph.constants) types.set(name, { dtype: ref.dtype, shape: ref.shape });
-  const names = computedValues(graph, types);
-  const light = weightsAsInputs(fixed);
-  const found = await compiler.outputTypes(asking(light, names)).catch(() => compileInParts(fixed, names, compiler));
+  const all = weightsAsInputs(fixed);
+  const { nodes, standsFor } = distinctNodes(all);
+  const light = { ...all, nodes };
+  const names = computedValues(light, types);
+  const found = await compiler
+    .outputTypes(asking(light, names))
+    .catch(() => compileInParts(fixed, computedValues(fixed, types), compiler));
   const scalars: OutputType[] = [];
   const open: OutputType[] = [];
   for (const value of found) {
@@ -40,12 +45,16 @@ export async function inferTypes(
     if (value.shape.length === 0) scalars.push(value);
     else if (!record(types, value, value.shape)) open.push(value);
   }
-  const confirmed = await scalarsOf(light, scalars, compiler).catch(() => scalarsOf(fixed, scalars, compiler));
-  for (const value of confirmed) {
-    if (!record(types, value, [])) open.push(value);
-  }
-  for (const value of scalars) if (!types.has(value.name)) open.push(value);
+  for (const value of await scalarsByKind(light, scalars, types, compiler)) record(types, value, []);
+  const unsure = scalars.filter(({ name }) => !types.has(name));
+  const confirmed = await scalarsOf(light, unsure, compiler).catch(() => scalarsOf(fixed, unsure, compiler));
+  for (const value of confirmed) record(types, value, []);
+  for (const value of unsure) if (!types.has(value.name)) open.push(value);
   await runShapes(fixed, open, types, compiler);
+  for (const [name, first] of standsFor) {
+    const type = types.get(first);
+    if (type !== undefined && !types.has(name)) types.set(name, type);
+  }
   return types;
 }
 
@@ -110,7 +119,7 @@ function weightsAsInputs(graph: Graph): Graph {
 }
 
 function asking(graph: Graph, names: readonly string[]): Graph {
-  return { ...graph, outputs: names.map((name) => ({ name, dtype: null })) };
+  return removeDeadCode({ ...graph, outputs: names.map((name) => ({ name, dtype: null })) });
 }
 
 /** Most compilations that are spent on finding the values that the runtime cannot give as outputs. */
@@ -137,6 +146,41 @@ async function compileInParts(graph: Graph, names: readonly string[], compiler: 
     }
   }
   return found;
+}
+
+/**
+ * As `scalarsOf`, from the nodes that give these values alone, each kind of node once: what they read becomes an input of
+ * its type. What such a node does not tell without its surroundings is left out.
+ */
+async function scalarsByKind(
+  graph: Graph,
+  values: readonly OutputType[],
+  types: ReadonlyMap<string, TensorType>,
+  compiler: Compiler,
+): Promise<OutputType[]> {
+  const asked = new Set(values.map(({ name }) => name));
+  const read = new Map<string, ValueInfo>();
+  const made = new Set<string>(["", ...graph.constants.keys()]);
+  const isTyped = (name: string): boolean => made.has(name) || types.has(name);
+  const givers = graph.nodes.filter((node) => {
+    if (!node.outputs.some((name) => asked.has(name))) return false;
+    if (!node.inputs.every(isTyped) || captures(node).length > 0) return false;
+    for (const name of node.outputs) made.add(name);
+    return true;
+  });
+  const typeText = (name: string): string | undefined => {
+    const type = made.has(name) ? undefined : types.get(name);
+    return type === undefined ? undefined : `${type.dtype} ${type.shape}`;
+  };
+  const { nodes, standsFor } = distinctNodes(graph, typeText, givers);
+  for (const name of nodes.flatMap((node) => node.inputs)) {
+    const type = made.has(name) ? undefined : types.get(name);
+    if (type !== undefined) read.set(name, { name, dtype: type.dtype, dims: type.shape });
+  }
+  const kinds = values.filter(({ name }) => made.has(name) && !standsFor.has(name));
+  const part = { ...graph, nodes, inputs: [...read.values()] };
+  const found = new Set((await scalarsOf(part, kinds, compiler).catch(() => [])).map(({ name }) => name));
+  return values.filter(({ name }) => found.has(standsFor.get(name) ?? name));
 }
 
 /** Of values whose type says `[]`, those that are scalars; the others have an unknown rank. */
