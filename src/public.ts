@@ -15,6 +15,7 @@ export { normalise } from "./data/normalise.ts";
 export { readNpy } from "./data/npy.ts";
 export { randomInputs } from "./data/random-inputs.ts";
 export { sample, take } from "./data/subset.ts";
+export { type Algebra, algebra, type SizedGraph, type Value } from "./graph/algebra.ts";
 export { type Analysis, type AnalysisOptions, analyse } from "./models/analysis.ts";
 export type { Model } from "./models/model.ts";
 export { paperSection, papersWhere } from "./papers/catalogue.ts";
@@ -44,6 +45,21 @@ export type { Device, Runtime } from "./runtime/runtime.ts";
 export { didYouMean, type ErrorCode, EspalierError } from "./tensor/error.ts";
 export type { Job, Step } from "./tensor/progress.ts";
 export type { HostTensor, TensorRef } from "./tensor/tensor.ts";
+export { gradient } from "./train/gradient.ts";
+export * as losses from "./train/losses.ts";
+export type { Optimiser } from "./train/optimisers/optimiser.ts";
+export { optimisers } from "./train/optimisers/registry.ts";
+export * as rates from "./train/rates.ts";
+export { sized } from "./train/sized.ts";
+export {
+  type LossContext,
+  type ParameterGroup,
+  type StepDefinition,
+  type TrainStep,
+  trainSteps,
+} from "./train/step.ts";
+export { type Trained, type TrainOptions, train } from "./train/train.ts";
+export { openTrainer, type Snapshot, type Trainer, withState } from "./train/trainer.ts";
 
 /** Ready compositions; each gives a plan for `prune`. */
 export const methods = { structured, sparse };

@@ -49,8 +49,8 @@ export function ledger(): Ledger {
               originals.delete(watched);
               return session.release();
             },
-            run: async (feeds, fetch) => {
-              const found = await timed(() => session.run(feeds, fetch));
+            run: async (feeds, fetch, carry) => {
+              const found = await timed(() => session.run(feeds, fetch, carry));
               const key = [...feeds.values()].map(({ shape }) => shape.join("x")).join(" ");
               const macs = known.get(key) ?? (await macsOf(runtime, graph, feeds));
               known.set(key, macs);

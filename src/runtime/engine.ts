@@ -27,6 +27,14 @@ export interface OutputType {
 
 export type NamedTensors = readonly (readonly [name: string, tensor: HostTensor])[];
 
+/** What a run takes from a state and leaves in it: pairs of a session's name and the state's. */
+export interface Carried {
+  readonly state: number;
+  readonly reads: readonly (readonly [input: string, name: string])[];
+  readonly writes: readonly (readonly [output: string, name: string])[];
+  readonly guard?: string;
+}
+
 export interface MeasureOptions {
   readonly runs: number;
   readonly warmup: number;
@@ -41,7 +49,11 @@ export interface Engine {
   create(model: PackedModel, options: CreateOptions): Promise<number>;
   /** Compiles, reads the types of all outputs and forgets the session. */
   outputTypes(model: PackedModel): Promise<readonly OutputType[]>;
-  run(session: number, feeds: NamedTensors, fetch: readonly string[]): Promise<NamedTensors>;
+  run(session: number, feeds: NamedTensors, fetch: readonly string[], carried?: Carried): Promise<NamedTensors>;
+  createState(): Promise<number>;
+  setState(state: number, tensors: NamedTensors): Promise<void>;
+  getState(state: number, names: readonly string[] | undefined): Promise<NamedTensors>;
+  releaseState(state: number): Promise<void>;
   measure(
     jobs: readonly { readonly session: number; readonly feeds: NamedTensors }[],
     options: MeasureOptions,

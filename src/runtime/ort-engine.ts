@@ -1,5 +1,16 @@
 import type * as Ort from "onnxruntime-web";
-import type { CreateOptions, Engine, MeasureOptions, NamedTensors, OutputType, PackedModel } from "./engine.ts";
+import { EspalierError } from "../tensor/error.ts";
+import { toFloat32 } from "../tensor/numeric.ts";
+import type { HostTensor } from "../tensor/tensor.ts";
+import type {
+  Carried,
+  CreateOptions,
+  Engine,
+  MeasureOptions,
+  NamedTensors,
+  OutputType,
+  PackedModel,
+} from "./engine.ts";
 import { latencyOf } from "./latency.ts";
 import { dtypeOf, fromOrt, toOrt } from "./ort-tensor.ts";
 import type { Device, Latency } from "./runtime.ts";
@@ -19,6 +30,7 @@ interface Held {
  */
 export function ortEngine(ort: OrtPackage, device: Device, host: "cpu" | "wasm"): Engine {
   const held = new Map<number, Held>();
+  const states = new Map<number, Map<string, HostTensor>>();
   let next = 1;
   let last: Promise<unknown> = Promise.resolve();
 
@@ -40,6 +52,39 @@ export function ortEngine(ort: OrtPackage, device: Device, host: "cpu" | "wasm")
 
   function feedsOf(feeds: NamedTensors): Record<string, Ort.Tensor> {
     return Object.fromEntries(feeds.map(([name, tensor]) => [name, toOrt(tensor, ort.Tensor, name)]));
+  }
+
+  function stateOf(id: number): Map<string, HostTensor> {
+    const found = states.get(id);
+    if (found === undefined) throw new Error("The state was released before.");
+    return found;
+  }
+
+  async function run(
+    id: number,
+    feeds: NamedTensors,
+    fetch: readonly string[],
+    carried: Carried | undefined,
+  ): Promise<NamedTensors> {
+    const state = carried === undefined ? undefined : stateOf(carried.state);
+    const kept = carried?.reads.map(([input, name]) => [input, heldIn(state, name)] as const) ?? [];
+    const written = carried?.writes ?? [];
+    const guard = carried?.guard;
+    const asked = new Set([...fetch, ...written.map(([output]) => output), ...(guard === undefined ? [] : [guard])]);
+    const results = await get(id).run(feedsOf([...feeds, ...kept]), [...asked]);
+    const value = (name: string): HostTensor | undefined => {
+      const found = results[name];
+      return found === undefined ? undefined : fromOrt(found);
+    };
+    const sound = guard === undefined || allFinite(value(guard));
+    for (const [output, name] of sound ? written : []) {
+      const tensor = value(output);
+      if (tensor !== undefined) state?.set(name, tensor);
+    }
+    return fetch.flatMap((name) => {
+      const tensor = value(name);
+      return tensor === undefined ? [] : [[name, tensor] as const];
+    });
   }
 
   async function timed(session: Ort.InferenceSession, feeds: Record<string, Ort.Tensor>): Promise<number> {
@@ -83,21 +128,44 @@ export function ortEngine(ort: OrtPackage, device: Device, host: "cpu" | "wasm")
         await session.release();
         return types;
       }),
-    run: (id, feeds, fetch) =>
+    run: (id, feeds, fetch, carried) => inTurn(() => run(id, feeds, fetch, carried)),
+    createState: () =>
       inTurn(async () => {
-        const results = await get(id).run(feedsOf(feeds), fetch);
-        return fetch.flatMap((name) => {
-          const value = results[name];
-          return value === undefined ? [] : [[name, fromOrt(value)] as const];
-        });
+        states.set(next, new Map());
+        return next++;
+      }),
+    setState: (state, tensors) =>
+      inTurn(async () => {
+        const named = stateOf(state);
+        for (const [name, tensor] of tensors) named.set(name, tensor);
+      }),
+    getState: (state, names) =>
+      inTurn(async () => {
+        const named = stateOf(state);
+        return (names ?? [...named.keys()]).map((name) => [name, heldIn(named, name)] as const);
+      }),
+    releaseState: (state) =>
+      inTurn(async () => {
+        states.delete(state);
       }),
     measure: (jobs, options) => inTurn(() => measureAll(jobs, options)),
     release: (id) => inTurn(() => release(id)),
     close: () =>
       inTurn(async () => {
         for (const id of [...held.keys()]) await release(id);
+        states.clear();
       }),
   };
+}
+
+function heldIn(state: ReadonlyMap<string, HostTensor> | undefined, name: string): HostTensor {
+  const found = state?.get(name);
+  if (found !== undefined) return found;
+  throw new EspalierError("request", `state "${name}"`, "expected a tensor of this name in the state, got none.");
+}
+
+function allFinite(tensor: HostTensor | undefined): boolean {
+  return tensor === undefined || toFloat32(tensor).every(Number.isFinite);
 }
 
 function sessionOptions(

@@ -1,12 +1,12 @@
 import type { Graph } from "../graph/graph.ts";
 import { EspalierError } from "../tensor/error.ts";
 import { checkBounds, checkTypes } from "./bounds.ts";
-import type { Engine } from "./engine.ts";
+import type { Carried, Engine } from "./engine.ts";
 import { explain } from "./explain.ts";
 import { checkFeeds, checkFetch } from "./feeds.ts";
 import { inferTypes } from "./infer-types.ts";
 import { type Locate, pack } from "./pack.ts";
-import type { Device, Runtime, Session, SessionOptions } from "./runtime.ts";
+import type { Carry, Device, Runtime, Session, SessionOptions, State } from "./runtime.ts";
 
 export interface RuntimeSettings {
   readonly device: Device;
@@ -36,6 +36,7 @@ interface Known {
 export function runtimeOverEngine(engine: Engine, settings: RuntimeSettings): Runtime {
   const compiled = new WeakMap<Graph, Map<string, Shared>>();
   const known = new WeakMap<Session, Known>();
+  const states = new WeakMap<State, number>();
   let closed = false;
 
   async function attempt<T>(doing: string, work: () => Promise<T>): Promise<T> {
@@ -85,10 +86,13 @@ export function runtimeOverEngine(engine: Engine, settings: RuntimeSettings): Ru
     const outputs = graph.outputs.map((output) => output.name);
     const session: Session = {
       outputs,
-      run: (feeds, fetch) =>
+      run: (feeds, fetch, carry) =>
         attempt("run", async () => {
-          const given = checkFeeds(graph.inputs, feeds);
-          return new Map(await engine.run(await id(), given, checkFetch(outputs, fetch)));
+          const fed = graph.inputs.filter(({ name }) => carry?.reads.has(name) !== true);
+          const given = checkFeeds(fed, feeds);
+          const asked = fetch ?? outputs.filter((name) => carry?.writes.has(name) !== true);
+          const carried = carry === undefined ? undefined : carriedBy(carry);
+          return new Map(await engine.run(await id(), given, checkFetch(outputs, asked), carried));
         }),
       release: async () => {
         if (released) return;
@@ -100,6 +104,25 @@ export function runtimeOverEngine(engine: Engine, settings: RuntimeSettings): Ru
     return session;
   }
 
+  async function openState(): Promise<State> {
+    const id = await engine.createState();
+    const state: State = {
+      set: (tensors) => attempt("state", () => engine.setState(id, [...tensors])),
+      get: (names) => attempt("state", async () => new Map(await engine.getState(id, names))),
+      release: async () => {
+        if (!closed) await engine.releaseState(id);
+      },
+    };
+    states.set(state, id);
+    return state;
+  }
+
+  function carriedBy({ state, reads, writes, guard }: Carry): Carried {
+    const id = states.get(state);
+    if (id === undefined) throw new EspalierError("request", "run", "expected a state of this runtime, got another's.");
+    return { state: id, reads: [...reads], writes: [...writes], ...(guard === undefined ? {} : { guard }) };
+  }
+
   const runtime: Runtime = {
     device: settings.device,
     threads: settings.threads,
@@ -107,6 +130,7 @@ export function runtimeOverEngine(engine: Engine, settings: RuntimeSettings): Ru
     notes: settings.notes,
     ...(settings.reference === undefined ? {} : { reference: settings.reference }),
     compile: (graph, options) => attempt("compile", () => compile(graph, options)),
+    state: () => attempt("state", openState),
     types: (graph, inputs) =>
       attempt("types", async () => {
         await checkBounds(graph);

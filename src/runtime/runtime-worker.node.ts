@@ -22,9 +22,22 @@ async function answer(engine: Engine, request: Request, transfer: ArrayBuffer[])
     case "outputTypes":
       return { types: await engine.outputTypes(request.model) };
     case "run": {
-      const outputs = await engine.run(request.session, request.feeds, request.fetch);
+      const outputs = await engine.run(request.session, request.feeds, request.fetch, request.carried);
       return { outputs: ownedTensors(outputs, transfer) };
     }
+    case "createState":
+      return { state: await engine.createState() };
+    case "setState":
+      await engine.setState(request.state, request.tensors);
+      return {};
+    case "getState": {
+      // Copied for the way: the state itself stays here.
+      const outputs = await engine.getState(request.state, request.names);
+      return { outputs: ownedTensors(outputs, transfer) };
+    }
+    case "releaseState":
+      await engine.releaseState(request.state);
+      return {};
     case "measure":
       return { latencies: await engine.measure(request.jobs, request.options) };
     case "release":

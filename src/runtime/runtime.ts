@@ -10,11 +10,34 @@ export interface SessionOptions {
   readonly optimisation?: "disabled" | "basic" | "extended" | "all";
 }
 
+/**
+ * Named tensors that stay beside the runtime between runs: what one run gives is fed to the next without passing through
+ * the caller. Release it: it holds memory that the garbage collector does not see.
+ */
+export interface State {
+  /** Sets or replaces tensors. */
+  set(tensors: ReadonlyMap<string, HostTensor>): Promise<void>;
+  /** Copies of tensors, all when none are named. Throws `request` for names that are not there. */
+  get(names?: readonly string[]): Promise<ReadonlyMap<string, HostTensor>>;
+  release(): Promise<void>;
+}
+
+/** Which tensors of a state a run reads and writes. */
+export interface Carry {
+  readonly state: State;
+  /** Inputs that are fed from the state, with the names that they have there. */
+  readonly reads: ReadonlyMap<string, string>;
+  /** Outputs that go into the state instead of to the caller, with the names that they get there. */
+  readonly writes: ReadonlyMap<string, string>;
+  /** An output: where it holds a value that is not finite, nothing is written and the state stays as it was. */
+  readonly guard?: string;
+}
+
 /** A compiled graph. Release it: sessions hold memory that the garbage collector does not see. */
 export interface Session {
   readonly outputs: readonly string[];
-  /** Runs once. `fetch` limits which outputs come back. */
-  run(feeds: Feeds, fetch?: readonly string[]): Promise<ReadonlyMap<string, HostTensor>>;
+  /** Runs once. `fetch` limits which outputs come back; those that `carry` writes do not. */
+  run(feeds: Feeds, fetch?: readonly string[], carry?: Carry): Promise<ReadonlyMap<string, HostTensor>>;
   release(): Promise<void>;
 }
 
@@ -37,6 +60,8 @@ export interface Runtime {
   /** Opens a processor's runtime whose results those of this device are to be compared with; absent on processors. */
   readonly reference?: () => Promise<Runtime>;
   compile(graph: Graph, options?: SessionOptions): Promise<Session>;
+  /** An empty state. */
+  state(): Promise<State>;
   /**
    * Types of every value of the graph (not of its subgraphs) at the given input types, by compiling and not running.
    * Only for values that stay unknown the graph is run once on made-up inputs, so a shape that depends on data is the

@@ -70,10 +70,26 @@ export async function openWorkerEngine(entry: URL, settings: WorkerSettings): Pr
       const { types } = await ask({ call: "outputTypes", model: ownedModel(model, transfer) }, transfer);
       return types ?? missing("types");
     },
-    run: async (session, feeds, fetch) => {
+    run: async (session, feeds, fetch, carried) => {
       const transfer: ArrayBuffer[] = [];
-      const { outputs } = await ask({ call: "run", session, feeds: ownedTensors(feeds, transfer), fetch }, transfer);
+      const call = { call: "run", session, feeds: ownedTensors(feeds, transfer), fetch, carried } as const;
+      const { outputs } = await ask(call, transfer);
       return outputs ?? missing("outputs");
+    },
+    createState: async () => {
+      const { state } = await ask({ call: "createState" });
+      return state ?? missing("state");
+    },
+    setState: async (state, tensors) => {
+      const transfer: ArrayBuffer[] = [];
+      await ask({ call: "setState", state, tensors: ownedTensors(tensors, transfer) }, transfer);
+    },
+    getState: async (state, names) => {
+      const { outputs } = await ask({ call: "getState", state, names });
+      return outputs ?? missing("outputs");
+    },
+    releaseState: async (state) => {
+      await ask({ call: "releaseState", state });
     },
     measure: async (jobs, options) => {
       const transfer: ArrayBuffer[] = [];

@@ -1,12 +1,22 @@
 import { type ErrorCode, EspalierError } from "../tensor/error.ts";
-import type { CreateOptions, MeasureOptions, NamedTensors, OutputType, PackedModel } from "./engine.ts";
+import type { Carried, CreateOptions, MeasureOptions, NamedTensors, OutputType, PackedModel } from "./engine.ts";
 import type { Device, Latency } from "./runtime.ts";
 
 /** What the calling thread asks of the worker. */
 export type Call =
   | { readonly call: "create"; readonly model: PackedModel; readonly options: CreateOptions }
   | { readonly call: "outputTypes"; readonly model: PackedModel }
-  | { readonly call: "run"; readonly session: number; readonly feeds: NamedTensors; readonly fetch: readonly string[] }
+  | {
+      readonly call: "run";
+      readonly session: number;
+      readonly feeds: NamedTensors;
+      readonly fetch: readonly string[];
+      readonly carried?: Carried | undefined;
+    }
+  | { readonly call: "createState" }
+  | { readonly call: "setState"; readonly state: number; readonly tensors: NamedTensors }
+  | { readonly call: "getState"; readonly state: number; readonly names?: readonly string[] | undefined }
+  | { readonly call: "releaseState"; readonly state: number }
   | {
       readonly call: "measure";
       readonly jobs: readonly { readonly session: number; readonly feeds: NamedTensors }[];
@@ -23,6 +33,7 @@ export interface Reply {
   readonly failure?: Failure;
   readonly opened?: Opened;
   readonly session?: number;
+  readonly state?: number;
   readonly types?: readonly OutputType[];
   readonly outputs?: NamedTensors;
   readonly latencies?: readonly Latency[];
