@@ -12,6 +12,10 @@ export function exportedNames(path: string): ReadonlyMap<string, Kind> {
       for (const [name, kind] of exportedNames(join(dirname(path), item.source.value))) names.set(name, kind);
     } else if (item.type === "ExportNamedDeclaration") {
       for (const specifier of item.specifiers) {
+        if (specifier.type === "ExportNamespaceSpecifier") {
+          names.set(specifier.name.value, "value");
+          continue;
+        }
         if (specifier.type !== "ExportSpecifier") throw new Error(`${path}: expected exports by name`);
         const name = (specifier.exported ?? specifier.orig).value;
         names.set(name, Reflect.get(item, "typeOnly") === true || specifier.isTypeOnly ? "type" : "value");
