@@ -1,6 +1,8 @@
 import { intAttr, intsAttr } from "../graph/attributes.ts";
 import { sizeOf } from "../tensor/tensor.ts";
+import { lowerAttention, lowerFusedAttention, lowerGroupQueryAttention, lowerMultiHeadAttention } from "./attend.ts";
 import { blockAll, blockAxis, need, tie } from "./axis-rules.ts";
+import { lowerContribRotaryEmbedding, lowerRotaryEmbedding } from "./rotate.ts";
 import { type Axis, type AxisContext, input, type NodeContext, type OpSpec, output } from "./spec.ts";
 
 const HEAD_DIM = "positions inside a head of a fused attention";
@@ -61,7 +63,7 @@ export const fusedAttention: OpSpec = {
   },
   kernels: () => [{ input: 1, outputs: [1], inputs: [0], data: { input: 0, axis: 2 }, groups: 1 }],
   roles: null,
-  grad: null,
+  grad: { lower: lowerFusedAttention },
 };
 
 /** com.microsoft MultiHeadAttention over projected q, k, v: [batch, time, heads·dim]. */
@@ -101,7 +103,7 @@ export const multiHeadAttention: OpSpec = {
   macs: attentionMacs,
   kernels: null,
   roles: null,
-  grad: null,
+  grad: { lower: lowerMultiHeadAttention },
 };
 
 /** com.microsoft GroupQueryAttention: a unit is a key/value head with the query heads that read it. */
@@ -146,7 +148,7 @@ export const groupQueryAttention: OpSpec = {
   macs: attentionMacs,
   kernels: null,
   roles: null,
-  grad: null,
+  grad: { lower: lowerGroupQueryAttention },
 };
 
 /** ai.onnx Attention (opset 23) with 4-D operands: q [batch, heads, time, dim], k and v [batch, kv heads, time, dim]. */
@@ -177,7 +179,7 @@ export const attention: OpSpec = {
   macs: attentionMacs,
   kernels: null,
   roles: null,
-  grad: null,
+  grad: { lower: lowerAttention },
 };
 
 /** Rotary embedding turns pairs inside a head; heads stay independent, positions inside a head are whole. */
@@ -204,5 +206,13 @@ export const rotaryEmbedding: OpSpec = {
   macs: null,
   kernels: null,
   roles: null,
-  grad: null,
+  grad: { lower: lowerRotaryEmbedding },
+};
+
+/** com.microsoft RotaryEmbedding: its axes are left whole. */
+export const contribRotaryEmbedding: OpSpec = {
+  ...rotaryEmbedding,
+  axes: (c) => blockAll(c, "a rotary embedding with a position table"),
+  resize: null,
+  grad: { lower: lowerContribRotaryEmbedding },
 };

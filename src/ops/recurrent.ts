@@ -1,5 +1,9 @@
+import type { Value } from "../graph/algebra.ts";
+import { intAttr } from "../graph/attributes.ts";
+import type { Node } from "../graph/graph.ts";
 import { blockAxis, need, tie } from "./axis-rules.ts";
 import { type AxisContext, input, type NodeContext, type OpSpec, output } from "./spec.ts";
+import { type Recurrence, unrolled } from "./unroll.ts";
 
 /**
  * Recurrent layers. X: [time, batch, i] (layout 0), W: [dirs, gates·h, i], R: [dirs, gates·h, h], B: [dirs, 2·gates·h],
@@ -61,8 +65,8 @@ function recurrentMacs(c: NodeContext): number {
   return steps * (w[0] ?? 1) * (w[1] ?? 1) * ((w[2] ?? 0) + (r[2] ?? 0));
 }
 
-const recurrent = (gates: number): OpSpec => ({
-  axes: (c) => recurrentAxes(c, gates),
+const recurrent = (recurrence: Recurrence): OpSpec => ({
+  axes: (c) => recurrentAxes(c, recurrence.gates),
   resize: (c) => {
     const hidden = c.newShape(input(2))?.[2];
     return hidden === undefined || c.kept(input(2), 2) === null ? {} : { attributes: { hidden_size: hidden } };
@@ -73,9 +77,63 @@ const recurrent = (gates: number): OpSpec => ({
     { input: 2, outputs: [1], inputs: [2], data: null, groups: 1 },
   ],
   roles: null,
-  grad: null,
+  grad: { lower: (c) => unrolled(c, recurrence) },
 });
 
-export const lstm = recurrent(4);
-export const gru = recurrent(3);
-export const rnn = recurrent(1);
+/** i, o, f = f(x + h·Rᵀ + p∘c), where o sees the new c; c' = f∘c + i∘g(·); h' = o∘h(c'). Gates come as i, o, f, c. */
+export const lstm = recurrent({
+  gates: 4,
+  activations: ["Sigmoid", "Tanh", "Tanh"],
+  states: [5, 6],
+  sumsBiases: () => true,
+  step: ({ g, recurrent: r, parts, peepholes, f }) => {
+    const [pi, po, pf] = peepholes === null ? [] : parts(peepholes, 3);
+    return (x, [h = x, c = x]) => {
+      const [i = x, o = x, keep = x, fresh = x] = parts(g.add(x, g.matMul(h, r)), 4);
+      const looking = (gate: Value, weight: Value | undefined, state: Value): Value =>
+        f(0, weight === undefined ? gate : g.add(gate, g.mul(weight, state)));
+      const next = g.add(g.mul(looking(keep, pf, c), c), g.mul(looking(i, pi, c), f(1, fresh)));
+      return [g.mul(looking(o, po, next), f(2, next)), next];
+    };
+  },
+});
+
+const resetsAfter = (node: Node): boolean => intAttr(node, "linear_before_reset", 0) !== 0;
+
+/** z, r = f(x + h·Rᵀ); n = g(x + (r∘h)·Rᵀ + b), or g(x + r∘(h·Rᵀ + b)); h' = (1 − z)∘n + z∘h. Gates come as z, r, n. */
+export const gru = recurrent({
+  gates: 3,
+  activations: ["Sigmoid", "Tanh"],
+  states: [5],
+  sumsBiases: (node) => !resetsAfter(node),
+  step: ({ g, node, recurrent: r, recurrentBias, parts, f }) => {
+    const hidden = r.shape[0] ?? 0;
+    const mixed = (z: Value, h: Value, fresh: Value): readonly Value[] => [g.add(fresh, g.mul(z, g.sub(h, fresh)))];
+    if (resetsAfter(node)) {
+      return (x, [h = x]) => {
+        const [xz = x, xr = x, xn = x] = parts(x, 3);
+        const [hz = x, hr = x, hn = x] = parts(g.add(g.matMul(h, r), recurrentBias ?? 0), 3);
+        return mixed(f(0, g.add(xz, hz)), h, f(1, g.add(xn, g.mul(f(0, g.add(xr, hr)), hn))));
+      };
+    }
+    const gates = g.slice(r, 1, 0, 2 * hidden);
+    const fresh = g.slice(r, 1, 2 * hidden, 3 * hidden);
+    return (x, [h = x]) => {
+      const [xz = x, xr = x, xn = x] = parts(x, 3);
+      const [hz = x, hr = x] = parts(g.matMul(h, gates), 2);
+      const reset = g.mul(f(0, g.add(xr, hr)), h);
+      return mixed(f(0, g.add(xz, hz)), h, f(1, g.add(xn, g.matMul(reset, fresh))));
+    };
+  },
+});
+
+/** h' = f(x + h·Rᵀ). */
+export const rnn = recurrent({
+  gates: 1,
+  activations: ["Tanh"],
+  states: [5],
+  sumsBiases: () => true,
+  step:
+    ({ g, recurrent: r, f }) =>
+    (x, [h = x]) => [f(0, g.add(x, g.matMul(h, r)))],
+});

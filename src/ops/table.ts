@@ -1,5 +1,12 @@
 import { activations, biasGelu, fastGelu, gelu, quickGelu } from "./activations.ts";
-import { attention, fusedAttention, groupQueryAttention, multiHeadAttention, rotaryEmbedding } from "./attention.ts";
+import {
+  attention,
+  contribRotaryEmbedding,
+  fusedAttention,
+  groupQueryAttention,
+  multiHeadAttention,
+  rotaryEmbedding,
+} from "./attention.ts";
 import { conv, convTranspose, pool, resample } from "./conv.ts";
 import { arithmetic, carrier, dropout, sizeReader } from "./elementwise.ts";
 import { einsum, fusedMatMul, gemm, matMul } from "./mat-mul.ts";
@@ -106,7 +113,7 @@ const microsoft = {
   MultiHeadAttention: multiHeadAttention,
   QuantizeLinear: quantise,
   QuickGelu: quickGelu,
-  RotaryEmbedding: opaque("a rotary embedding with a position table"),
+  RotaryEmbedding: contribRotaryEmbedding,
   SimplifiedLayerNormalization: layerNorm,
   SkipLayerNormalization: skipLayerNorm(4),
   SkipSimplifiedLayerNormalization: skipLayerNorm(3),

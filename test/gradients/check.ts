@@ -91,12 +91,11 @@ function scalarOf(sizedGraph: SizedGraph, output: Value): Graph {
 
 const asItIs = (_: Algebra, value: Value): Value => value;
 
-/** Compares a case's derivatives with central differences. `plant` lets a test falsify the gradients first. */
-export async function differenceOf(
-  runtime: Runtime,
-  one: GradientCase,
-  { seed = 1, plant = asItIs } = {},
-): Promise<Difference> {
+/** Where derivatives are taken: the operands that are differentiated, by name. */
+type Points = ReadonlyMap<string, { readonly type: TensorType; readonly values: Float64Array }>;
+
+/** A case as a graph of one node, its random operands as inputs. */
+export function graphOf(one: GradientCase, seed: number): { readonly graph: Graph; readonly points: Points } {
   const dtype = one.dtype ?? "f64";
   const draft = builder(
     "case",
@@ -122,15 +121,25 @@ export async function differenceOf(
   });
   const outputs = Array.from({ length: one.outputs ?? 1 }, (_, i) => draft.fresh(`y${i}`));
   draft.op(one.op, names, one.attributes ?? {}, outputs);
-  const read = (one.read ?? [0]).map((i) => outputs[i] ?? "");
-  for (const name of read) draft.output(name, dtype);
+  for (const i of one.read ?? [0]) draft.output(outputs[i] ?? "", dtype);
+  return { graph: draft.finish(), points };
+}
+
+/** Compares a case's derivatives with central differences. `plant` lets a test falsify the gradients first. */
+export async function differenceOf(
+  runtime: Runtime,
+  one: GradientCase,
+  { seed = 1, plant = asItIs } = {},
+): Promise<Difference> {
+  const dtype = one.dtype ?? "f64";
+  const { graph, points } = graphOf(one, seed);
   const types = new Map([...points].map(([name, { type }]) => [name, type]));
-  const base = await sized(draft.finish(), runtime, types);
+  const base = await sized(graph, runtime, types);
 
   const g = algebra(base);
   const loss = weighed(
     g,
-    read.map((name) => g.of(name)),
+    graph.outputs.map(({ name }) => g.of(name)),
     seed,
   );
   const gradients = [...gradient(g, loss, points.keys()).values()].map((value) => plant(g, value));
@@ -147,7 +156,7 @@ async function compare(
   written: SizedGraph,
   loss: Value,
   gradients: readonly Value[],
-  points: ReadonlyMap<string, { readonly type: TensorType; readonly values: Float64Array }>,
+  points: Points,
   dtype: "f32" | "f64",
   seed: number,
 ): Promise<number> {
