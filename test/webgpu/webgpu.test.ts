@@ -22,7 +22,7 @@ const answerShape = z.array(
   }),
 );
 
-describe.skipIf(swiftShader === null)("webgpu on SwiftShader (needs Debian's chromium)", () => {
+describe.skipIf(swiftShader === null)("webgpu on SwiftShader (needs chromium and libvulkan1)", () => {
   it("prunes as the processor does: outputs within 1e-3, masks equal but for counted near ties", async () => {
     const [onGpu, onCpu] = await Promise.all([runOnGpu(), runOnCpu()]);
     for (const criterion of criteriaCompared) {
