@@ -1,4 +1,3 @@
-import { gzipSync } from "fflate";
 import type { Graph } from "../graph/graph.ts";
 import { type Analysis, analyse } from "../models/analysis.ts";
 import type { Model } from "../models/model.ts";
@@ -7,6 +6,7 @@ import { evaluatePair } from "../stats/fidelity.ts";
 import { bitsOf, isFloat } from "../tensor/dtype.ts";
 import { toFloat32 } from "../tensor/numeric.ts";
 import { bytesOf, load } from "../tensor/tensor.ts";
+import { fileSize } from "./file-size.ts";
 import { latencyFeeds } from "./latency-feeds.ts";
 import type { PruneOptions } from "./prune.ts";
 import type { Measured, Report } from "./report.ts";
@@ -71,18 +71,17 @@ async function sizeAndWork(model: Model, analysis: Analysis): Promise<Omit<Measu
   for (const ref of model.onnx.graph.constants.values()) {
     stored += bytesOf(ref);
     if (ref.shape.length > 0 && isFloat(ref.dtype) && bitsOf(ref.dtype) > 0) {
-      for (const value of toFloat32(await load(ref))) if (value === 0) zeros++;
+      zeros += zerosIn(toFloat32(await load(ref)));
     }
   }
   if (stored > GZIP_LIMIT) return { params, nonzero: params - zeros, macs, bytes: stored, gzipBytes: null };
-  const bytes = await model.encode();
-  return {
-    params,
-    nonzero: params - zeros,
-    macs,
-    bytes: bytes.length,
-    gzipBytes: gzipSync(bytes, { level: 6 }).length,
-  };
+  return { params, nonzero: params - zeros, macs, ...(await fileSize(model.onnx)) };
+}
+
+function zerosIn(values: Float32Array): number {
+  let count = 0;
+  for (let i = 0; i < values.length; i++) if (values[i] === 0) count++;
+  return count;
 }
 
 /** Agreement on calibration inputs, or on the evaluation data where there is some, and accuracy where it has labels. */
