@@ -53,7 +53,7 @@ export const conv: OpSpec = {
       groups: intAttr(c.node, "group", 1),
     },
   ],
-  roles: null,
+  roles: { bias: 2 },
   grad: null,
 };
 
@@ -90,7 +90,7 @@ export const convTranspose: OpSpec = {
       groups: intAttr(c.node, "group", 1),
     },
   ],
-  roles: null,
+  roles: { bias: 2 },
   grad: null,
 };
 

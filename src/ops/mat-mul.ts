@@ -119,7 +119,7 @@ export const gemm: OpSpec = {
   resize: null,
   macs: matMulMacs,
   kernels: (c) => kernelsOf(c, intAttr(c.node, "transA", 0) === 1, intAttr(c.node, "transB", 0) === 1),
-  roles: null,
+  roles: { bias: 2 },
   grad: gemmGrad,
 };
 

@@ -76,7 +76,7 @@ const recurrent = (recurrence: Recurrence): OpSpec => ({
     { input: 1, outputs: [1], inputs: [2], data: { input: 0, axis: 2 }, groups: 1 },
     { input: 2, outputs: [1], inputs: [2], data: null, groups: 1 },
   ],
-  roles: null,
+  roles: { bias: 3 },
   grad: { lower: (c) => unrolled(c, recurrence) },
 });
 

@@ -219,6 +219,7 @@ function runs(indices: readonly number[]): readonly (readonly [number, number])[
  */
 export const gather: OpSpec = {
   ...plain,
+  roles: { table: 0 },
   axes: (c) => {
     const data = need(c, input(0));
     const index = need(c, input(1));

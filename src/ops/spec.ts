@@ -88,6 +88,10 @@ export interface Roles {
   readonly shift?: number;
   /** Running statistics: measured, not trained. */
   readonly statistics?: readonly number[];
+  /** Added to each output feature of the operator's own matrix. */
+  readonly bias?: number;
+  /** Rows that integers look up: an embedding, where it is trained. */
+  readonly table?: number;
   /** Output 0 has the elements of input 0, moved or converted: which axis of it each axis is; null where all stay. */
   readonly carries?: (node: Node, rank: number) => readonly number[] | null;
 }

@@ -23,7 +23,8 @@ whole: \`espalier inspect\` names it.
 - **resize**: attributes or size lists of the node itself follow the cut.
 - **MACs**: it is counted; the others cost little beside these, and papers do not count them.
 - **matrix**: it holds a trained matrix, which criteria score and recovery refits.
-- **roles**: operands that are a norm's scale, shift or statistics, and operators that only carry their input on.
+- **roles**: operands that are a norm's scale, shift or statistics, a bias or a table, and operators that only carry their
+  input on.
 
 | operator | domain | axes | resize | MACs | matrix | roles |
 | --- | --- | --- | --- | --- | --- | --- |
