@@ -1,6 +1,7 @@
 /**
- * A share of the original's measured time, on one thread and without fine-tuning, by `--max-latency`; free widths at half of
- * the MACs beside it. Usage: npx tsx bench/latency.ts [--share 0.65] [--batches 1,64]
+ * A share of the original's measured time, on one thread and without fine-tuning, by `--max-latency`, which is given that
+ * share of a time measured just before, and by `--keep-latency`, which is given the share; free widths at half of the MACs
+ * beside them. Usage: npx tsx bench/latency.ts [--share 0.65] [--batches 1,64] [--by max,keep]
  */
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
@@ -12,6 +13,7 @@ const { values: options } = parseArgs({
     share: { type: "string", default: "0.65" },
     batches: { type: "string", default: "1,64" },
     test: { type: "string", default: "10000" },
+    by: { type: "string", default: "max,keep" },
   },
 });
 const data = resolve(process.env["ESPALIER_DATA"] ?? join(import.meta.dirname, "../../shared/data"));
@@ -24,10 +26,14 @@ const recovery = recoveryNamed("lsq");
 for (const latencyBatch of options.batches.split(",").map(Number)) {
   const free = await prune(model, methods.structured({ keepMacs: 0.5, roundTo: 1 }), { runtime, latencyBatch });
   line(`batch ${latencyBatch}, free widths`, free.report);
-  const maxLatency = Number(options.share) * (free.report.before.latencyMs?.median ?? 0);
-  const plan = methods.structured({ maxLatency, selection: "error", roundTo: 16, recovery });
-  const { report } = await prune(model, plan, { runtime, calibration, evaluation, latencyBatch });
-  line(`batch ${latencyBatch}, at most ${maxLatency.toFixed(2)} ms`, report);
+  const keepLatency = Number(options.share);
+  const maxLatency = keepLatency * (free.report.before.latencyMs?.median ?? 0);
+  for (const by of options.by.split(",")) {
+    const target = by === "max" ? { maxLatency } : { keepLatency };
+    const plan = methods.structured({ ...target, selection: "error", roundTo: "auto", recovery });
+    const { report } = await prune(model, plan, { runtime, calibration, evaluation, latencyBatch });
+    line(`batch ${latencyBatch}, at most ${by === "max" ? `${maxLatency.toFixed(2)} ms` : keepLatency}`, report);
+  }
 }
 await runtime.close();
 

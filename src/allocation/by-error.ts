@@ -70,6 +70,32 @@ export function countsByError(
   return least;
 }
 
+/** Milliseconds that the part of the network in which a group lies takes, by the number of units that it keeps. */
+export type WidthTimes = ReadonlyMap<Group, ReadonlyMap<number, number>>;
+
+/**
+ * Kept counts, of those that were timed, such that the sum of errors is least and the times of all groups together are at
+ * most `limitMs`. A group that all goes takes no time; one that was not timed stays whole. Throws `request` with the least
+ * time where the limit cannot be met.
+ */
+export function countsByTime(
+  curves: readonly ErrorCurve[],
+  times: WidthTimes,
+  limitMs: number,
+  options: Partial<Pick<ByErrorOptions, "droppable" | "loss">> = {},
+): UnitCounts {
+  const { droppable, loss } = { ...byErrorDefaults, ...options };
+  const kept = curves.map(({ group }) => {
+    const timed = [...(times.get(group) ?? [[group.size, 0] as const])];
+    return droppable.has(group) && times.has(group) ? [[0, 0] as const, ...timed] : timed;
+  });
+  const choices = curves.map((curve, i) =>
+    (kept[i] ?? []).map(([count, ms]): Choice => ({ cost: ms, loss: loss(curve, curve.group.size - count) })),
+  );
+  const { picks } = multipleChoice(choices, limitMs);
+  return new Map(curves.map(({ group }, i) => [group, kept[i]?.[picks[i] ?? 0]?.[0] ?? group.size]));
+}
+
 /** Units that go by the order of their curves: one byte a unit, 1 keeps. */
 export function masksByCurve(curves: readonly ErrorCurve[], counts: UnitCounts): ReadonlyMap<Group, Uint8Array> {
   const masks = new Map<Group, Uint8Array>();

@@ -21,6 +21,7 @@ export const pruneCommand = command({
     keepMacs: number("F", "Fraction of the multiply-accumulates that remains.", 0, 1),
     keepParams: number("F", "Fraction of the parameters that remains.", 0, 1),
     maxLatency: number("MS", "Most milliseconds that one run may take, measured at --batch and --threads.", 0, 1e9),
+    keepLatency: number("F", "Fraction of the original's time that one run may take, measured in turns with it.", 0, 1),
     maxBytes: integer("B", "Largest size of the weights in bytes.", 1, Number.MAX_SAFE_INTEGER),
     scope: choice(
       ["group", "row", "tensor", "global"],
@@ -51,10 +52,11 @@ export const pruneCommand = command({
         "Give -o small.onnx, or --dry-run.",
       );
     }
-    const { sparsity, keepMacs, keepParams, maxBytes, maxLatency, granularity, criterion, recover, scope } = options;
+    const { sparsity, keepMacs, keepParams, maxBytes, maxLatency, keepLatency } = options;
+    const { granularity, criterion, recover, scope } = options;
     const { seed = 0, limit = 512, batch = 1 } = options;
     const roundTo = options.roundTo === undefined ? undefined : roundingOf(options.roundTo);
-    const amount = { sparsity, keepMacs, keepParams, maxBytes, maxLatency };
+    const amount = { sparsity, keepMacs, keepParams, maxBytes, maxLatency, keepLatency };
     const settings = { granularity, criterion, recover, scope, roundTo, ...amount };
     const plan = planOf(settings, seed);
     const out = options.dryRun ? undefined : options.out;

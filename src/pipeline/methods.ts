@@ -18,6 +18,8 @@ export interface TargetOptions {
   readonly maxBytes?: number | undefined;
   /** Milliseconds of one run, measured. */
   readonly maxLatency?: number | undefined;
+  /** Share of the original's time, measured in turns with it. */
+  readonly keepLatency?: number | undefined;
 }
 
 export interface StructuredOptions extends TargetOptions {
@@ -42,13 +44,15 @@ function targetOf(options: TargetOptions): Target | LatencyTarget {
     targets.push({ kind: "params", keep: share("--keep-params", options.keepParams) });
   if (options.maxBytes !== undefined) targets.push({ kind: "bytes", max: options.maxBytes });
   if (options.maxLatency !== undefined) targets.push({ kind: "latency", maxMs: options.maxLatency });
+  if (options.keepLatency !== undefined)
+    targets.push({ kind: "latency", keep: share("--keep-latency", options.keepLatency) });
   const [first, ...rest] = targets;
   if (first === undefined || rest.length > 0) {
     throw new EspalierError(
       "request",
       "target",
       `expected one target, got ${targets.length === 0 ? "none" : targets.map(({ kind }) => kind).join(" and ")}.`,
-      "Give --sparsity, --keep-macs, --keep-params, --max-bytes or --max-latency.",
+      "Give --sparsity, --keep-macs, --keep-params, --max-bytes, --max-latency or --keep-latency.",
     );
   }
   return first;

@@ -6,11 +6,10 @@ import type { UnitScoreOptions } from "../criteria/unit-scores.ts";
 import type { Recovery } from "../recovery/recovery.ts";
 import type { WeightAllocator } from "./allocator.ts";
 
-/** At most this many milliseconds, measured; the rest follows. */
-export interface LatencyTarget {
-  readonly kind: "latency";
-  readonly maxMs: number;
-}
+/** At most this many milliseconds, or this share of the original's time, measured; the rest follows. */
+export type LatencyTarget =
+  | { readonly kind: "latency"; readonly maxMs: number }
+  | { readonly kind: "latency"; readonly keep: number };
 
 /** Removes units (channels, neurons, heads) for good. */
 export interface UnitPlan {

@@ -12,12 +12,13 @@ import { checkLaw } from "../surgery/law.ts";
 import { masked } from "../surgery/masked.ts";
 import { EspalierError } from "../tensor/error.ts";
 import { step } from "../tensor/progress.ts";
+import { byError, byScores, type Chooser } from "./chooser.ts";
 import { matcher } from "./ignore.ts";
 import { lawFeeds } from "./law-feeds.ts";
 import type { UnitPlan } from "./plan.ts";
 import type { Engine } from "./prune.ts";
 import { recover } from "./recover.ts";
-import { byError, byScores, choose, type Select } from "./select.ts";
+import { choose } from "./select.ts";
 import { needsData, readerOf, statisticsFor } from "./statistics.ts";
 
 /** Removes whole units: scores, counts, masks, surgery, the law, then recovery. */
@@ -38,11 +39,11 @@ export const pruneUnits: Engine<UnitPlan> = async (analysis, plan, options, cloc
   const byParameter = new Map<string, Matrix>();
   for (const matrix of analysis.matrices)
     if (!byParameter.has(matrix.parameter)) byParameter.set(matrix.parameter, matrix);
-  const { select, scores } =
+  const { chooser, scores } =
     plan.selection === "error"
-      ? { select: await clock.time("calibrate", () => selectByError(analysis, plan, free, options)), scores: null }
+      ? { chooser: await clock.time("calibrate", () => selectByError(analysis, plan, free, options)), scores: null }
       : await scored(analysis, plan, free, options, clock);
-  const { masks, dropped } = await clock.time("allocate", () => choose(analysis, plan, select, options));
+  const { masks, dropped } = await clock.time("allocate", () => choose(analysis, plan, chooser, options));
   step(options, "cut", 0, 1);
   const cutGraph = await clock.time("cut", () => cut(analysis.graph, analysis.coupling, analysis.facts, masks));
   step(options, "law", 0, 1);
@@ -88,11 +89,11 @@ async function selectByError(
   plan: UnitPlan,
   groups: readonly Group[],
   options: Parameters<Engine<UnitPlan>>[2],
-): Promise<Select> {
+): Promise<Chooser> {
   const { runtime, calibration = null, batchSize } = options;
   if (calibration === null) throw needsData("selection by error");
   const selector = await unitSelector({ ...options, runtime, analysis, groups, calibration, batchSize });
-  return byError(selector, plan);
+  return byError(analysis, selector, plan);
 }
 
 /** Scores every unit by the plan's criterion. */
@@ -102,7 +103,7 @@ async function scored(
   groups: readonly Group[],
   options: Parameters<Engine<UnitPlan>>[2],
   clock: Parameters<Engine<UnitPlan>>[3],
-): Promise<{ readonly select: Select; readonly scores: ReadonlyMap<Group, Float64Array> }> {
+): Promise<{ readonly chooser: Chooser; readonly scores: ReadonlyMap<Group, Float64Array> }> {
   const byParameter = new Map<string, Matrix>();
   for (const matrix of analysis.matrices) {
     if (!byParameter.has(matrix.parameter)) byParameter.set(matrix.parameter, matrix);
@@ -114,7 +115,7 @@ async function scored(
   const scores = await clock.time("score", () =>
     unitScores(analysis.graph, groups, byParameter, plan.criterion, readerOf(statistics), plan.scores),
   );
-  return { select: byScores(analysis, plan, scores), scores };
+  return { chooser: byScores(analysis, plan, scores), scores };
 }
 
 function layersOf(groups: readonly Group[], masks: ReadonlyMap<Group, Uint8Array>, dropped: ReadonlySet<Group>) {

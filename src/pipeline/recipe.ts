@@ -22,6 +22,8 @@ const stepShape = {
   "keep-macs": share.optional(),
   "keep-params": share.optional(),
   "max-bytes": z.int().min(1).optional(),
+  "max-latency": z.number().min(0).optional(),
+  "keep-latency": share.optional(),
   ignore: z.array(z.string()).optional(),
 };
 
@@ -152,8 +154,21 @@ function sentence(issue: Issue, root: unknown): string {
 
 function settingsOf(step: Recipe["steps"][number]): Settings {
   const { "round-to": roundTo, "keep-macs": keepMacs, "keep-params": keepParams, "max-bytes": maxBytes } = step;
+  const { "max-latency": maxLatency, "keep-latency": keepLatency } = step;
   const { granularity, criterion, recover, scope, sparsity } = step;
-  return { granularity, criterion, recover, scope, sparsity, roundTo, keepMacs, keepParams, maxBytes };
+  return {
+    granularity,
+    criterion,
+    recover,
+    scope,
+    sparsity,
+    roundTo,
+    keepMacs,
+    keepParams,
+    maxBytes,
+    maxLatency,
+    keepLatency,
+  };
 }
 
 /** Runs the steps one after the other; the report compares the last model with the first. */

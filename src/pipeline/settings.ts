@@ -15,11 +15,12 @@ export interface Settings {
   readonly keepParams?: number | undefined;
   readonly maxBytes?: number | undefined;
   readonly maxLatency?: number | undefined;
+  readonly keepLatency?: number | undefined;
 }
 
 /** The plan that the settings spell out. Throws `request` for a setting that the granularity has no use for. */
 export function planOf(settings: Settings, seed: number): Plan {
-  const { scope, roundTo, sparsity, keepMacs, keepParams, maxBytes, maxLatency } = settings;
+  const { scope, roundTo, sparsity, keepMacs, keepParams, maxBytes, maxLatency, keepLatency } = settings;
   const byError = settings.criterion === "error";
   const criterion = criterionNamed(byError ? "l2" : (settings.criterion ?? "l2"), { seed });
   const recovery = recoveryNamed(settings.recover ?? (byError ? "lsq" : "none"));
@@ -32,6 +33,7 @@ export function planOf(settings: Settings, seed: number): Plan {
       "--keep-params": keepParams,
       "--max-bytes": maxBytes,
       "--max-latency": maxLatency,
+      "--keep-latency": keepLatency,
     };
     for (const [name, value] of Object.entries({ ...others, "--round-to": roundTo })) {
       if (value !== undefined) throw misplaced(name, granularity, "Zeros change none of these; use --sparsity.");
@@ -54,6 +56,7 @@ export function planOf(settings: Settings, seed: number): Plan {
     keepParams,
     maxBytes,
     maxLatency,
+    keepLatency,
     selection: byError ? "error" : "scores",
     ...(scope === undefined ? {} : { scope }),
   });

@@ -1,8 +1,9 @@
 import { readMatrix, shiftOutput, smallConstants, writeMatrix } from "../criteria/parameters.ts";
 import { endingOf } from "../stats/ending.ts";
-import { tapInputs, tapTarget } from "../stats/moments.ts";
+import { everyPosition, tapInputs, tapTarget } from "../stats/moments.ts";
 import { featuresFirst } from "../stats/unfold.ts";
 import { step } from "../tensor/progress.ts";
+import { sizeOf } from "../tensor/tensor.ts";
 import type { Recovery } from "./recovery.ts";
 import { refit } from "./refit.ts";
 import { both, originalFeatures, tour } from "./tour.ts";
@@ -12,6 +13,8 @@ export interface LeastSquaresOptions {
   readonly layers: "cut" | "behind";
   /** Pull towards the present weights, as a fraction of the mean variance of the inputs. */
   readonly damping: number;
+  /** Where there are more positions than this for each column to fit, every so-many-th is used. */
+  readonly positionsPerColumn: number;
 }
 
 /**
@@ -20,12 +23,13 @@ export interface LeastSquaresOptions {
  * exact joint optimum). Needs calibration inputs, no labels.
  */
 export function leastSquares(options: Partial<LeastSquaresOptions> = {}): Recovery {
-  const { layers: which = "behind", damping = 1e-3 } = options;
+  const { layers: which = "behind", damping = 1e-3, positionsPerColumn = 128 } = options;
   return {
     id: "lsq",
     needsData: true,
     apply: async (context) => {
       const { original, kept, job } = context;
+      const samples = context.calibration?.count ?? 0;
       const { pruned, layers, measure } = await tour(context, "lsq");
       const lost = (layer: (typeof layers)[number]): boolean =>
         kept.positions(layer.input, layer.matrix.data?.axis ?? 0) !== null;
@@ -44,12 +48,15 @@ export function leastSquares(options: Partial<LeastSquaresOptions> = {}): Recove
         const end = endingOf(graph, output, axis, matrix.rows, pruned.facts.types, constant);
         if (!original.facts.types.has(end.value)) continue;
         const [inputs, target] = await measure(graph, layer, (draft, inOriginal, opset) => {
-          const x = tapInputs(draft, opset, matrix, input, inputType);
+          const positions = (sizeOf(outputType.shape) / matrix.rows / pruned.samples) * samples;
+          const every = Math.max(1, Math.floor(positions / (positionsPerColumn * matrix.columns)));
+          const x = tapInputs(draft, opset, matrix, input, inputType, every);
           const here = inOriginal(end.value);
           let wanted = originalFeatures(draft, context, { inOriginal: end.value, here }, axis, outputType);
           if (end.bypass !== null) {
             wanted = draft.op("Sub", [wanted, featuresFirst(draft, end.bypass, axis, outputType)]);
           }
+          wanted = everyPosition(draft, opset, wanted, every);
           return both(x, tapTarget(draft, opset, matrix, x.features, wanted, matrix.rows));
         });
         const found = refit(inputs, target, await readMatrix(graph, matrix), Float64Array.from(bias), end, damping);

@@ -121,6 +121,17 @@ describe.each([
     expect(lsq).toBeLessThan(bias);
   });
 
+  it("finds nearly the same from every so-many-th position, inputs and targets alike", async () => {
+    const context = await pruned(block(kind), [1, 4]);
+    const all = await leastSquares({ positionsPerColumn: 1e6 }).apply(context);
+    const few = await leastSquares({ positionsPerColumn: 5 }).apply(context);
+    const best = await distance(context.original.graph, all);
+    const near = await distance(context.original.graph, few);
+    expect(near).toBeGreaterThan(best);
+    // 864 positions, each third of them, for 36 columns: about an eighth more error than the best fit of the same data.
+    expect(near / best).toBeLessThan(1.3);
+  });
+
   it("gives the same whatever the batch", async () => {
     const context = await pruned(block(kind), [1, 4]);
     const once = await leastSquares({ damping: 0.1 }).apply(context);

@@ -1,4 +1,10 @@
-import { type ByErrorOptions, countsByError, masksByCurve } from "../allocation/by-error.ts";
+import {
+  type ByErrorOptions,
+  countsByError,
+  countsByTime,
+  masksByCurve,
+  type WidthTimes,
+} from "../allocation/by-error.ts";
 import type { Target } from "../allocation/target.ts";
 import type { UnitCounts } from "../allocation/units.ts";
 import type { Group } from "../coupling/couple.ts";
@@ -63,6 +69,8 @@ export interface DroppedGroup {
 export interface Selector {
   readonly curves: readonly ErrorCurve[];
   select(target: Target, options?: Partial<SelectionOptions>): Selection;
+  /** The same where the timed parts of the network together take at most so long. */
+  selectWithin(times: WidthTimes, limitMs: number, options?: Partial<SelectionOptions>): Selection;
 }
 
 /**
@@ -81,34 +89,34 @@ export async function unitSelector(
   const curves = await errorCurves(runtime, analysis, eligible, calibration, context);
   const few: Dataset = take(calibration, defaults.samples);
   const sensitivity = await shrinkSensitivity(runtime, analysis, curves, few, context);
+  const settingsOf = ({ roundTo, minKept, dropBranches, power }: SelectionOptions): ByErrorOptions => ({
+    roundTo,
+    minKept,
+    droppable: new Set(dropBranches ? curves.filter(isBranch).map(({ group }) => group) : []),
+    loss: (curve, removed) => lossOf(curve, removed, sensitivity.get(curve.group), power),
+  });
   return {
     curves,
-    select: (target, asked = {}) => {
-      const chosen = { ...defaults, ...asked };
-      const droppable = new Set(chosen.dropBranches ? curves.filter(isBranch).map(({ group }) => group) : []);
-      const settings: Partial<ByErrorOptions> = {
-        roundTo: chosen.roundTo,
-        minKept: chosen.minKept,
-        droppable,
-        loss: (curve, removed) => lossOf(curve, removed, sensitivity.get(curve.group), chosen.power),
-      };
-      const counts = countsByError(analysis, curves, target, settings);
-      const dropped = curves.flatMap(({ group, outputs: [output] }): DroppedGroup[] => {
-        if (counts.get(group) !== 0 || output === undefined || output.joins === null) return [];
-        return [{ group, ...output.joins, axis: output.axis }];
-      });
-      const gone = new Set(dropped.map(({ group }) => group));
-      const partly = new Map([...counts].filter(([group]) => !gone.has(group)));
-      return {
-        masks: masksByCurve(
-          curves.filter(({ group }) => !gone.has(group)),
-          partly,
-        ),
-        counts,
-        dropped,
-      };
-    },
+    select: (target, asked) =>
+      selectionOf(curves, countsByError(analysis, curves, target, settingsOf({ ...defaults, ...asked }))),
+    selectWithin: (times, limitMs, asked) =>
+      selectionOf(curves, countsByTime(curves, times, limitMs, settingsOf({ ...defaults, ...asked }))),
   };
+}
+
+/** The units that go where groups keep these counts; a group that keeps none takes its branch with it. */
+function selectionOf(curves: readonly ErrorCurve[], counts: UnitCounts): Selection {
+  const dropped = curves.flatMap(({ group, outputs: [output] }): DroppedGroup[] => {
+    if (counts.get(group) !== 0 || output === undefined || output.joins === null) return [];
+    return [{ group, ...output.joins, axis: output.axis }];
+  });
+  const gone = new Set(dropped.map(({ group }) => group));
+  const partly = new Map([...counts].filter(([group]) => !gone.has(group)));
+  const masks = masksByCurve(
+    curves.filter(({ group }) => !gone.has(group)),
+    partly,
+  );
+  return { masks, counts, dropped };
 }
 
 /** True where everything that a group feeds is one branch that joins a sum. */

@@ -49,9 +49,10 @@ export function tapInputs(
   matrix: Matrix,
   value: string,
   type: TensorType,
+  every = 1,
 ): Tap<InputMoments> & { readonly features: string } {
   const { groups, columns } = matrix;
-  const features = unfold(draft, matrix, value, type);
+  const features = everyPosition(draft, opset, unfold(draft, matrix, value, type), every);
   const grouped = draft.op("Reshape", [features, draft.int64([groups, columns, -1])]);
   const flipped = draft.op("Transpose", [grouped], { perm: ints([0, 2, 1]) });
   const gram = draft.op("MatMul", [grouped, flipped], {}, draft.fresh("tap_gram"));
@@ -77,6 +78,13 @@ export function tapInputs(
       ),
     }),
   };
+}
+
+/** Adds nodes that take each `every`-th position of [features, positions]; all where the operator set cannot. */
+export function everyPosition(draft: Draft, opset: number, features: string, every: number): string {
+  if (every === 1 || opset < 10) return features;
+  const [from, to, axis, step] = [0, Number.MAX_SAFE_INTEGER, 1, every].map((n) => draft.int64([n]));
+  return draft.op("Slice", [features, from ?? "", to ?? "", axis ?? "", step ?? ""]);
 }
 
 /** Adds a tap for a target [rows, positions] against inputs that are tapped already. */
