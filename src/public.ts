@@ -11,6 +11,8 @@ export { criteria, criterionNamed } from "./criteria/registry.ts";
 export { bind } from "./data/bind.ts";
 export type { Batch, Dataset, IndexedDataset } from "./data/dataset.ts";
 export { fromTensors } from "./data/from-tensors.ts";
+export { type JitterOptions, jitter } from "./data/jitter.ts";
+export { balanced, type Ingredient, mixture } from "./data/mixture.ts";
 export { normalise } from "./data/normalise.ts";
 export { readNpy } from "./data/npy.ts";
 export { randomInputs } from "./data/random-inputs.ts";
@@ -46,6 +48,12 @@ export { didYouMean, type ErrorCode, EspalierError } from "./tensor/error.ts";
 export type { Job, Step } from "./tensor/progress.ts";
 export type { HostTensor, TensorRef } from "./tensor/tensor.ts";
 export { gradient } from "./train/gradient.ts";
+export {
+  type InitialisationOptions,
+  type InitialisationScheme,
+  type Initialised,
+  initialise,
+} from "./train/initialise.ts";
 export * as losses from "./train/losses.ts";
 export type { Optimiser } from "./train/optimisers/optimiser.ts";
 export { optimisers } from "./train/optimisers/registry.ts";
