@@ -5,7 +5,7 @@ import { nearTies } from "../masks/near-ties.ts";
 import type { Analysis } from "../models/analysis.ts";
 import { foldConstants } from "../recovery/fold.ts";
 import { unitSelector } from "../search/select-units.ts";
-import { dropBranches } from "../surgery/bypass.ts";
+import { dropBranches, maskBranches } from "../surgery/bypass.ts";
 import { cut } from "../surgery/cut.ts";
 import { keptPositions } from "../surgery/kept.ts";
 import { checkLaw } from "../surgery/law.ts";
@@ -36,22 +36,22 @@ export const pruneUnits: Engine<UnitPlan> = async (analysis, plan, options, cloc
       "Run espalier inspect to see what blocks them.",
     );
   }
-  const byParameter = new Map<string, Matrix>();
-  for (const matrix of analysis.matrices)
-    if (!byParameter.has(matrix.parameter)) byParameter.set(matrix.parameter, matrix);
   const { chooser, scores } =
     plan.selection === "error"
       ? { chooser: await clock.time("calibrate", () => selectByError(analysis, plan, free, options)), scores: null }
       : await scored(analysis, plan, free, options, clock);
   const { masks, dropped } = await clock.time("allocate", () => choose(analysis, plan, chooser, options));
   step(options, "cut", 0, 1);
-  const cutGraph = await clock.time("cut", () => cut(analysis.graph, analysis.coupling, analysis.facts, masks));
+  const { types } = analysis.facts;
+  const pruned = await clock.time("cut", async () =>
+    dropBranches(await cut(analysis.graph, analysis.coupling, analysis.facts, masks), dropped, types),
+  );
   step(options, "law", 0, 1);
   const law = await clock.time("law", async () =>
     checkLaw(
       runtime,
-      masked(analysis.graph, analysis.coupling, analysis.facts, masks),
-      cutGraph,
+      maskBranches(masked(analysis.graph, analysis.coupling, analysis.facts, masks), dropped, types),
+      pruned,
       await lawFeeds(analysis, calibration, options.seed),
     ),
   );
@@ -67,7 +67,7 @@ export const pruneUnits: Engine<UnitPlan> = async (analysis, plan, options, cloc
     [foldConstants, ...plan.recovery],
     analysis,
     keptPositions(analysis.coupling, masks),
-    dropBranches(cutGraph, dropped, analysis.facts.types),
+    pruned,
     options,
     clock,
   );

@@ -5,7 +5,8 @@ import { verify } from "../graph/verify.ts";
 import { evaluate } from "../runtime/evaluate.ts";
 import { openRuntime } from "../runtime/open-runtime.node.ts";
 import { float32Tensor, toFloat32 } from "../tensor/numeric.ts";
-import { dropBranches } from "./bypass.ts";
+import { dropBranches, maskBranches } from "./bypass.ts";
+import { checkLaw } from "./law.ts";
 
 const runtime = await openRuntime({ device: "cpu", threads: 1, worker: false });
 afterAll(() => runtime.close());
@@ -47,6 +48,17 @@ describe("dropping a branch", () => {
       /sum of a branch and its bypass/,
     );
     expect(() => dropBranches(graph(), [{ ...branch, sum: "branch" }], types)).toThrow(/sum/);
+  });
+
+  it("agrees with the graph in which branches are masked, and disagrees where another mean was put in", async () => {
+    const feeds = [new Map([["x", float32Tensor([1, 2, 3], Float32Array.of(1, 2, 3, -4, 5, 6))]])];
+    const reference = verify(maskBranches(graph(), [branch], types));
+    expect(reference.nodes.map(({ op }) => op)).toEqual(["Relu", "Mul", "Mul", "Add", "Add"]);
+    const small = dropBranches(graph(), [branch], types);
+    expect((await checkLaw(runtime, reference, small, feeds)).relative).toBe(0);
+    const other = dropBranches(graph(), [{ ...branch, mean: Float64Array.of(0.5, -1.01) }], types);
+    expect((await checkLaw(runtime, reference, other, feeds)).passed).toBe(false);
+    expect((await checkLaw(runtime, graph(), small, feeds)).passed).toBe(false);
   });
 
   it("gives back the same graph when there is nothing to drop", () => {

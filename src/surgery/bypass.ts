@@ -1,8 +1,9 @@
 import { removeDeadCode } from "../graph/dead-code.ts";
+import type { Draft } from "../graph/draft.ts";
 import { edit } from "../graph/edit.ts";
-import type { Graph, TensorType } from "../graph/graph.ts";
+import type { Graph, Node, TensorType } from "../graph/graph.ts";
 import { otherAddend } from "../ops/linear.ts";
-import { isFloat } from "../tensor/dtype.ts";
+import { type FloatType, isFloat } from "../tensor/dtype.ts";
 import { EspalierError } from "../tensor/error.ts";
 import { fromFloats } from "../tensor/numeric.ts";
 
@@ -23,6 +24,43 @@ export function dropBranches(
   branches: readonly DroppedBranch[],
   types: ReadonlyMap<string, TensorType>,
 ): Graph {
+  const dropped = overBranches(graph, branches, types, (_, { mean }) => mean);
+  return dropped === graph ? graph : removeDeadCode(dropped);
+}
+
+/**
+ * The reference of the law of surgery for branches: every branch is still computed, a mask of zeros is multiplied in where
+ * it joins its sum, and its mean is added.
+ */
+export function maskBranches(
+  graph: Graph,
+  branches: readonly DroppedBranch[],
+  types: ReadonlyMap<string, TensorType>,
+): Graph {
+  return overBranches(graph, branches, types, (draft, { branch, mean, dtype, before }) => {
+    const mask = draft.constant(fromFloats(dtype, [], Float64Array.of(0)), "mask");
+    const masked = draft.op("Mul", [branch, mask], {}, draft.fresh(`${branch}_masked`), { before });
+    return draft.op("Add", [masked, mean], {}, draft.fresh(`${branch}_mean`), { before });
+  });
+}
+
+/** Where a branch joins its sum. */
+interface Joint {
+  readonly branch: string;
+  /** A constant that broadcasts over the branch. */
+  readonly mean: string;
+  readonly dtype: FloatType;
+  /** The sum. */
+  readonly before: Node;
+}
+
+/** Puts something in the place of each branch where it joins its sum. */
+function overBranches(
+  graph: Graph,
+  branches: readonly DroppedBranch[],
+  types: ReadonlyMap<string, TensorType>,
+  instead: (draft: Draft, joint: Joint) => string,
+): Graph {
   if (branches.length === 0) return graph;
   const draft = edit(graph);
   for (const { sum, bypass, mean, axis } of branches) {
@@ -34,7 +72,8 @@ export function dropBranches(
     }
     const shape = [mean.length, ...Array<number>(type.shape.length - 1 - axis).fill(1)];
     const constant = draft.constant(fromFloats(type.dtype, shape, mean), `${sum}_mean`);
-    draft.setInput(node, node.inputs.indexOf(branch), constant);
+    const value = instead(draft, { branch, mean: constant, dtype: type.dtype, before: node });
+    draft.setInput(node, node.inputs.indexOf(branch), value);
   }
-  return removeDeadCode(draft.finish());
+  return draft.finish();
 }
