@@ -250,32 +250,43 @@ function keep(found: Omit<Row, "seconds">, start: number): void {
   );
 }
 
-/** One table a model: a line for each criterion and recovery, a column for each fraction of the MACs. */
+/** Tables of each model: a line for each criterion and recovery, a column for each fraction of the MACs. */
 function print(): void {
   for (const model of new Set(rows.map((each) => each.model))) {
     const own = rows.filter((each) => each.model === model && each.samples === Number(options.test));
-    const shares = [...new Set(own.map((each) => each.keep))].filter((share) => share < 1).sort((a, b) => b - a);
     const dense = own.find(({ criterion }) => criterion === "dense");
-    const lines = [
-      `${model}, dense ${percent(dense?.accuracy)}`,
-      "",
-      `| criterion | recovery | ${shares.map((share) => `${100 * share} %`).join(" | ")} |`,
-      `|---|---|${shares.map(() => "---:|").join("")}`,
-    ];
-    const kinds = new Set(own.filter((r) => r !== dense).map((each) => `${each.criterion}|${each.recovery}`));
-    for (const kind of kinds) {
-      const [criterion, recovery] = kind.split("|");
-      const cells = shares.map((share) => {
-        const found = own.filter((r) => r.criterion === criterion && r.recovery === recovery && r.keep === share);
-        if (found.length === 0) return "";
-        return percent(found.reduce((sum, r) => sum + r.accuracy, 0) / found.length);
-      });
-      lines.push(`| ${criterion} | ${recovery} | ${cells.join(" | ")} |`);
-    }
-    process.stdout.write(`${lines.join("\n")}\n\n`);
+    table(`${model}, all images, dense ${percent(dense?.accuracy)}`, own, ({ accuracy: all }) => all);
+    const best = own.filter(({ criterion, recovery }) => criterion === "obspa" && recovery === "lsq");
+    const title = `${model}, images behind the first ${SEEN}, dense ${percent(dense?.unseen)}`;
+    table(title, best, ({ unseen }) => unseen);
   }
 }
 
-function percent(share: number | undefined): string {
-  return share === undefined ? "" : (100 * share).toFixed(2);
+function table(title: string, own: readonly Row[], value: (row: Row) => number | null): void {
+  const pruned = own.filter((row) => row.keep < 1);
+  const shares = [...new Set(pruned.map((each) => each.keep))].sort((a, b) => b - a);
+  const lines = [
+    title,
+    "",
+    `| criterion | recovery | ${shares.map((share) => `${100 * share} %`).join(" | ")} |`,
+    `|---|---|${shares.map(() => "---:|").join("")}`,
+  ];
+  for (const criterion of options.criteria.split(",")) {
+    for (const recovery of options.recoveries.split(",")) {
+      const line = pruned.filter((r) => r.criterion === criterion && r.recovery === recovery);
+      if (line.length === 0) continue;
+      const cells = shares.map((share) => {
+        const found = line.filter((r) => r.keep === share).map(value);
+        const all = found.filter((each) => each !== null);
+        const mean = percent(all.length === 0 ? null : all.reduce((sum, each) => sum + each, 0) / all.length);
+        return all.length < 2 ? mean : `${mean} (${percent(Math.min(...all))} to ${percent(Math.max(...all))})`;
+      });
+      lines.push(`| ${criterion} | ${recovery} | ${cells.join(" | ")} |`);
+    }
+  }
+  process.stdout.write(`${lines.join("\n")}\n\n`);
+}
+
+function percent(share: number | null | undefined): string {
+  return share === undefined || share === null ? "" : (100 * share).toFixed(2);
 }
