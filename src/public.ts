@@ -58,6 +58,10 @@ export * as losses from "./train/losses.ts";
 export type { Optimiser } from "./train/optimisers/optimiser.ts";
 export { optimisers } from "./train/optimisers/registry.ts";
 export * as rates from "./train/rates.ts";
+export { type Reparameterised, reparameterised, type Use } from "./train/reparameterisations/apply.ts";
+export { reparameterisations } from "./train/reparameterisations/registry.ts";
+export * as relaxations from "./train/reparameterisations/relaxations.ts";
+export type { Reparameterisation, Site } from "./train/reparameterisations/reparameterisation.ts";
 export { sized } from "./train/sized.ts";
 export {
   type LossContext,

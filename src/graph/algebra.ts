@@ -14,6 +14,8 @@ export interface SizedGraph {
   readonly types: Types;
   /** Sizes, axes, indices and the like, by name. */
   readonly values: ReadonlyMap<string, HostTensor>;
+  /** Values that no gradient flows back through, see `Algebra.stop`. */
+  readonly stopped?: ReadonlySet<string>;
 }
 
 /** A value of a graph with its type. */
@@ -39,6 +41,12 @@ export interface Algebra {
   known(name: string): HostTensor | undefined;
   /** Version of an operator set; 0 where it is not imported. */
   opset(domain: string): number;
+  /** The same number, which counts as a constant where the graph is differentiated. */
+  stop(x: Value): Value;
+  /** True for values that `stop` gave. */
+  stopped(name: string): boolean;
+  /** Forward the numbers of `hard`, exactly; backward the gradient of `soft`, as if it had been used. */
+  straightThrough(hard: Value, soft: Value): Value;
 
   add(a: Operand, b: Operand): Value;
   sub(a: Operand, b: Operand): Value;
@@ -109,8 +117,8 @@ export interface Algebra {
 }
 
 /** Starts writing into a new version of a graph. */
-export function algebra({ graph, types, values }: SizedGraph): Algebra {
-  return new Writer(graph, types, values);
+export function algebra({ graph, types, values, stopped = new Set() }: SizedGraph): Algebra {
+  return new Writer(graph, types, values, stopped);
 }
 
 class Writer implements Algebra {
@@ -118,14 +126,16 @@ class Writer implements Algebra {
   readonly #opsets: Graph["opsets"];
   readonly #types: Map<string, TensorType>;
   readonly #values: Map<string, HostTensor>;
+  readonly #stopped: Set<string>;
   readonly #scalars = new Map<string, Value>();
 
-  constructor(graph: Graph, types: Types, values: ReadonlyMap<string, HostTensor>) {
+  constructor(graph: Graph, types: Types, values: ReadonlyMap<string, HostTensor>, stopped: ReadonlySet<string>) {
     this.draft = edit(graph);
     this.#opsets = graph.opsets;
     this.#types = new Map(types);
     for (const [name, { dtype, shape }] of graph.constants) this.#types.set(name, { dtype, shape });
     this.#values = new Map(values);
+    this.#stopped = new Set(stopped);
   }
 
   of(name: string): Value {
@@ -144,6 +154,21 @@ class Writer implements Algebra {
 
   opset(domain: string): number {
     return this.#opsets.get(domain) ?? 0;
+  }
+
+  stop(x: Value): Value {
+    const still = this.map("Identity", x);
+    this.#stopped.add(still.name);
+    return still;
+  }
+
+  stopped(name: string): boolean {
+    return this.#stopped.has(name);
+  }
+
+  straightThrough(hard: Value, soft: Value): Value {
+    // The difference is exactly zero, so that the sum is exactly `hard`.
+    return this.add(this.stop(hard), this.sub(soft, this.stop(soft)));
   }
 
   add(a: Operand, b: Operand): Value {
@@ -382,7 +407,12 @@ class Writer implements Algebra {
   finish(): SizedGraph {
     const graph = this.draft.finish();
     // A graph output that was redirected keeps its name and carries another value.
-    return { graph, types: new Map(this.#types), values: new Map(this.#values) };
+    return {
+      graph,
+      types: new Map(this.#types),
+      values: new Map(this.#values),
+      stopped: new Set(this.#stopped),
+    };
   }
 
   #binary(op: string, a: Operand, b: Operand, dtype?: DType): Value {

@@ -105,7 +105,7 @@ function pathBetween(
   for (const node of nodes) {
     const found = gradientOf(node);
     const active = new Set(node.inputs.filter((name) => dependent.has(name)));
-    if (active.size === 0 || found === "flat") continue;
+    if (active.size === 0 || found === "flat" || node.outputs.some((name) => g.stopped(name))) continue;
     const floats = node.outputs.filter((name) => name !== "" && g.has(name) && isFloat(g.of(name).dtype));
     if (floats.length === 0) continue;
     for (const name of floats) dependent.add(name);

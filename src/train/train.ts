@@ -34,6 +34,8 @@ export interface TrainOptions extends Job {
   readonly schedule?: RateSchedule;
   readonly seed: number;
   readonly augment?: Augment;
+  /** Tensors beside the data for each run of a step, counted from 0: noise, thresholds. */
+  readonly feeds?: (run: number) => Feeds;
   /** Name of the input that takes the labels, where the loss has one. */
   readonly labels?: string;
   /** Called after each update: dynamic sparsity, controllers, evaluation. May change the state. */
@@ -68,8 +70,10 @@ export async function train(options: TrainOptions): Promise<Trained> {
       const now = rate * schedule(trainer.updates, updates);
       let reports: ReadonlyMap<string, number> = new Map();
       for (const [index, step] of steps.entries()) {
-        const { value: feeds = new Map() } = await source.next();
+        const { value: batch = new Map() } = await source.next();
         const upcoming = trainer.updates + 1;
+        const beside = options.feeds?.(trainer.updates * steps.length + index);
+        const feeds = beside === undefined ? batch : new Map([...batch, ...beside]);
         const { number } = options;
         reports = await trainer.run(step, feeds, now, {
           advance: index === steps.length - 1,
