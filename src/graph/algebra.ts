@@ -23,6 +23,14 @@ export interface Value extends TensorType {
   readonly name: string;
 }
 
+/** Positions of an axis, both counted from 0: from `start` up to, not including, `end`, which lies below 0 going backwards. */
+export interface Range {
+  readonly axis: number;
+  readonly start: number;
+  readonly end: number;
+  readonly step: number;
+}
+
 /** A number stands for a scalar of the other operand's type. */
 export type Operand = Value | number;
 
@@ -92,8 +100,10 @@ export interface Algebra {
   concat(parts: readonly Value[], axis: number): Value;
   /** Positions from `start` up to, not including, `end` of an axis; bounds count from 0. */
   slice(x: Value, axis: number, start: number, end: number, step?: number): Value;
-  /** Puts zeros around: so many before and after on each axis. */
-  pad(x: Value, before: readonly number[], after: readonly number[]): Value;
+  /** The same on several axes at once. */
+  cut(x: Value, ranges: readonly Range[]): Value;
+  /** Puts zeros, or `fill`, around: so many before and after on each axis. */
+  pad(x: Value, before: readonly number[], after: readonly number[], fill?: number): Value;
   /** Rows `indices` of an axis. */
   gather(x: Value, indices: Value, axis: number): Value;
 
@@ -334,20 +344,25 @@ class Writer implements Algebra {
   }
 
   slice(x: Value, axis: number, start: number, end: number, step = 1): Value {
-    const size = x.shape[axis] ?? 0;
-    if (start === 0 && end >= size && step === 1) return x;
-    const count = Math.max(0, Math.ceil((end - start) / step));
-    const shape = x.shape.map((n, i) => (i === axis ? count : n));
-    // Going backwards past position 0 has no number of its own: the runtime clamps a very small one.
-    const last = step < 0 && end < 0 ? -(2 ** 31) : end;
-    const bounds = [start, last, axis, step].map((n) => this.int64([n]));
-    return this.op("Slice", [x, ...bounds], {}, { dtype: x.dtype, shape });
+    return this.cut(x, [{ axis, start, end, step }]);
   }
 
-  pad(x: Value, before: readonly number[], after: readonly number[]): Value {
+  cut(x: Value, ranges: readonly Range[]): Value {
+    const real = ranges.filter(({ axis, start, end, step }) => start > 0 || end < (x.shape[axis] ?? 0) || step !== 1);
+    if (real.length === 0) return x;
+    const counts = new Map(real.map((r) => [r.axis, Math.max(0, Math.ceil((r.end - r.start) / r.step))]));
+    const shape = x.shape.map((n, i) => counts.get(i) ?? n);
+    // Going backwards past position 0 has no number of its own: the runtime clamps a very small one.
+    const ends = real.map(({ end, step }) => (step < 0 && end < 0 ? -(2 ** 31) : end));
+    const bounds = [real.map((r) => r.start), ends, real.map((r) => r.axis), real.map((r) => r.step)];
+    return this.op("Slice", [x, ...bounds.map((list) => this.int64(list))], {}, { dtype: x.dtype, shape });
+  }
+
+  pad(x: Value, before: readonly number[], after: readonly number[], fill = 0): Value {
     if ([...before, ...after].every((n) => n === 0)) return x;
     const shape = x.shape.map((n, i) => n + (before[i] ?? 0) + (after[i] ?? 0));
-    return this.op("Pad", [x, this.int64([...before, ...after])], {}, { dtype: x.dtype, shape });
+    const value = fill === 0 ? [] : [this.scalar(fill, x.dtype)];
+    return this.op("Pad", [x, this.int64([...before, ...after]), ...value], {}, { dtype: x.dtype, shape });
   }
 
   gather(x: Value, indices: Value, axis: number): Value {

@@ -1,6 +1,7 @@
 import { intAttr } from "../graph/attributes.ts";
 import { sizeOf } from "../tensor/tensor.ts";
 import { blockAxis, need, tie } from "./axis-rules.ts";
+import { convGradient, convTransposeGradient } from "./conv-gradient.ts";
 import { type AxisContext, input, type OpSpec, output, type Resize, type ResizeContext } from "./spec.ts";
 
 function spatial(c: AxisContext): void {
@@ -54,7 +55,7 @@ export const conv: OpSpec = {
     },
   ],
   roles: { bias: 2 },
-  grad: null,
+  grad: convGradient,
 };
 
 /** x: [n, g·i, ...], w: [g·i, o, ...], y: [n, g·o, ...]. */
@@ -91,7 +92,7 @@ export const convTranspose: OpSpec = {
     },
   ],
   roles: { bias: 2 },
-  grad: null,
+  grad: convTransposeGradient,
 };
 
 /** Pooling keeps batch and channels; the window is spatial. */

@@ -1,8 +1,19 @@
 import { intAttr, intsAttr, stringAttr } from "../graph/attributes.ts";
 import { axisOf, blockAxis, intsOf, need, tie } from "./axis-rules.ts";
-import { type Axis, type AxisContext, input, type NodeContext, type OpSpec, output } from "./spec.ts";
+import {
+  concatGradient,
+  gatherElementsGradient,
+  gatherGradient,
+  gatherNdGradient,
+  padGradient,
+  scatterElementsGradient,
+  scatterNdGradient,
+  sliceGradient,
+  splitGradient,
+} from "./segments-gradient.ts";
+import { type Axis, type AxisContext, type Gradient, input, type NodeContext, type OpSpec, output } from "./spec.ts";
 
-const plain = { resize: null, macs: null, kernels: null, roles: null, grad: null } as const;
+const plain = { resize: null, macs: null, kernels: null, roles: null } as const;
 
 /** Positions kept below `position` on an axis: where a boundary lies after a cut. */
 function boundary(kept: Int32Array | null, position: number): number {
@@ -24,6 +35,7 @@ function others(c: AxisContext, x: readonly Axis[], y: readonly Axis[], axis: nu
 
 export const concat: OpSpec = {
   ...plain,
+  grad: concatGradient,
   axes: (c) => {
     const y = need(c, output(0));
     const axis = axisOf(y.length, intAttr(c.node, "axis", 1));
@@ -40,6 +52,7 @@ export const concat: OpSpec = {
 
 export const split: OpSpec = {
   ...plain,
+  grad: splitGradient,
   axes: (c) => {
     const x = need(c, input(0));
     const axis = axisOf(x.length, intAttr(c.node, "axis", 0));
@@ -90,6 +103,7 @@ function ranges(c: NodeContext): readonly Range[] | undefined {
 
 export const slice: OpSpec = {
   ...plain,
+  grad: sliceGradient,
   axes: (c) => {
     const x = need(c, input(0));
     const y = need(c, output(0));
@@ -156,6 +170,7 @@ function padsOf(c: NodeContext): readonly (readonly [number, number])[] | undefi
 /** Constant padding puts new segments around an axis; other modes copy positions, so those axes stay whole. */
 export const pad: OpSpec = {
   ...plain,
+  grad: padGradient,
   axes: (c) => {
     const x = need(c, input(0));
     const y = need(c, output(0));
@@ -219,6 +234,7 @@ function runs(indices: readonly number[]): readonly (readonly [number, number])[
  */
 export const gather: OpSpec = {
   ...plain,
+  grad: gatherGradient,
   roles: { table: 0 },
   axes: (c) => {
     const data = need(c, input(0));
@@ -263,8 +279,9 @@ export const gather: OpSpec = {
 };
 
 /** GatherElements and ScatterElements: positions on `axis` are looked up, other axes are shared. */
-export const elementsAlong: OpSpec = {
+const elementsAlong = (grad: Gradient): OpSpec => ({
   ...plain,
+  grad,
   axes: (c: AxisContext) => {
     const data = need(c, input(0));
     const axis = axisOf(data.length, intAttr(c.node, "axis", 0));
@@ -283,4 +300,32 @@ export const elementsAlong: OpSpec = {
     }
     blockAxis(c, data[axis], "positions are looked up on it");
   },
-};
+});
+
+export const gatherElements: OpSpec = elementsAlong(gatherElementsGradient);
+export const scatterElements: OpSpec = elementsAlong(scatterElementsGradient);
+
+/** GatherND and ScatterND: lists of positions lead into the first axes of the data; the axes behind these are shared. */
+const placesNamed = (grad: Gradient): OpSpec => ({
+  ...plain,
+  grad,
+  axes: (c) => {
+    const data = need(c, input(0));
+    const indices = need(c, input(1));
+    const batch = intAttr(c.node, "batch_dims", 0);
+    const depth = batch + (indices.at(-1)?.size ?? 1);
+    for (const term of [...data.slice(0, depth), ...indices]) c.block(term, "positions are looked up on it");
+    for (const operand of [input(2), output(0)]) {
+      const terms = c.axes(operand) ?? [];
+      const shared = data.slice(depth);
+      for (const [i, term] of terms.entries()) {
+        const same = shared[i - terms.length + shared.length];
+        if (same !== undefined) c.unify(term, same);
+        else c.block(term, "positions are looked up on it");
+      }
+    }
+  },
+});
+
+export const gatherNd: OpSpec = placesNamed(gatherNdGradient);
+export const scatterNd: OpSpec = placesNamed(scatterNdGradient);

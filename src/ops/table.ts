@@ -27,7 +27,7 @@ import { dequantise, quantise } from "./quantise.ts";
 import { gru, lstm, rnn } from "./recurrent.ts";
 import { alongAxis, globalPool, reductions } from "./reduce.ts";
 import { constantOfShape, depthToSpace, expand, refold, reshape, spaceToDepth, tile, transpose } from "./reshape.ts";
-import { concat, elementsAlong, gather, pad, slice, split } from "./segments.ts";
+import { concat, gather, gatherElements, gatherNd, pad, scatterElements, scatterNd, slice, split } from "./segments.ts";
 import type { OpSpec } from "./spec.ts";
 
 /** Operators of ai.onnx. */
@@ -55,7 +55,8 @@ const standard = {
   Flatten: refold,
   GRU: gru,
   Gather: gather,
-  GatherElements: elementsAlong,
+  GatherElements: gatherElements,
+  GatherND: gatherNd,
   Gemm: gemm,
   GlobalAveragePool: globalPool,
   GlobalLpPool: globalPool,
@@ -83,7 +84,8 @@ const standard = {
   Reshape: reshape,
   Resize: resample,
   RotaryEmbedding: rotaryEmbedding,
-  ScatterElements: elementsAlong,
+  ScatterElements: scatterElements,
+  ScatterND: scatterNd,
   Shape: sizeReader,
   Size: sizeReader,
   Slice: slice,

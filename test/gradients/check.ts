@@ -20,7 +20,13 @@ export interface Wanted {
 
 /** An operand that is not: given integers, bools or floats. */
 export type Given =
-  | { readonly ints: readonly number[]; readonly shape?: readonly number[]; readonly dtype?: "i64" | "i32" | "bool" }
+  | {
+      readonly ints: readonly number[];
+      readonly shape?: readonly number[];
+      readonly dtype?: "i64" | "i32" | "bool";
+      /** Comes in while the graph runs, so that nothing can be known of it before. */
+      readonly feed?: boolean;
+    }
   | { readonly floats: readonly number[]; readonly shape?: readonly number[] };
 
 /** One node in one form. */
@@ -95,7 +101,10 @@ const asItIs = (_: Algebra, value: Value): Value => value;
 type Points = ReadonlyMap<string, { readonly type: TensorType; readonly values: Float64Array }>;
 
 /** A case as a graph of one node, its random operands as inputs. */
-export function graphOf(one: GradientCase, seed: number): { readonly graph: Graph; readonly points: Points } {
+export function graphOf(
+  one: GradientCase,
+  seed: number,
+): { readonly graph: Graph; readonly points: Points; readonly fed: ReadonlyMap<string, HostTensor> } {
   const dtype = one.dtype ?? "f64";
   const draft = builder(
     "case",
@@ -105,6 +114,7 @@ export function graphOf(one: GradientCase, seed: number): { readonly graph: Grap
     ]),
   );
   const points = new Map<string, { readonly type: TensorType; readonly values: Float64Array }>();
+  const fed = new Map<string, HostTensor>();
   const names = one.inputs.map((operand, index) => {
     if (operand === null) return "";
     if (isWanted(operand)) {
@@ -117,12 +127,15 @@ export function graphOf(one: GradientCase, seed: number): { readonly graph: Grap
         fromFloats(dtype, operand.shape ?? [operand.floats.length], Float64Array.from(operand.floats)),
       );
     }
-    return draft.constant(fromInts(operand.dtype ?? "i64", operand.shape ?? [operand.ints.length], operand.ints));
+    const tensor = fromInts(operand.dtype ?? "i64", operand.shape ?? [operand.ints.length], operand.ints);
+    if (operand.feed !== true) return draft.constant(tensor);
+    fed.set(`x${index}`, tensor);
+    return draft.input(`x${index}`, tensor.dtype, tensor.shape);
   });
   const outputs = Array.from({ length: one.outputs ?? 1 }, (_, i) => draft.fresh(`y${i}`));
   draft.op(one.op, names, one.attributes ?? {}, outputs);
   for (const i of one.read ?? [0]) draft.output(outputs[i] ?? "", dtype);
-  return { graph: draft.finish(), points };
+  return { graph: draft.finish(), points, fed };
 }
 
 /** Compares a case's derivatives with central differences. `plant` lets a test falsify the gradients first. */
@@ -132,8 +145,9 @@ export async function differenceOf(
   { seed = 1, plant = asItIs } = {},
 ): Promise<Difference> {
   const dtype = one.dtype ?? "f64";
-  const { graph, points } = graphOf(one, seed);
-  const types = new Map([...points].map(([name, { type }]) => [name, type]));
+  const { graph, points, fed } = graphOf(one, seed);
+  const types = new Map<string, TensorType>([...points].map(([name, { type }]) => [name, type]));
+  for (const [name, { dtype, shape }] of fed) types.set(name, { dtype, shape });
   const base = await sized(graph, runtime, types);
 
   const g = algebra(base);
@@ -146,8 +160,8 @@ export async function differenceOf(
   const again = one.firstOnly === undefined ? g.total([loss, weighed(g, gradients, seed + 1)]) : null;
   const seconds = again === null ? [] : [...gradient(g, again, points.keys()).values()].map((value) => plant(g, value));
   const written = g.finish();
-  const first = await compare(runtime, written, loss, gradients, points, dtype, seed);
-  const second = again === null ? null : await compare(runtime, written, again, seconds, points, dtype, seed);
+  const first = await compare(runtime, written, loss, gradients, points, fed, dtype, seed);
+  const second = again === null ? null : await compare(runtime, written, again, seconds, points, fed, dtype, seed);
   return { first, second };
 }
 
@@ -157,6 +171,7 @@ async function compare(
   loss: Value,
   gradients: readonly Value[],
   points: Points,
+  fed: ReadonlyMap<string, HostTensor>,
   dtype: "f32" | "f64",
   seed: number,
 ): Promise<number> {
@@ -169,12 +184,13 @@ async function compare(
   const scalar = await runtime.compile(scalarOf(written, loss));
   const inputs = [...points.keys()];
   const feeds = (at: readonly Float64Array[]): Map<string, HostTensor> =>
-    new Map(
-      inputs.map((name, i) => [
-        name,
-        fromFloats(dtype, points.get(name)?.type.shape ?? [], at[i] ?? new Float64Array()),
-      ]),
-    );
+    new Map([
+      ...fed,
+      ...inputs.map(
+        (name, i) =>
+          [name, fromFloats(dtype, points.get(name)?.type.shape ?? [], at[i] ?? new Float64Array())] as const,
+      ),
+    ]);
   try {
     const here = [...points.values()].map(({ values }) => values);
     const found = await analytic.run(feeds(here));
