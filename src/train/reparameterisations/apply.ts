@@ -134,10 +134,12 @@ async function harden(
 ): Promise<ReadonlyMap<string, HostTensor>> {
   const constants = new Map<string, TensorRef>();
   for (const use of uses) {
-    for (const name of [...use.parameters, ...[...use.own.keys()].map((kind) => ownName(use, kind))]) {
-      const value = state.get(name);
-      constants.set(name, value === undefined ? constantOf(graph.constants, name) : refOf(value));
-    }
+    for (const name of use.parameters) constants.set(name, constantOf(graph.constants, name));
+    for (const [kind, { tensor }] of use.own) constants.set(ownName(use, kind), refOf(tensor));
+  }
+  for (const name of constants.keys()) {
+    const value = state.get(name);
+    if (value !== undefined) constants.set(name, refOf(value));
   }
   const bare = { ...graph, nodes: [], inputs: [], outputs: [], constants, valueInfo: new Map() };
   const g = algebra({ graph: bare, types: new Map(), values: new Map() });
