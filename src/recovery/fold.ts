@@ -1,6 +1,6 @@
 import { readMatrix, shiftOutput, smallConstants } from "../criteria/parameters.ts";
 import type { Feeds } from "../graph/graph.ts";
-import { useDef } from "../graph/uses.ts";
+import { type UseDef, useDef } from "../graph/uses.ts";
 import type { Analysis } from "../models/analysis.ts";
 import { channelAffine, isPointwiseFunction, isUnpadded } from "../ops/linear.ts";
 import { evaluate } from "../runtime/evaluate.ts";
@@ -20,13 +20,18 @@ export const foldConstants: Recovery = {
   needsData: false,
   apply: async ({ runtime, original, kept, pruned, job }) => {
     const layers = layersOf(original);
-    const makers = new Map(layers.map((layer) => [layer.output, layer]));
+    const known: Known = {
+      analysis: original,
+      makers: new Map(layers.map((layer) => [layer.output, layer])),
+      uses: useDef(original.graph),
+      constant: await smallConstants(original.graph),
+    };
     const losing: { readonly layer: Layer; readonly constant: Uint8Array }[] = [];
     for (const layer of layers) {
       job.signal?.throwIfAborted();
       const mask = kept.mask(layer.input, layer.matrix.data?.axis ?? 0);
       if (mask === null || layer.matrix.groups !== 1 || (layer.form.window && !isUnpadded(layer.matrix.node))) continue;
-      const constant = await constantChannels(original, makers, layer, mask.length);
+      const constant = await constantChannels(known, layer, mask.length);
       for (const [c, keep] of mask.entries()) if (keep === 1) constant[c] = 0;
       if (constant.includes(1)) losing.push({ layer, constant });
     }
@@ -60,16 +65,19 @@ export const foldConstants: Recovery = {
   },
 };
 
+/** What is asked of the original for each layer. */
+interface Known {
+  readonly analysis: Analysis;
+  /** Layers by the value that they give. */
+  readonly makers: ReadonlyMap<string, Layer>;
+  readonly uses: UseDef;
+  readonly constant: Awaited<ReturnType<typeof smallConstants>>;
+}
+
 /** 1 where a channel of a layer's input is the same number whatever the data. */
-async function constantChannels(
-  analysis: Analysis,
-  makers: ReadonlyMap<string, Layer>,
-  layer: Layer,
-  channels: number,
-): Promise<Uint8Array> {
+async function constantChannels(known: Known, layer: Layer, channels: number): Promise<Uint8Array> {
+  const { analysis, makers, uses, constant } = known;
   const found = new Uint8Array(channels);
-  const constant = await smallConstants(analysis.graph);
-  const uses = useDef(analysis.graph);
   const axis = layer.matrix.data?.axis ?? 0;
   let value = layer.input;
   for (;;) {
