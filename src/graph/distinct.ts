@@ -35,7 +35,7 @@ export function distinctNodes(
   for (const node of nodes) {
     const inputs = node.inputs.map(values.numberOf).join();
     const attributes = isRepeatable(node) ? attributesOf(node) : undefined;
-    const present = node.outputs.map((name) => Number(name !== "")).join("");
+    const present = node.outputs.length === 1 ? "" : node.outputs.map((name) => Number(name !== "")).join("");
     const key = `${node.domain} ${node.op} ${inputs} ${present} ${attributes}`;
     const first = attributes === undefined ? undefined : firsts.get(key);
     if (first !== undefined) {
@@ -81,6 +81,7 @@ function contentOf(ref: TensorRef | undefined): string | undefined {
 
 /** All attributes as text; undefined where one cannot be compared. */
 function attributesOf({ attributes }: Node): string | undefined {
+  if (attributes.size === 0) return "";
   const parts: string[] = [];
   for (const [name, attribute] of attributes) {
     const value = attribute.unknown === undefined ? attributeText(attribute) : undefined;

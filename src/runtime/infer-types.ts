@@ -33,7 +33,7 @@ export async function inferTypes(
   for (const [name, ref] of graph.constants) types.set(name, { dtype: ref.dtype, shape: ref.shape });
   const all = weightsAsInputs(fixed);
   const { nodes, standsFor } = distinctNodes(all);
-  const light = { ...all, nodes };
+  const light = withoutUnread({ ...all, nodes });
   const names = computedValues(light, types);
   const found = await compiler
     .outputTypes(asking(light, names))
@@ -119,7 +119,13 @@ function weightsAsInputs(graph: Graph): Graph {
 }
 
 function asking(graph: Graph, names: readonly string[]): Graph {
-  return removeDeadCode({ ...graph, outputs: names.map((name) => ({ name, dtype: null })) });
+  return { ...graph, outputs: names.map((name) => ({ name, dtype: null })) };
+}
+
+/** The graph without constants that no node reads. */
+function withoutUnread(graph: Graph): Graph {
+  const read = new Set(graph.nodes.flatMap((node) => [...node.inputs, ...captures(node)]));
+  return { ...graph, constants: new Map([...graph.constants].filter(([name]) => read.has(name))) };
 }
 
 /** Most compilations that are spent on finding the values that the runtime cannot give as outputs. */

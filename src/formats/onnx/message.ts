@@ -14,9 +14,15 @@ export function pieceLength(piece: Piece): number {
   return piece instanceof Uint8Array ? piece.length : bytesOf(piece);
 }
 
+/** Writers of finished messages, whose buffers the next messages use: a graph is made of tens of thousands. */
+const idle: BinaryWriter[] = [];
+const mostIdle = 8;
+/** A writer that held more than this is not kept, for its buffer is as large. */
+const idleLength = 64 * 1024;
+
 /** One protobuf message under construction. Lengths come from the pieces' sizes; no weight is loaded for them. */
 export class Message {
-  readonly #writer = new BinaryWriter();
+  #writer: BinaryWriter | undefined;
   readonly #done: Piece[] = [];
   #length = 0;
 
@@ -32,37 +38,38 @@ export class Message {
   }
 
   int(field: number, value: number | bigint): this {
-    this.#writer.tag(field, wire.varint).int64(value);
+    this.#out.tag(field, wire.varint).int64(value);
     return this;
   }
 
   float(field: number, value: number): this {
     const bytes = new Uint8Array(4);
     new DataView(bytes.buffer).setFloat32(0, value, true);
-    this.#writer.tag(field, wire.bit32).raw(bytes);
+    this.#out.tag(field, wire.bit32).raw(bytes);
     return this;
   }
 
   string(field: number, value: string): this {
-    this.#writer.tag(field, wire.bytes).string(value);
+    this.#out.tag(field, wire.bytes).string(value);
     return this;
   }
 
   bytes(field: number, value: Uint8Array): this {
-    this.#writer.tag(field, wire.bytes).uint64(value.length);
+    this.#out.tag(field, wire.bytes).uint64(value.length);
     return this.#append(value);
   }
 
   message(field: number, value: Message): this {
-    this.#writer.tag(field, wire.bytes).uint64(value.length);
+    this.#out.tag(field, wire.bytes).uint64(value.length);
     for (const piece of value.pieces()) this.#append(piece);
+    value.#giveBack();
     return this;
   }
 
   /** The stored bytes of a tensor as a field. */
   tensor(field: number, value: TensorRef): this {
     if (value.resident !== undefined) return this.bytes(field, value.resident);
-    this.#writer.tag(field, wire.bytes).uint64(bytesOf(value));
+    this.#out.tag(field, wire.bytes).uint64(bytesOf(value));
     return this.#append(value);
   }
 
@@ -73,7 +80,7 @@ export class Message {
   }
 
   #append(piece: Piece): this {
-    if (piece instanceof Uint8Array && piece.length <= copiedPiece) this.#writer.raw(piece);
+    if (piece instanceof Uint8Array && piece.length <= copiedPiece) this.#out.raw(piece);
     else {
       this.#flush();
       this.#done.push(piece);
@@ -82,9 +89,20 @@ export class Message {
     return this;
   }
 
+  get #out(): BinaryWriter {
+    this.#writer ??= idle.pop() ?? new BinaryWriter();
+    return this.#writer;
+  }
+
+  /** After a flush, the writer is empty and another message may have it. */
+  #giveBack(): void {
+    if (this.#writer !== undefined && this.#length <= idleLength && idle.length < mostIdle) idle.push(this.#writer);
+    this.#writer = undefined;
+  }
+
   #flush(): void {
-    const bytes = this.#writer.finish();
-    if (bytes.length === 0) return;
+    const bytes = this.#writer?.finish();
+    if (bytes === undefined || bytes.length === 0) return;
     this.#done.push(bytes);
     this.#length += bytes.length;
   }
