@@ -111,7 +111,73 @@ function attend(pick: number, heads: number): Make {
   };
 }
 
+/** A group norm as exporters write it: statistics over the channels of a group and all positions. */
+function groupNorm(pick: number, groups: number): Make {
+  return (g, values, weights) => {
+    const from = at(values, pick);
+    if (from.channels % groups !== 0) return from;
+    const open = g.op("Reshape", [from.name, g.int64([0, groups, -1])]);
+    const ones = g.float32(Array<number>(groups).fill(1));
+    const normal = g.op("InstanceNormalization", [open, ones, g.float32(Array<number>(groups).fill(0))]);
+    const shut = g.op("Reshape", [normal, g.int64([-1, from.channels, SIDE, SIDE])]);
+    return { ...from, name: g.op("Mul", [shut, weights([from.channels, 1, 1])]) };
+  };
+}
+
+type Between = "nothing" | "softmax over heads" | "mixed heads" | "norm over heads" | "shared gain" | "heads meet";
+
+/** Query heads that share a key head; what stands between them and the result may let heads meet. */
+function attendInGroups(pick: number, keys: number, shared: number, between: Between): Make {
+  return (g, values, weights) => {
+    const from = at(values, pick);
+    const place = SIDE * SIDE;
+    const project = (heads: number): string => {
+      const projected = g.op("Conv", [from.name, weights([heads * 4, from.channels, 1, 1])]);
+      const open = g.op("Reshape", [projected, g.int64([-1, heads, 4, place])]);
+      return g.op("Transpose", [open], { perm: ints([0, 1, 3, 2]) });
+    };
+    const repeat = (value: string): string => {
+      const sizes = g.int64([1, keys, shared, place, 4]);
+      const copies = g.op("Expand", [g.op("Unsqueeze", [value, g.int64([2])]), sizes]);
+      return g.op("Reshape", [copies, g.int64([-1, keys * shared, place, 4])]);
+    };
+    const heads = keys * shared;
+    const q = project(heads);
+    const [k, v] = [repeat(project(keys)), repeat(project(keys))];
+    const scores = g.op("MatMul", [q, g.op("Transpose", [k], { perm: ints([0, 1, 3, 2]) })]);
+    let now = g.op("MatMul", [g.op("Softmax", [scores], { axis: int(-1) }), v]);
+    if (between === "softmax over heads") now = g.op("Softmax", [now], { axis: int(1) });
+    if (between === "shared gain") now = g.op("Mul", [now, weights([4])]);
+    if (between === "norm over heads") {
+      const last = g.op("Transpose", [now], { perm: ints([0, 2, 3, 1]) });
+      now = g.op("Transpose", [g.op("LayerNormalization", [last, weights([heads])])], { perm: ints([0, 3, 1, 2]) });
+    }
+    const flat = (value: string): string => g.op("Reshape", [value, g.int64([0, heads, -1])]);
+    if (between === "mixed heads") {
+      const mixed = g.op("MatMul", [weights([heads, heads]), flat(now)]);
+      now = g.op("Add", [now, g.op("Reshape", [mixed, g.int64([-1, heads, place, 4])])]);
+    }
+    if (between === "heads meet") {
+      const meeting = g.op("MatMul", [flat(now), g.op("Transpose", [flat(now)], { perm: ints([0, 2, 1]) })]);
+      now = g.op("Add", [now, g.op("Unsqueeze", [g.op("ReduceSum", [meeting, g.int64([2])]), g.int64([3])])]);
+    }
+    const shut = g.op("Reshape", [
+      g.op("Transpose", [now], { perm: ints([0, 1, 3, 2]) }),
+      g.int64([-1, heads * 4, SIDE, SIDE]),
+    ]);
+    return { name: shut, channels: heads * 4 };
+  };
+}
+
 const pick = fc.nat(20);
+const between = fc.constantFrom<Between>(
+  "nothing",
+  "softmax over heads",
+  "mixed heads",
+  "norm over heads",
+  "shared gain",
+  "heads meet",
+);
 const maker: fc.Arbitrary<Make> = fc.oneof(
   fc.tuple(pick, fc.integer({ min: 2, max: 6 }), fc.integer({ min: 1, max: 3 })).map((a) => conv(...a)),
   fc.tuple(pick, fc.constantFrom("Relu", "Sigmoid", "Exp", "Neg")).map((a) => unary(...a)),
@@ -121,6 +187,10 @@ const maker: fc.Arbitrary<Make> = fc.oneof(
   fc.tuple(pick, fc.integer({ min: 2, max: 3 })).map((a) => shuffle(...a)),
   pick.map(norm),
   fc.tuple(pick, fc.integer({ min: 2, max: 3 })).map((a) => attend(...a)),
+  fc.tuple(pick, fc.integer({ min: 2, max: 3 })).map((a) => groupNorm(...a)),
+  fc
+    .tuple(pick, fc.integer({ min: 2, max: 3 }), fc.integer({ min: 1, max: 3 }), between)
+    .map((a) => attendInGroups(...a)),
 );
 
 function build(steps: readonly Make[], seed: number): Graph {
@@ -147,7 +217,7 @@ function build(steps: readonly Make[], seed: number): Graph {
   return verify(g.finish());
 }
 
-describe("random networks of convolutions, sums, concatenations, splits, shuffles, norms and attention", () => {
+describe("random networks of convolutions, sums, concatenations, splits, shuffles, norms and kinds of attention", () => {
   let runtime: Runtime;
   beforeAll(async () => {
     runtime = await openRuntime({ threads: 1, worker: false });
@@ -156,19 +226,22 @@ describe("random networks of convolutions, sums, concatenations, splits, shuffle
 
   it("removed equals masked, whatever the graph", async () => {
     let removed = 0;
+    let apart = 0;
     await fc.assert(
       fc.asyncProperty(fc.array(maker, { minLength: 1, maxLength: 8 }), fc.nat(1000), async (steps, seed) => {
         const graph = build(steps, seed);
         const analysis = await analyse(graph, runtime);
         const masks = await masksOf(analysis, random(seed), 0.4);
         removed += masks.size;
+        for (const group of masks.keys()) if (group.sets > 1) apart++;
         const small = verify(await cut(graph, analysis.coupling, analysis.facts, masks));
         const reference = masked(graph, analysis.coupling, analysis.facts, masks);
         const law = await checkLaw(runtime, reference, small, [await feedsOf(analysis)]);
         expect(law.relative).toBeLessThan(1e-4);
       }),
-      { numRuns: 60 },
+      { numRuns: 80 },
     );
     expect(removed).toBeGreaterThan(60);
+    expect(apart).toBeGreaterThan(30);
   });
 });

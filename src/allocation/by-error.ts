@@ -1,4 +1,4 @@
-import type { Group } from "../coupling/couple.ts";
+import { type Group, unitCount } from "../coupling/couple.ts";
 import type { ErrorCurve } from "../criteria/error-curves.ts";
 import type { Analysis } from "../models/analysis.ts";
 import { type Choice, multipleChoice } from "../solve/multiple-choice.ts";
@@ -102,8 +102,8 @@ export function masksByCurve(curves: readonly ErrorCurve[], counts: UnitCounts):
   for (const { group, order } of curves) {
     const count = counts.get(group) ?? group.size;
     if (count >= group.size) continue;
-    const mask = new Uint8Array(group.size).fill(1);
-    for (const unit of order.subarray(0, group.size - count)) mask[unit] = 0;
+    const mask = new Uint8Array(unitCount(group)).fill(1);
+    for (const unit of order.subarray(0, (group.size - count) * group.sets)) mask[unit] = 0;
     masks.set(group, mask);
   }
   return masks;

@@ -1,9 +1,9 @@
 import type { AxisSize, CostModel } from "../cost/cost.ts";
-import type { Coupling, Group } from "../coupling/couple.ts";
+import { type Coupling, type Group, unitCount } from "../coupling/couple.ts";
 import { countOf } from "../tensor/select.ts";
 import { meets, type Target, unreachable } from "./target.ts";
 
-/** How many units each group keeps. */
+/** How many units each group keeps in each of its sets. */
 export type UnitCounts = ReadonlyMap<Group, number>;
 
 export interface UnitAllocationOptions {
@@ -94,7 +94,7 @@ function globalCounts(
   const owner = new Int32Array(total);
   let next = 0;
   for (const [index, group] of groups.entries()) {
-    all.set(scores.get(group) ?? new Float64Array(group.size), next);
+    all.set(ranked(group, scores.get(group) ?? new Float64Array(unitCount(group))), next);
     owner.fill(index, next, next + group.size);
     next += group.size;
   }
@@ -107,4 +107,18 @@ function globalCounts(
     }
     return new Map(groups.map((group, i) => [group, clamp(group, group.size - (removed[i] ?? 0), options)]));
   };
+}
+
+/**
+ * What the group's units are worth in a comparison with other groups: since each set loses as many, one number for the
+ * least unit of all sets, one for the second, and so on: their means. [size]
+ */
+function ranked(group: Group, scores: Float64Array): Float64Array {
+  if (group.sets === 1) return scores;
+  const out = new Float64Array(group.size);
+  for (let set = 0; set < group.sets; set++) {
+    const own = scores.slice(set * group.size, (set + 1) * group.size).sort();
+    for (let i = 0; i < out.length; i++) out[i] = (out[i] ?? 0) + (own[i] ?? 0) / group.sets;
+  }
+  return out;
 }

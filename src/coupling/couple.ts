@@ -6,6 +6,8 @@ import { isFloat } from "../tensor/dtype.ts";
 import { EspalierError } from "../tensor/error.ts";
 import { type HostTensor, sizeOf } from "../tensor/tensor.ts";
 import { AxisAlgebra, type Occurrence, Term } from "./axis-algebra.ts";
+import { type Placement, placementOf, setCount } from "./placement.ts";
+import { findSets, type Mixing } from "./sets.ts";
 
 /** What coupling needs to know of a model, all at one set of input sizes. */
 export interface CouplingFacts {
@@ -59,8 +61,8 @@ export interface Member {
   /** Name of the parameter (initializer). */
   readonly parameter: string;
   readonly axis: number;
-  /** How the positions of the axis map to units. */
-  readonly occurrences: readonly Occurrence[];
+  /** Which units lie at which positions of the axis. */
+  placement(): Placement;
   /** "output": rows of a kernel; "input": columns of a kernel; "other": norms, biases, tables. */
   readonly role: "output" | "input" | "other";
 }
@@ -69,7 +71,12 @@ export interface Member {
 export interface Group {
   /** Named after the first parameter whose output it is. */
   readonly id: string;
+  /** Units of each set. */
   readonly size: number;
+  /** Sets in which units are chosen apart, as many in each; unit u of set s is number s · size + u. */
+  readonly sets: number;
+  /** Leaves whose indices tell the sets, the first varying slowest. */
+  readonly parents: readonly Term[];
   readonly members: readonly Member[];
   /** Empty where units may be removed; else why not. */
   readonly blocked: readonly string[];
@@ -83,6 +90,11 @@ export interface AxisUse {
   readonly axis: number;
 }
 
+/** All units of a group. */
+export function unitCount({ size, sets }: Pick<Group, "size" | "sets">): number {
+  return size * sets;
+}
+
 export interface Coupling {
   readonly groups: readonly Group[];
   readonly sums: readonly AxisUse[];
@@ -93,6 +105,8 @@ export interface Coupling {
   axes(value: string): readonly Term[] | undefined;
   /** Where the leaves lie in an axis. */
   occurrences(axis: Term): readonly Occurrence[];
+  /** Where the units of a group lie on an axis of a value. */
+  placement(group: Pick<Group, "leaf" | "parents">, value: string, axis: number): Placement;
   /** Positions of an axis that are left when `kept` tells how many units of each leaf are. */
   count(axis: Term, kept: (leaf: Term) => number): number;
   /** The trained matrices of a node. */
@@ -115,6 +129,8 @@ export function couple(graph: Graph, facts: CouplingFacts, options: CouplingOpti
   const sums: AxisUse[] = [];
   const restricts: AxisUse[] = [];
   const unknown = new Map<string, number>();
+  const mixing: Mixing[] = [];
+  const related: Node[] = [];
 
   const axes = (value: string): readonly Term[] | undefined => {
     const known = axesOf.get(value);
@@ -143,7 +159,8 @@ export function couple(graph: Graph, facts: CouplingFacts, options: CouplingOpti
         blockValue(name, `${because} (${node.name || node.outputs[0]})`);
       continue;
     }
-    spec.axes(axisContext(node, facts, graph, algebra, axes, sums, restricts));
+    related.push(node);
+    spec.axes(axisContext(node, facts, graph, algebra, axes, { sums, restricts, mixing }));
   }
   for (const { name } of graph.outputs) {
     if (options.freeOutputs?.has(name) !== true) blockValue(name, "an output of the model");
@@ -153,13 +170,19 @@ export function couple(graph: Graph, facts: CouplingFacts, options: CouplingOpti
     const context = nodeContext(node, facts, graph);
     return opSpec(node.domain, node.op)?.kernels?.(context) ?? [];
   };
+  const placement: Coupling["placement"] = ({ leaf, parents }, value, axis) =>
+    placementOf(algebra, axes(value) ?? [], axis, leaf, parents);
+  const found = collectMembers(graph, facts, algebra, axes, kernels);
+  const leaves = new Map([...found].filter(([leaf]) => leaf.reasons === null));
+  const sets = findSets({ algebra, leaves, values: axesOf, nodes: related, mixing });
   return {
-    groups: collectGroups(graph, facts, algebra, axes, kernels),
+    groups: groupsOf(found, sets, placement),
     sums,
     restricts,
     unknown,
     axes,
     occurrences: (axis) => algebra.occurrences(axis),
+    placement,
     count: (axis, kept) => algebra.count(axis, kept),
     kernels,
     context: (node) => nodeContext(node, facts, graph),
@@ -184,22 +207,30 @@ function axisContext(
   graph: Graph,
   algebra: AxisAlgebra,
   axes: (value: string) => readonly Term[] | undefined,
-  sums: AxisUse[],
-  restricts: AxisUse[],
+  found: { readonly sums: AxisUse[]; readonly restricts: AxisUse[]; readonly mixing: Mixing[] },
 ): AxisContext {
+  const axesOf = (operand: Operand): readonly Term[] | undefined => {
+    const name = (operand.side === "input" ? node.inputs : node.outputs)[operand.index] ?? "";
+    return name === "" ? undefined : axes(name);
+  };
+  const note = (uses: AxisUse[], operand: Operand, axis: number, part?: Axis): void => {
+    uses.push({ node, operand, axis });
+    const mixed = part === undefined ? axesOf(operand)?.[axis] : term(part);
+    if (mixed !== undefined) found.mixing.push({ node, axis: mixed });
+  };
   return {
     ...nodeContext(node, facts, graph),
-    axes: (operand) => {
-      const name = (operand.side === "input" ? node.inputs : node.outputs)[operand.index] ?? "";
-      return name === "" ? undefined : axes(name);
-    },
+    axes: axesOf,
     fresh: (size) => algebra.leaf(size),
     product: (parts) => algebra.product(parts.map(term)),
     concat: (parts) => algebra.concat(parts.map(term)),
     unify: (a, b) => algebra.unify(term(a), term(b)),
-    block: (axis, because) => algebra.block(term(axis), because),
-    sums: (operand, axis) => sums.push({ node, operand, axis }),
-    restricts: (operand, axis) => restricts.push({ node, operand, axis }),
+    block: (axis, because, apart = false) => {
+      algebra.block(term(axis), because);
+      if (!apart) found.mixing.push({ node, axis: term(axis) });
+    },
+    sums: (operand, axis, part) => note(found.sums, operand, axis, part),
+    restricts: (operand, axis, part) => note(found.restricts, operand, axis, part),
   };
 }
 
@@ -209,13 +240,16 @@ function term(axis: Axis): Term {
   throw new EspalierError("model", "axis rule", "expected an axis of this analysis, got a foreign object.");
 }
 
-function collectGroups(
+type Found = Pick<Member, "parameter" | "axis" | "role">;
+
+/** The leaves that lie in parameters, each with the places where it does. */
+function collectMembers(
   graph: Graph,
   facts: CouplingFacts,
   algebra: AxisAlgebra,
   axes: (value: string) => readonly Term[] | undefined,
   kernels: (node: Node) => readonly Kernel[],
-): readonly Group[] {
+): ReadonlyMap<Term, readonly Found[]> {
   const roles = new Map<string, Map<number, "output" | "input" | "kernel">>();
   const order: string[] = [];
   const seen = new Set<string>();
@@ -236,26 +270,30 @@ function collectGroups(
       roles.set(name, marks);
     }
   }
-  const found = new Map<Term, Member[]>();
+  const found = new Map<Term, Found[]>();
   for (const parameter of order) {
     for (const [axis, root] of (axes(parameter) ?? []).entries()) {
       const role = roles.get(parameter)?.get(axis) ?? "other";
       if (role === "kernel") continue;
-      const byLeaf = new Map<Term, Occurrence[]>();
-      for (const occurrence of algebra.occurrences(root)) {
-        const list = byLeaf.get(occurrence.leaf);
-        if (list === undefined) byLeaf.set(occurrence.leaf, [occurrence]);
-        else list.push(occurrence);
-      }
-      for (const [leaf, occurrences] of byLeaf) {
+      const leaves = new Set(algebra.occurrences(root).map(({ leaf }) => leaf));
+      for (const leaf of leaves) {
         const members = found.get(leaf) ?? [];
-        members.push({ parameter, axis, occurrences, role });
+        members.push({ parameter, axis, role });
         found.set(leaf, members);
       }
     }
   }
+  return found;
+}
+
+function groupsOf(
+  found: ReadonlyMap<Term, readonly Found[]>,
+  sets: ReadonlyMap<Term, readonly Term[]>,
+  placement: Coupling["placement"],
+): readonly Group[] {
   const taken = new Map<string, number>();
   return [...found].map(([leaf, members]) => {
+    const parents = sets.get(leaf) ?? [];
     const first = members.find((member) => member.role === "output") ?? members[0];
     const base = first?.parameter ?? "group";
     const count = taken.get(base) ?? 0;
@@ -263,7 +301,12 @@ function collectGroups(
     return {
       id: count === 0 ? base : `${base}#${count + 1}`,
       size: leaf.size,
-      members,
+      sets: setCount(parents),
+      parents,
+      members: members.map((member) => ({
+        ...member,
+        placement: () => placement({ leaf, parents }, member.parameter, member.axis),
+      })),
       blocked: [...(leaf.reasons ?? [])],
       leaf,
     };

@@ -1,6 +1,6 @@
-import type { Group } from "../coupling/couple.ts";
-import { isBookkeeping } from "../coupling/couple.ts";
+import { type Group, isBookkeeping, unitCount } from "../coupling/couple.ts";
 import type { Matrix } from "../coupling/matrices.ts";
+import type { Placement } from "../coupling/placement.ts";
 import type { Dataset } from "../data/dataset.ts";
 import type { Analysis } from "../models/analysis.ts";
 import { otherAddend } from "../ops/linear.ts";
@@ -18,9 +18,9 @@ import { readMatrix, smallConstants } from "./parameters.ts";
 /** In which order the units of a group go, and what it costs. */
 export interface ErrorCurve {
   readonly group: Group;
-  /** Units, the first to go first. */
+  /** Units, the first to go first: one of each set, then another of each. */
   readonly order: Int32Array;
-  /** Error after the first k units are gone and the consumers are refitted, k = 0 .. size; not decreasing. */
+  /** Error after the first k units of each set are gone and the consumers are refitted, k = 0 .. size; not decreasing. */
   readonly error: Float64Array;
   /** Variance of what the consumers give: the error of giving their means only. */
   readonly whole: number;
@@ -71,7 +71,7 @@ export async function errorCurves(
       if (member.role !== "input") continue;
       const layer = layers.get(member.parameter);
       if (layer === undefined || layer.matrix.inputs[0] !== member.axis) complete = false;
-      else found.push({ layer, places: placesOf(group, member.occurrences) });
+      else found.push({ layer, places: placesOf(group, member.placement(), layer.matrix) });
     }
     if (complete && found.length > 0) consumers.set(group, found);
   }
@@ -98,11 +98,13 @@ export async function errorCurves(
       for (let i = 0; i < weights.length; i++)
         weights[i] = (weights[i] ?? 0) * (end.scale[Math.floor(i / matrix.columns)] ?? 1);
       const positions = matrix.columns / (matrix.shape[matrix.inputs[0] ?? 0] ?? 1);
-      const columns = places.map((features) =>
-        features.flatMap((f) => Array.from({ length: positions }, (_, p) => f * positions + p)),
+      const columns = places.map((units) =>
+        units.map((features) =>
+          features.flatMap((f) => Array.from({ length: positions }, (_, p) => f * positions + p)),
+        ),
       );
-      for (const made of problemsOf(matrix, moments, weights, options.damping ?? 1e-3)) {
-        problems.push({ problem: made.problem, places: columns });
+      for (const [g, made] of problemsOf(matrix, moments, weights, options.damping ?? 1e-3).entries()) {
+        problems.push({ problem: made.problem, places: columns[g] ?? [] });
         whole += made.whole;
       }
     }
@@ -113,16 +115,21 @@ export async function errorCurves(
 
 interface Consumer {
   readonly layer: Layer;
-  /** Features of the matrix that each unit feeds. */
-  readonly places: readonly (readonly number[])[];
+  /** For each group of columns of the matrix, the features in it that each unit feeds. */
+  readonly places: readonly (readonly (readonly number[])[])[];
 }
 
-function placesOf(group: Group, occurrences: Group["members"][number]["occurrences"]): number[][] {
-  const places = Array.from({ length: group.size }, (): number[] => []);
-  for (const { offset, length, stride } of occurrences) {
-    for (let p = 0; p < length; p++) places[Math.floor(p / stride) % group.size]?.push(offset + p);
-  }
-  return places;
+function placesOf(group: Group, { stretches, across }: Placement, matrix: Matrix): number[][][] {
+  const rows = (matrix.shape[matrix.outputs[0] ?? 0] ?? 1) / matrix.groups;
+  return Array.from({ length: matrix.groups }, (_, g) => {
+    const places = Array.from({ length: unitCount(group) }, (): number[] => []);
+    // The rows of a group of columns tell the set where the columns do not.
+    const set = across.reduce((sum, by) => sum + (by.set[g * rows] ?? 0), 0);
+    for (const { offset, units } of stretches) {
+      for (let p = 0; p < units.length; p++) places[set * group.size + (units[p] ?? 0)]?.push(offset + p);
+    }
+    return places;
+  });
 }
 
 function problemsOf(matrix: Matrix, moments: InputMoments, weights: Float64Array, damping: number) {
@@ -158,24 +165,39 @@ function greedy(
   group: Group,
   problems: readonly { readonly problem: RemovalProblem; readonly places: readonly (readonly number[])[] }[],
 ): Pick<ErrorCurve, "group" | "order" | "error"> {
-  const left = new Set(Array.from({ length: group.size }, (_, i) => i));
-  const order = new Int32Array(group.size);
-  const error = new Float64Array(group.size + 1);
-  for (let k = 0; k < group.size; k++) {
-    let best = -1;
-    let least = Number.POSITIVE_INFINITY;
-    for (const unit of left) {
-      let sum = 0;
-      for (const { problem, places } of problems) sum += 2 * removalError(problem, places[unit] ?? []);
-      if (sum < least) {
-        least = sum;
-        best = unit;
+  const { size, sets } = group;
+  const left = Array.from(
+    { length: sets },
+    (_, set) => new Set(Array.from({ length: size }, (_, u) => set * size + u)),
+  );
+  const order = new Int32Array(unitCount(group));
+  const error = new Float64Array(size + 1);
+  for (let k = 0; k < size; k++) {
+    let lost = 0;
+    for (const [set, units] of left.entries()) {
+      let best = -1;
+      let least = Number.POSITIVE_INFINITY;
+      for (const unit of units) {
+        let sum = 0;
+        for (const { problem, places } of problems) {
+          const block = places[unit] ?? [];
+          if (block.length > 0) sum += 2 * removalError(problem, block);
+        }
+        if (sum < least) {
+          least = sum;
+          best = unit;
+        }
+      }
+      units.delete(best);
+      order[k * sets + set] = best;
+      lost += Math.max(0, least);
+      if (units.size === 0) continue;
+      for (const { problem, places } of problems) {
+        const block = places[best] ?? [];
+        if (block.length > 0) removeBlock(problem, block);
       }
     }
-    left.delete(best);
-    order[k] = best;
-    error[k + 1] = (error[k] ?? 0) + Math.max(0, least);
-    if (left.size > 0) for (const { problem, places } of problems) removeBlock(problem, places[best] ?? []);
+    error[k + 1] = (error[k] ?? 0) + lost;
   }
   return { group, order, error };
 }

@@ -1,10 +1,19 @@
-import type { Group, Member } from "../coupling/couple.ts";
+import { type Group, type Member, unitCount } from "../coupling/couple.ts";
 import type { Matrix } from "../coupling/matrices.ts";
-import { vectorRoles } from "../coupling/roles.ts";
+import type { Placement } from "../coupling/placement.ts";
+import { type VectorRole, vectorRoles } from "../coupling/roles.ts";
 import type { Graph } from "../graph/graph.ts";
 import { isFloat } from "../tensor/dtype.ts";
-import { load } from "../tensor/tensor.ts";
-import { type Criterion, isMissing, type MatrixStatistics, type Side, type Statistic } from "./criterion.ts";
+import { type HostTensor, load } from "../tensor/tensor.ts";
+import {
+  type Criterion,
+  isMissing,
+  type MatrixStatistics,
+  type Side,
+  type Statistic,
+  type WeightView,
+} from "./criterion.ts";
+import { matrixPart, type SetPart, setParts, statisticsPart, tensorPart } from "./set-part.ts";
 import { matrixView, vectorView } from "./weight-view.ts";
 
 /** Statistics of a matrix, where calibration took them. */
@@ -23,7 +32,7 @@ export interface UnitScoreOptions {
 export const groupDefaults: UnitScoreOptions = { members: "all", reduce: "mean", normalise: "mean" };
 
 /**
- * One score per unit of each group; a larger score means keep. Groups that the criterion says nothing about are left
+ * One score per unit of each group, [sets, size]; a larger score means keep. Groups that the criterion says nothing about are left
  * out. Parameters are loaded one after the other, so that memory holds one of them at a time.
  */
 export async function unitScores<N extends Statistic>(
@@ -43,7 +52,7 @@ export async function unitScores<N extends Statistic>(
     }
   }
   const roles = vectorRoles(graph);
-  const sums = new Map(groups.map((group) => [group, new Float64Array(group.size)]));
+  const sums = new Map(groups.map((group) => [group, new Float64Array(unitCount(group))]));
   const counts = new Map(groups.map((group) => [group, 0]));
   for (const [parameter, places] of members) {
     const ref = graph.constants.get(parameter);
@@ -58,17 +67,29 @@ export async function unitScores<N extends Statistic>(
       if (options.members !== "all" && side !== options.members) continue;
       const values = statistics(matrix);
       if (values === undefined || (matrix !== null && isMissing(criterion, values))) continue;
-      const key = `${side} ${member.axis}`;
-      let scores = known.get(key);
-      if (scores === undefined) {
-        const seen = view ?? vectorView(parameter, tensor, member.axis, roles.get(parameter) ?? null);
-        scores = criterion.features(seen, side, values);
-        known.set(key, scores);
+      const placement = member.placement();
+      const total = sums.get(group) ?? new Float64Array(0);
+      const role = roles.get(parameter) ?? null;
+      let says = false;
+      for (const part of setParts(placement)) {
+        const key = `${side} ${member.axis} ${part.set}`;
+        let scores = known.get(key);
+        if (scores === undefined) {
+          const whole = part.cuts.length === 0;
+          const seen =
+            whole && view !== null
+              ? view
+              : partView(parameter, whole ? null : part, { matrix, tensor, axis: member.axis, role });
+          const measured = whole || matrix === null ? values : statisticsPart(values, matrix, part);
+          const missing = matrix !== null && isMissing(criterion, measured);
+          scores = missing ? null : criterion.features(seen, side, measured);
+          known.set(key, scores);
+        }
+        if (scores === null) continue;
+        scatter(placement, scores, part.set * group.size, total, options.reduce === "max");
+        says = true;
       }
-      const total = sums.get(group);
-      if (scores === null || total === undefined) continue;
-      scatter(member, scores, group.size, total, options.reduce === "max");
-      counts.set(group, (counts.get(group) ?? 0) + 1);
+      if (says) counts.set(group, (counts.get(group) ?? 0) + 1);
     }
   }
   for (const [group, total] of sums) {
@@ -81,16 +102,40 @@ export async function unitScores<N extends Statistic>(
   return sums;
 }
 
+/** A parameter as criteria see it, or the part of it that belongs to one set. */
+function partView(
+  parameter: string,
+  part: SetPart | null,
+  from: {
+    readonly matrix: Matrix | null;
+    readonly tensor: HostTensor;
+    readonly axis: number;
+    readonly role: VectorRole | null;
+  },
+): WeightView {
+  const { matrix, axis, role } = from;
+  const tensor = part === null ? from.tensor : tensorPart(from.tensor, part);
+  const label = part === null ? parameter : `${parameter} ${part.set}`;
+  if (matrix === null) return vectorView(label, tensor, axis, role);
+  return { ...matrixView(part === null ? matrix : matrixPart(matrix, part), tensor), parameter: label };
+}
+
 function sideOf(matrix: Matrix, axis: number): Side {
   if (matrix.outputs.includes(axis)) return "output";
   return matrix.inputs[0] === axis ? "input" : "other";
 }
 
-/** Adds the score of each position of an axis to the unit that it belongs to. */
-function scatter(member: Member, scores: Float64Array, size: number, into: Float64Array, largest: boolean): void {
-  for (const { offset, length, stride } of member.occurrences) {
-    for (let p = 0; p < length; p++) {
-      const unit = Math.floor(p / stride) % size;
+/** Adds the score of each position of an axis to the unit that it belongs to, counted from `first` on. */
+function scatter(
+  { stretches }: Placement,
+  scores: Float64Array,
+  first: number,
+  into: Float64Array,
+  largest: boolean,
+): void {
+  for (const { offset, units } of stretches) {
+    for (let p = 0; p < units.length; p++) {
+      const unit = first + (units[p] ?? 0);
       const value = scores[offset + p] ?? 0;
       into[unit] = largest ? Math.max(into[unit] ?? 0, value) : (into[unit] ?? 0) + value;
     }

@@ -1,8 +1,8 @@
 import type { UnitCounts } from "../allocation/units.ts";
 import type { Group } from "../coupling/couple.ts";
-import { smallest } from "../tensor/select.ts";
+import { smallestPerRow } from "../tensor/select.ts";
 
-/** Keeps the best units of each group: one byte a unit, 1 keeps; of equal scores the later unit stays. */
+/** Keeps the best units of each set of each group: one byte a unit, 1 keeps; of equal scores the later unit stays. */
 export function unitMasks(
   scores: ReadonlyMap<Group, Float64Array>,
   counts: UnitCounts,
@@ -11,7 +11,7 @@ export function unitMasks(
   for (const [group, kept] of counts) {
     const score = scores.get(group);
     if (score === undefined || kept >= group.size) continue;
-    const removed = smallest(score, group.size - kept);
+    const removed = smallestPerRow(score, group.sets, group.size, group.size - kept);
     for (let i = 0; i < removed.length; i++) removed[i] = removed[i] === 1 ? 0 : 1;
     masks.set(group, removed);
   }

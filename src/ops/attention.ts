@@ -106,7 +106,10 @@ export const multiHeadAttention: OpSpec = {
   grad: { lower: lowerMultiHeadAttention },
 };
 
-/** com.microsoft GroupQueryAttention: a unit is a key/value head with the query heads that read it. */
+/**
+ * com.microsoft GroupQueryAttention: units are key/value heads with the query heads that read them, and the query heads of
+ * each key/value head.
+ */
 export const groupQueryAttention: OpSpec = {
   axes: (c) => {
     const q = need(c, input(0));
@@ -119,7 +122,6 @@ export const groupQueryAttention: OpSpec = {
     const kvHeads = intAttr(c.node, "kv_num_heads", 1);
     const heads = c.fresh(kvHeads);
     const repeats = c.fresh(intAttr(c.node, "num_heads", 1) / kvHeads);
-    if (repeats.size > 1) c.block(repeats, "query heads of one key head");
     const dim = c.fresh((key[2]?.size ?? 1) / kvHeads);
     c.block(dim, HEAD_DIM);
     tie(c, q[0], y[0]);
@@ -135,15 +137,10 @@ export const groupQueryAttention: OpSpec = {
   },
   resize: (c) => {
     const before = c.shape(input(1))?.[2];
-    const after = c.newShape(input(1))?.[2];
-    if (before === undefined || after === undefined || before === after) return {};
-    const scale = after / before;
-    return {
-      attributes: {
-        num_heads: intAttr(c.node, "num_heads", 1) * scale,
-        kv_num_heads: intAttr(c.node, "kv_num_heads", 1) * scale,
-      },
-    };
+    const [keys, queries] = [c.newShape(input(1))?.[2], c.newShape(input(0))?.[2]];
+    if (before === undefined || keys === undefined || queries === undefined) return {};
+    const dim = before / intAttr(c.node, "kv_num_heads", 1);
+    return { attributes: { num_heads: queries / dim, kv_num_heads: keys / dim } };
   },
   macs: attentionMacs,
   kernels: null,
@@ -162,7 +159,6 @@ export const attention: OpSpec = {
     const scaled = c.node.attributes.has("scale");
     if (q.length !== 4 || extra) return blockAll(c, "an attention with packed operands or past state");
     const repeats = c.fresh((q[1]?.size ?? 1) / (k[1]?.size ?? 1));
-    if (repeats.size > 1) c.block(repeats, "query heads of one key head");
     for (const operand of [k, v, y]) tie(c, operand[0], q[0]);
     for (const operand of [q, k, v]) blockAxis(c, operand[2], "time");
     tie(c, y[2], q[2]);

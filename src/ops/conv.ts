@@ -32,13 +32,14 @@ export const conv: OpSpec = {
     tie(c, x[0], y[0]);
     tie(c, w[0], y[1]);
     tie(c, c.axes(input(2))?.[0], y[1]);
-    c.sums(input(0), 1);
     if (groups === 1) {
+      c.sums(input(0), 1);
       tie(c, x[1], w[1]);
       return;
     }
     const group = c.fresh(groups);
     const local = c.fresh(w[1]?.size ?? 1);
+    c.sums(input(0), 1, local);
     tie(c, x[1], c.product([group, local]));
     tie(c, w[1], local);
     tie(c, y[1], c.product([group, c.fresh((w[0]?.size ?? groups) / groups)]));
@@ -69,14 +70,16 @@ export const convTranspose: OpSpec = {
     tie(c, x[0], y[0]);
     tie(c, x[1], w[0]);
     tie(c, c.axes(input(2))?.[0], y[1]);
-    c.sums(input(0), 1);
     if (groups === 1) {
+      c.sums(input(0), 1);
       tie(c, w[1], y[1]);
       return;
     }
     const group = c.fresh(groups);
     const local = c.fresh(w[1]?.size ?? 1);
-    tie(c, x[1], c.product([group, c.fresh((x[1]?.size ?? groups) / groups)]));
+    const summed = c.fresh((x[1]?.size ?? groups) / groups);
+    c.sums(input(0), 1, summed);
+    tie(c, x[1], c.product([group, summed]));
     tie(c, w[1], local);
     tie(c, y[1], c.product([group, local]));
   },

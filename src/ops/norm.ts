@@ -51,12 +51,13 @@ export const groupNorm: OpSpec = {
     const channels = x[1];
     if (channels === undefined) return;
     const groups = c.fresh(intAttr(c.node, "num_groups", 1));
-    c.unify(channels, c.product([groups, c.fresh(channels.size / groups.size)]));
+    const local = c.fresh(channels.size / groups.size);
+    c.unify(channels, c.product([groups, local]));
     for (const operand of [input(1), input(2)]) {
       const parameter = c.axes(operand)?.[0];
       tie(c, parameter, parameter?.size === channels.size ? channels : groups);
     }
-    c.restricts(input(0), 1);
+    c.restricts(input(0), 1, local);
   },
   resize: (c) => {
     const before = c.shape(input(1))?.[0];

@@ -19,7 +19,7 @@ function recurrentAxes(c: AxisContext, gates: number): void {
   const batchFirst = layout?.kind === "int" && layout.value === 1;
   const [time, batch] = batchFirst ? [x[1], x[0]] : [x[0], x[1]];
   blockAxis(c, time, "time");
-  blockAxis(c, w[0], "directions of a recurrent layer");
+  if (w[0] !== undefined) c.block(w[0], "directions of a recurrent layer", true);
   const perGate = (copies: number): ReturnType<AxisContext["fresh"]> => {
     const gate = c.fresh(copies);
     if (copies > 1) c.block(gate, "gates of a recurrent layer");

@@ -15,7 +15,7 @@ import { type Axis, type AxisContext, type Gradient, input, type NodeContext, ty
 
 const plain = { resize: null, macs: null, kernels: null, roles: null } as const;
 
-/** Positions kept below `position` on an axis: where a boundary lies after a cut. */
+/** Positions kept below `position` on an axis: where a boundary lies after a cut. Below and above it they may be in any order. */
 function boundary(kept: Int32Array | null, position: number): number {
   if (kept === null) return position;
   let low = 0;
@@ -272,8 +272,10 @@ export const gather: OpSpec = {
     const listed = intsOf(c, "", 1);
     if (kept === null || listed === undefined) return {};
     const size = c.shape(input(0))?.[axis] ?? 0;
-    const rankOf = new Map(Array.from(kept, (old, now) => [old, now]));
-    const moved = listed.map((n) => rankOf.get(n < 0 ? n + size : n)).filter((n) => n !== undefined);
+    const moved = runs(listed.map((n) => (n < 0 ? n + size : n))).flatMap(([start, length]) => {
+      const from = boundary(kept, start);
+      return Array.from({ length: boundary(kept, start + length) - from }, (_, i) => from + i);
+    });
     return { operands: new Map([[1, moved]]) };
   },
 };

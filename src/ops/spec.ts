@@ -38,19 +38,28 @@ export interface AxisContext extends NodeContext {
   concat(parts: readonly Axis[]): Axis;
   /** Position i of one axis is position i of the other: what is removed from one is removed from both. */
   unify(a: Axis, b: Axis): void;
-  /** Nothing on this axis may be removed, and why. */
-  block(axis: Axis, because: string): void;
-  /** The operator sums over this axis of this operand: a removed position must count as zero. */
-  sums(operand: Operand, axis: number): void;
-  /** The operator computes statistics over this axis: removing positions restricts them to what is left. */
-  restricts(operand: Operand, axis: number): void;
+  /**
+   * Nothing on this axis may be removed, and why. Unless its positions stay `apart`, what the operator gives at one of them
+   * may depend on the others.
+   */
+  block(axis: Axis, because: string, apart?: boolean): void;
+  /**
+   * The operator sums over this axis of this operand, or over a `part` of it, apart for each index of the rest: a removed
+   * position must count as zero.
+   */
+  sums(operand: Operand, axis: number, part?: Axis): void;
+  /** The operator computes statistics over this axis, or a part: removing positions restricts them to what is left. */
+  restricts(operand: Operand, axis: number, part?: Axis): void;
 }
 
 /** What of a node's own numbers follows the sizes of its operands, after a cut. */
 export interface ResizeContext extends NodeContext {
   /** Shape of an operand after the cut. */
   newShape(operand: Operand): Shape | undefined;
-  /** Kept positions of an axis, ascending; null when all are kept. */
+  /**
+   * Kept positions of an axis in their new order; null when all are kept. Ascending, unless units inside a product are chosen
+   * apart for each index of a later factor; segments of a concatenation always keep their order.
+   */
   kept(operand: Operand, axis: number): Int32Array | null;
 }
 

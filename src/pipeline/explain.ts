@@ -1,5 +1,5 @@
 import { sizesAt } from "../allocation/units.ts";
-import type { Group } from "../coupling/couple.ts";
+import { type Group, unitCount } from "../coupling/couple.ts";
 import type { Node } from "../graph/graph.ts";
 import type { Analysis } from "../models/analysis.ts";
 import { didYouMean, EspalierError } from "../tensor/error.ts";
@@ -8,6 +8,8 @@ import { didYouMean, EspalierError } from "../tensor/error.ts";
 export interface ExplainedGroup {
   readonly id: string;
   readonly units: number;
+  /** Sets in which they are chosen apart, as many in each: the groups of a grouped convolution, say. */
+  readonly sets: number;
   /** Why it stays whole; empty where units can be removed. */
   readonly blocked: readonly string[];
   /** Everything that loses positions when a unit goes. */
@@ -88,11 +90,12 @@ function explanation(
       const left = cost.total(sizesAt(coupling, new Map([[group, Math.max(1, group.size - 1)]])));
       return {
         id: group.id,
-        units: group.size,
+        units: unitCount(group),
+        sets: group.sets,
         blocked: group.blocked,
         members: group.members.map(({ parameter, axis, role }) => ({ parameter, axis, role })),
-        paramsPerUnit: full.params - left.params,
-        macsPerUnit: full.macs - left.macs,
+        paramsPerUnit: (full.params - left.params) / group.sets,
+        macsPerUnit: (full.macs - left.macs) / group.sets,
       };
     }),
     alone: names.flatMap((each) =>

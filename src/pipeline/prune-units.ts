@@ -1,4 +1,4 @@
-import type { Group } from "../coupling/couple.ts";
+import { type Group, unitCount } from "../coupling/couple.ts";
 import type { Matrix } from "../coupling/matrices.ts";
 import { unitScores } from "../criteria/unit-scores.ts";
 import { nearTies } from "../masks/near-ties.ts";
@@ -121,9 +121,9 @@ async function scored(
 function layersOf(groups: readonly Group[], masks: ReadonlyMap<Group, Uint8Array>, dropped: ReadonlySet<Group>) {
   return groups.map((group) => {
     const mask = masks.get(group);
-    const whole = dropped.has(group) ? 0 : group.size;
+    const whole = dropped.has(group) ? 0 : unitCount(group);
     const after = mask === undefined ? whole : mask.reduce((sum, keep) => sum + keep, 0);
-    return { name: group.id, kind: "units" as const, before: group.size, after };
+    return { name: group.id, kind: "units" as const, before: unitCount(group), after };
   });
 }
 

@@ -1,5 +1,5 @@
 import { allocateUnits, sizesAt, unitAllocationDefaults } from "../allocation/units.ts";
-import type { Group } from "../coupling/couple.ts";
+import { type Group, unitCount } from "../coupling/couple.ts";
 import type { Matrix } from "../coupling/matrices.ts";
 import type { Criterion, Statistic } from "../criteria/criterion.ts";
 import { groupDefaults, unitScores } from "../criteria/unit-scores.ts";
@@ -94,9 +94,9 @@ export async function sensitivity(model: Model, options: SensitivityOptions): Pr
     const left = analysis.cost.total(sizesAt(analysis.coupling, counts));
     const point: SensitivityPoint = {
       group: group.id,
-      units: group.size,
+      units: unitCount(group),
       sparsity,
-      kept: counts.get(group) ?? group.size,
+      kept: (counts.get(group) ?? group.size) * group.sets,
       macs: full.macs === 0 ? 1 : left.macs / full.macs,
       params: full.params === 0 ? 1 : left.params / full.params,
       fidelity: await fidelity(runtime, analysis.graph, small, calibration, quiet),

@@ -3,9 +3,9 @@ import { removeDeadCode } from "../graph/dead-code.ts";
 import { edit } from "../graph/edit.ts";
 import type { Graph, ValueInfo } from "../graph/graph.ts";
 import { isFloat } from "../tensor/dtype.ts";
-import { takeMany } from "../tensor/slice.ts";
-import { load } from "../tensor/tensor.ts";
-import { type Kept, keptPositions, type UnitMasks } from "./kept.ts";
+import { takeAcross, takeMany } from "../tensor/slice.ts";
+import { type HostTensor, load } from "../tensor/tensor.ts";
+import { dependentAxes, type Kept, keptPositions, type UnitMasks } from "./kept.ts";
 import { resizeNode } from "./resize.ts";
 
 /** Physically removes the units whose mask is 0: parameters are sliced, sizes that nodes state are rewritten. */
@@ -24,8 +24,7 @@ export async function cut(graph: Graph, coupling: Coupling, facts: CouplingFacts
       if (!isBookkeepingValue(name)) continue;
       let constant = frozen.get(name);
       if (constant === undefined) {
-        const cuts = cutsOf(name, value.shape.length, kept);
-        constant = draft.constant(cuts.length === 0 ? value : takeMany(value, cuts), `${name}_fixed`);
+        constant = draft.constant(kept.touches(name) ? cutTensor(value, name, kept) : value, `${name}_fixed`);
         frozen.set(name, constant);
       }
       draft.setInput(node, index, constant);
@@ -42,8 +41,7 @@ export async function cut(graph: Graph, coupling: Coupling, facts: CouplingFacts
   async function cutConstant(name: string): Promise<void> {
     const ref = graph.constants.get(name);
     if (ref === undefined) return;
-    const cuts = cutsOf(name, ref.shape.length, kept);
-    if (cuts.length > 0) draft.setConstant(name, takeMany(await load(ref), cuts));
+    if (kept.touches(name)) draft.setConstant(name, cutTensor(await load(ref), name, kept));
   }
 
   function declareTypes(): void {
@@ -57,11 +55,15 @@ export async function cut(graph: Graph, coupling: Coupling, facts: CouplingFacts
   }
 }
 
-function cutsOf(name: string, rank: number, kept: Kept): { axis: number; indices: Int32Array }[] {
-  const cuts: { axis: number; indices: Int32Array }[] = [];
-  for (let axis = 0; axis < rank; axis++) {
-    const indices = kept.positions(name, axis);
-    if (indices !== null) cuts.push({ axis, indices });
+/** The kept positions of all axes of a value. */
+function cutTensor(tensor: HostTensor, name: string, kept: Kept): HostTensor {
+  let now = tensor;
+  const plain: { axis: number; indices: Int32Array }[] = [];
+  for (const { axis, by, left } of dependentAxes(kept, name, tensor.shape.length))
+    now = takeAcross(now, { axis, by, indices: (set) => left(set).positions });
+  for (let axis = 0; axis < tensor.shape.length; axis++) {
+    const indices = kept.across(name, axis) === null ? kept.positions(name, axis) : null;
+    if (indices !== null) plain.push({ axis, indices });
   }
-  return cuts;
+  return plain.length === 0 ? now : takeMany(now, plain);
 }

@@ -97,6 +97,56 @@ function offsets(starts: Int32Array, lengths: Int32Array, count: number): Int32A
   return at;
 }
 
+/** Which indices of an axis to take where that depends on the position on other axes. */
+export interface AcrossCut {
+  readonly axis: number;
+  /** What each position of the other axes adds to the number of the set. */
+  readonly by: readonly { readonly axis: number; readonly set: Int32Array }[];
+  /** Indices to take in a set; as many in each. */
+  readonly indices: (set: number) => Int32Array;
+}
+
+/** The tensor with, along one axis, the indices that the position on other axes asks for. Throws `shape`. */
+export function takeAcross(t: HostTensor, { axis, by, indices }: AcrossCut): HostTensor {
+  const { source, width } = words(t);
+  const count = indices(0).length;
+  const shape = t.shape.map((n, i) => (i === axis ? count : n));
+  const out = emptyLike(source, sizeOf(shape) * width);
+  // Inside the last axis that matters, neighbours move together.
+  const last = Math.max(axis, ...by.map((each) => each.axis));
+  const inner = sizeOf(t.shape.slice(last + 1)) * width;
+  const stride = sizeOf(t.shape.slice(axis + 1)) * width;
+  const sets = t.shape.map((_, i) => by.find((each) => each.axis === i)?.set);
+  let written = 0;
+
+  // `set` may still grow after `axis` is passed, so the index on it is remembered until all of the set is known.
+  function walk(depth: number, from: number, set: number, index: number): void {
+    if (depth > last) {
+      const start = from * inner + (indices(set)[index] ?? 0) * stride;
+      for (let i = 0; i < inner; i++) out[written++] = source[start + i] ?? 0;
+      return;
+    }
+    if (depth === axis && axis === last) {
+      const list = indices(set);
+      for (let j = 0; j < count; j++) {
+        const start = (from * (t.shape[axis] ?? 1) + (list[j] ?? 0)) * inner;
+        for (let i = 0; i < inner; i++) out[written++] = source[start + i] ?? 0;
+      }
+      return;
+    }
+    const size = t.shape[depth] ?? 1;
+    if (depth === axis) {
+      for (let i = 0; i < count; i++) walk(depth + 1, from * size, set, i);
+      return;
+    }
+    for (let i = 0; i < size; i++) walk(depth + 1, from * size + i, set + (sets[depth]?.[i] ?? 0), index);
+  }
+
+  check(t, axis, indices(0));
+  if (out.length > 0) walk(0, 0, 0, 0);
+  return fromWords(t.dtype, shape, out);
+}
+
 /** The tensor with its axes in another order: axis i of the result is axis `order[i]` of the tensor. Throws `shape`. */
 export function transpose(t: HostTensor, order: readonly number[]): HostTensor {
   const { shape } = t;
