@@ -13,7 +13,10 @@ export async function widened(runtime: Runtime, graph: Graph, step: number): Pro
   const added = new Map<string, { axis: number; more: number }[]>();
   for (const { blocked, size, members } of coupling.groups) {
     const more = Math.ceil(size / step) * step - size;
-    const simple = members.every(({ occurrences: [one, ...rest] }) => one?.length === size && rest.length === 0);
+    const simple = members.every(({ placement }) => {
+      const { stretches, across } = placement();
+      return stretches.length === 1 && stretches[0]?.units.length === size && across.length === 0;
+    });
     if (more === 0 || blocked.length > 0 || !simple) continue;
     for (const { parameter, axis } of members) {
       added.set(parameter, [...(added.get(parameter) ?? []), { axis, more }]);

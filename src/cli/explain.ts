@@ -27,7 +27,8 @@ function explanationText({ name, kind, parameters, groups, alone }: Explanation)
     for (const parameter of parameters) lines.push(`It uses ${parameter.name} [${parameter.shape.join(", ")}].`);
   } else for (const { shape } of parameters) lines.push(`Its shape is [${shape.join(", ")}].`);
   for (const group of groups) {
-    lines.push("", `Group ${group.id}, ${group.units} units:`);
+    const apart = group.sets > 1 ? `, as many in each of ${group.sets} sets` : "";
+    lines.push("", `Group ${group.id}, ${group.units} units${apart}:`);
     if (group.blocked.length > 0) lines.push(`It stays whole, because of ${group.blocked.join("; ")}.`);
     else {
       lines.push(

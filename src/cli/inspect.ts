@@ -22,9 +22,10 @@ export const inspectCommand = command({
         .byNode()
         .filter(({ params, macs }) => params + macs > 0)
         .map(({ node, params, macs }) => ({ name: node.name || (node.outputs[0] ?? ""), op: node.op, params, macs }));
-      const groups = analysis.coupling.groups.map(({ id, size, members, blocked }) => ({
+      const groups = analysis.coupling.groups.map(({ id, size, sets, members, blocked }) => ({
         id,
-        units: size,
+        units: size * sets,
+        sets,
         members: new Set(members.map(({ parameter }) => parameter)).size,
         blocked,
       }));
@@ -54,7 +55,8 @@ export const inspectCommand = command({
       );
       host.print("");
       host.print(`${free.length} groups of units can be pruned:`);
-      host.print(table([["group", "units", "parameters"], ...free.map((g) => [g.id, `${g.units}`, `${g.members}`])]));
+      const unitsOf = (g: (typeof groups)[number]) => (g.sets === 1 ? `${g.units}` : `${g.sets} x ${g.units / g.sets}`);
+      host.print(table([["group", "units", "parameters"], ...free.map((g) => [g.id, unitsOf(g), `${g.members}`])]));
       const rest = groups.filter(({ blocked }) => blocked.length > 0);
       if (rest.length > 0) {
         host.print("");
