@@ -22,12 +22,12 @@ export function setCount(parents: readonly Term[]): number {
 }
 
 /** Index of the leaf at a position that its occurrence covers. */
-export function indexAt({ offset, stride, leaf }: Occurrence, position: number): number {
+function indexAt({ offset, stride, leaf }: Occurrence, position: number): number {
   return Math.floor((position - offset) / stride) % leaf.size;
 }
 
 /** Where the index of a parent is told: by occurrences on the same axis, one for each of the leaf's, or by another axis. */
-export type Told =
+type Told =
   | { readonly kind: "within"; readonly by: readonly Occurrence[] }
   | { readonly kind: "across"; readonly axis: number; readonly by: Occurrence };
 
