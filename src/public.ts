@@ -47,6 +47,7 @@ export type { Device, Runtime } from "./runtime/runtime.ts";
 export { didYouMean, type ErrorCode, EspalierError } from "./tensor/error.ts";
 export type { Job, Step } from "./tensor/progress.ts";
 export type { HostTensor, TensorRef } from "./tensor/tensor.ts";
+export * as controllers from "./train/controllers.ts";
 export { gradient } from "./train/gradient.ts";
 export {
   type InitialisationOptions,
@@ -58,6 +59,7 @@ export * as losses from "./train/losses.ts";
 export type { Optimiser } from "./train/optimisers/optimiser.ts";
 export { optimisers } from "./train/optimisers/registry.ts";
 export * as rates from "./train/rates.ts";
+export * as regularisers from "./train/regularisers.ts";
 export { type Reparameterised, reparameterised, type Use } from "./train/reparameterisations/apply.ts";
 export { reparameterisations } from "./train/reparameterisations/registry.ts";
 export * as relaxations from "./train/reparameterisations/relaxations.ts";

@@ -6,6 +6,7 @@ import { integerValues, shapeConstants } from "../graph/specialise.ts";
 import { upgrade } from "../ops/upgrade.ts";
 import { evaluate } from "../runtime/evaluate.ts";
 import type { Runtime } from "../runtime/runtime.ts";
+import { isFloat } from "../tensor/dtype.ts";
 import type { HostTensor } from "../tensor/tensor.ts";
 import { lowerAll } from "./lower.ts";
 
@@ -46,7 +47,8 @@ function withConstants(graph: Graph, values: ReadonlyMap<string, HostTensor>): G
   const outputs = new Set(graph.outputs.map(({ name }) => name));
   for (const [name, value] of values) {
     const node = draft.producer(name);
-    if (node === undefined || outputs.has(name)) continue;
+    // A float may come from a parameter, which is to be trained: it stays computed.
+    if (node === undefined || outputs.has(name) || isFloat(value.dtype)) continue;
     draft.replace(node, { ...node, outputs: node.outputs.map((o) => (o === name ? draft.fresh(name) : o)) });
     draft.setConstant(name, value);
   }

@@ -163,6 +163,24 @@ describe("a train step", () => {
     await trainer.release();
   });
 
+  it("reaches small parameters behind operators that move them", async () => {
+    const g = builder("moved");
+    g.input("x", "f32", ["n", 2]);
+    const turned = g.op("Transpose", [g.float32([1, 2, 3, 4], [2, 2], "w")], {});
+    g.output(g.op("MatMul", ["x", turned], {}, "y"), "f32", ["n", 2]);
+    const model = await sized(g.finish(), runtime, new Map([["x", { dtype: "f32", shape: [1, 2] }]]));
+    const [step] = trainSteps({
+      model,
+      groups: [{ parameters: ["w"], optimiser: sgd({ momentum: 0 }) }],
+      loss: (c) => c.g.sum(c.outputs[0] ?? expect.fail()),
+    });
+    const trainer = await openTrainer(runtime, [step ?? expect.fail()]);
+    await trainer.run(step ?? expect.fail(), new Map([["x", float32Tensor([1, 2], Float32Array.of(1, 10))]]), 0.1);
+    const w = toFloat32((await trainer.get(["w"])).get("w") ?? expect.fail());
+    for (const [i, value] of [0.9, 1, 2.9, 3].entries()) expect(w[i]).toBeCloseTo(value, 5);
+    await trainer.release();
+  });
+
   it("clips the norm of all gradients together", async () => {
     const free = await train(
       await options(
