@@ -1,5 +1,6 @@
 import { intAttr, intsAttr } from "../graph/attributes.ts";
 import { at, axisOf, blockAll, broadcast, need, sameAxes, tie } from "./axis-rules.ts";
+import { lowerBatchNorm, trainBatchNorm } from "./batch-norm.ts";
 import {
   type AxisContext,
   type FormulaContext,
@@ -19,7 +20,8 @@ const affine: Roles = { scale: 1, shift: 2 };
 /** Every parameter is per channel: scale, bias, mean, variance. */
 export const batchNorm: OpSpec = {
   ...plain,
-  roles: { ...affine, statistics: [3, 4] },
+  grad: { lower: lowerBatchNorm },
+  roles: { ...affine, statistics: [3, 4], train: trainBatchNorm },
   axes: (c) => {
     sameAxes(c);
     const channels = need(c, input(0))[1];

@@ -97,12 +97,20 @@ export interface Roles {
   readonly shift?: number;
   /** Running statistics: measured, not trained. */
   readonly statistics?: readonly number[];
+  /** The node with the statistics of its batch instead, for training. */
+  readonly train?: (context: FormulaContext) => Trained;
   /** Added to each output feature of the operator's own matrix. */
   readonly bias?: number;
   /** Rows that integers look up: an embedding, where it is trained. */
   readonly table?: number;
   /** Output 0 has the elements of input 0, moved or converted: which axis of it each axis is; null where all stay. */
   readonly carries?: (node: Node, rank: number) => readonly number[] | null;
+}
+
+/** The outputs of a node in training, and what its running statistics, by their position, become after a batch. */
+export interface Trained {
+  readonly outputs: readonly Value[];
+  readonly statistics: ReadonlyMap<number, (running: Value) => Value>;
 }
 
 /** What a gradient rule or a lowering can ask about its node. All sizes are fixed. */
@@ -132,16 +140,29 @@ export interface GradContext extends FormulaContext {
  */
 export type GradRule = (context: GradContext, dy: Value) => readonly (Value | null)[];
 
-/** The outputs of a node written with other operators, which then are what is differentiated. Null: nobody may read it. */
+/**
+ * The outputs of a node written with other operators, which then are what is differentiated. A null output may not be
+ * read. Null instead of outputs: this form stays, and differentiates by the rule.
+ */
 export interface Lowering {
-  readonly lower: (context: FormulaContext) => readonly (Value | null)[];
+  readonly lower: (context: FormulaContext) => readonly (Value | null)[] | null;
+  readonly rule?: GradRule;
+}
+
+/**
+ * An operator of our own: it differentiates as a whole, and is written with others before it runs, since no runtime has
+ * it.
+ */
+export interface Composite {
+  readonly rule: GradRule;
+  readonly compose: (context: FormulaContext) => readonly Value[];
 }
 
 /**
  * How an operator differentiates. "flat": its result is constant almost everywhere, so nothing flows back. Null: it has
  * no gradient, and a graph that would need one is refused by its name.
  */
-export type Gradient = GradRule | Lowering | "flat" | null;
+export type Gradient = GradRule | Lowering | Composite | "flat" | null;
 
 /** Everything espalier knows of one operator. "None" is written null, never omitted. */
 export interface OpSpec {

@@ -7,6 +7,7 @@ import {
   multiHeadAttention,
   rotaryEmbedding,
 } from "./attention.ts";
+import { batchStatisticsNorm } from "./batch-norm.ts";
 import { conv, convTranspose, pool, resample } from "./conv.ts";
 import { arithmetic, carrier, dropout, sizeReader } from "./elementwise.ts";
 import { einsum, fusedMatMul, gemm, matMul } from "./mat-mul.ts";
@@ -121,9 +122,14 @@ const microsoft = {
   SkipSimplifiedLayerNormalization: skipLayerNorm(3),
 } satisfies Record<string, OpSpec>;
 
+/** Operators of our own: no file has them, and none is left when a graph runs. */
+const ownDomain = "espalier";
+const own = { BatchNorm: batchStatisticsNorm } satisfies Record<string, OpSpec>;
+
 const byDomain: ReadonlyMap<string, ReadonlyMap<string, OpSpec>> = new Map([
   ["", new Map<string, OpSpec>(Object.entries(standard))],
   ["com.microsoft", new Map<string, OpSpec>(Object.entries(microsoft))],
+  [ownDomain, new Map<string, OpSpec>(Object.entries(own))],
 ]);
 
 /** What espalier knows of an operator; undefined for the others, whose axes are then left whole. */
@@ -131,9 +137,10 @@ export function opSpec(domain: string, op: string): OpSpec | undefined {
   return byDomain.get(domain === "ai.onnx" ? "" : domain)?.get(op);
 }
 
-/** Every operator with its domain, in the order of the tables. */
+/** Every operator that files have, with its domain, in the order of the tables. */
 export function operators(): readonly { readonly domain: string; readonly op: string; readonly spec: OpSpec }[] {
-  return [...byDomain].flatMap(([domain, specs]) => [...specs].map(([op, spec]) => ({ domain, op, spec })));
+  const inFiles = [...byDomain].filter(([domain]) => domain !== ownDomain);
+  return inFiles.flatMap(([domain, specs]) => [...specs].map(([op, spec]) => ({ domain, op, spec })));
 }
 
 /** True for operators that look at the sizes of their operand and never at its elements. */

@@ -109,7 +109,7 @@ function pathBetween(
     const floats = node.outputs.filter((name) => name !== "" && g.has(name) && isFloat(g.of(name).dtype));
     if (floats.length === 0) continue;
     for (const name of floats) dependent.add(name);
-    forward.push({ node, rule: typeof found === "function" ? found : null, active });
+    forward.push({ node, rule: typeof found === "function" ? found : (found?.rule ?? null), active });
   }
   const needed = new Set(ends);
   const path: Passage[] = [];

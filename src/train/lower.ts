@@ -1,28 +1,59 @@
-import type { Algebra } from "../graph/algebra.ts";
+import type { Algebra, Value } from "../graph/algebra.ts";
 import { describeNode } from "../graph/attributes.ts";
+import type { FormulaContext, Gradient } from "../ops/spec.ts";
 import { EspalierError } from "../tensor/error.ts";
 import { formulaContext, gradientOf } from "./formulas.ts";
 
 /** Writes operators that differentiate by lowering with the operators that they are made of, until none is left. */
 export function lowerAll(g: Algebra): void {
+  rewriteAll(
+    g,
+    (found) => (isObject(found) && "lower" in found ? found.lower : null),
+    (name, value) => g.draft.replaceUses(name, value.name),
+  );
+}
+
+/** Writes operators of our own with those that runtimes have. What is written afterwards may hold new ones. */
+export function composeAll(g: Algebra): void {
+  rewriteAll(
+    g,
+    (found) => (isObject(found) && "compose" in found ? found.compose : null),
+    (name, value) => {
+      g.draft.replaceUses(name, value.name, { outputs: false });
+      // Whoever keeps the value under its name still finds it.
+      g.draft.op("Identity", [value.name], {}, name);
+    },
+  );
+}
+
+type Outputs = readonly (Value | null)[];
+
+function rewriteAll(
+  g: Algebra,
+  pick: (found: Gradient) => ((c: FormulaContext) => Outputs | null) | null,
+  replace: (name: string, value: Value) => void,
+): void {
   for (let round = 0; ; round++) {
-    let lowered = 0;
+    let rewritten = 0;
     for (const node of g.draft.nodes()) {
-      const found = gradientOf(node);
-      if (typeof found !== "object" || found === null) continue;
+      const outputs = pick(gradientOf(node))?.(formulaContext(g, node)) ?? null;
+      if (outputs === null) continue;
       if (round > deepest) {
         throw new EspalierError("model", describeNode(node), "expected operators that can be written with others.");
       }
-      const outputs = found.lower(formulaContext(g, node));
       g.draft.remove(node);
       for (const [index, name] of node.outputs.entries()) {
         const value = outputs[index];
-        if (name !== "" && value !== undefined && value !== null) g.draft.replaceUses(name, value.name);
+        if (name !== "" && value !== undefined && value !== null) replace(name, value);
       }
-      lowered++;
+      rewritten++;
     }
-    if (lowered === 0) return;
+    if (rewritten === 0) return;
   }
+}
+
+function isObject(found: Gradient): found is Exclude<Gradient, null | "flat" | ((...args: never) => unknown)> {
+  return typeof found === "object" && found !== null;
 }
 
 /** A lowering may write operators that are lowered themselves; more levels than this would be a circle. */

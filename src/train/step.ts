@@ -5,6 +5,7 @@ import { EspalierError } from "../tensor/error.ts";
 import { float32Tensor } from "../tensor/numeric.ts";
 import { type HostTensor, sizeOf, type TensorRef } from "../tensor/tensor.ts";
 import { gradient } from "./gradient.ts";
+import { composeAll } from "./lower.ts";
 import type { Optimiser } from "./optimisers/optimiser.ts";
 import { type StepState, stepState } from "./step-state.ts";
 import { macsOf } from "./work.ts";
@@ -225,6 +226,7 @@ function assemble(
   { g, definition, state, numbers, reports }: Site,
   { guard, data, forwardMacs }: { guard: Value; data: ReadonlySet<string>; forwardMacs: number },
 ): TrainStep {
+  composeAll(g);
   const asked = new Set([...state.writes.keys(), ...[...reports.values(), guard].map(({ name }) => name)]);
   const outputs = [...asked].map((name) => ({ name, dtype: g.of(name).dtype, dims: g.of(name).shape }));
   const graph = removeDeadCode({ ...g.finish().graph, outputs, valueInfo: new Map() });
