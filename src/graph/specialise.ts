@@ -1,7 +1,6 @@
 import { fromInts } from "../tensor/numeric.ts";
 import { type HostTensor, load, sizeOf, type TensorRef } from "../tensor/tensor.ts";
 import { asRef, intAttr } from "./attributes.ts";
-import { removeDeadCode } from "./dead-code.ts";
 import { distinctNodes } from "./distinct.ts";
 import { constantNodes, type Evaluate } from "./fold.ts";
 import type { Graph, Node, ValueInfo } from "./graph.ts";
@@ -78,7 +77,7 @@ export async function integerValues(
   const distinct = [...new Set(wanted.map((name) => standsFor.get(name) ?? name))];
   const outputs = distinct.map((name): ValueInfo => ({ name, dtype: types.get(name)?.dtype ?? null }));
   const part: Graph = { ...sized, nodes, inputs: [], outputs, valueInfo: new Map() };
-  const computed = await evaluate(removeDeadCode(part), distinct);
+  const computed = await evaluate(part, distinct);
   for (const name of wanted) {
     const value = computed.get(standsFor.get(name) ?? name);
     if (value !== undefined) values.set(name, value);
