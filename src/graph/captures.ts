@@ -42,6 +42,7 @@ export function allNames(graph: Graph, into: Set<string> = new Set()): Set<strin
   for (const input of graph.inputs) into.add(input.name);
   for (const output of graph.outputs) into.add(output.name);
   for (const node of graph.nodes) {
+    into.add(node.name);
     for (const name of node.inputs) into.add(name);
     for (const name of node.outputs) into.add(name);
     for (const attribute of node.attributes.values()) if (attribute.kind === "graph") allNames(attribute.value, into);

@@ -303,7 +303,9 @@ class GraphDraft implements Draft {
 
   #renameValue(slot: Slot, from: string, to: string): void {
     const outputs = slot.node.outputs.map((name) => (name === from ? to : name));
-    this.#update(slot, { ...slot.node, outputs });
+    // A node that is called by its value stays called by it, so that no later node of that name meets it.
+    const name = slot.node.name === from ? to : slot.node.name;
+    this.#update(slot, { ...slot.node, name, outputs });
     this.setType(from, null);
     this.#renameReaders(from, to);
   }

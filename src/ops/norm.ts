@@ -2,6 +2,15 @@ import { intAttr, intsAttr } from "../graph/attributes.ts";
 import { at, axisOf, blockAll, broadcast, need, sameAxes, tie } from "./axis-rules.ts";
 import { lowerBatchNorm, trainBatchNorm } from "./batch-norm.ts";
 import {
+  batchNormGradient,
+  groupNormGradient,
+  instanceNormGradient,
+  layerNormGradient,
+  localResponse,
+  rmsNormGradient,
+  skipNorm,
+} from "./norm-gradient.ts";
+import {
   type AxisContext,
   type FormulaContext,
   type Gradient,
@@ -12,7 +21,7 @@ import {
   type Roles,
 } from "./spec.ts";
 
-const plain = { resize: null, macs: null, kernels: null, roles: null, grad: null } as const;
+const plain = { resize: null, macs: null, kernels: null, roles: null } as const;
 
 /** Scale and bias stand where almost every norm has them. */
 const affine: Roles = { scale: 1, shift: 2 };
@@ -20,7 +29,7 @@ const affine: Roles = { scale: 1, shift: 2 };
 /** Every parameter is per channel: scale, bias, mean, variance. */
 export const batchNorm: OpSpec = {
   ...plain,
-  grad: { lower: lowerBatchNorm },
+  grad: { lower: lowerBatchNorm, rule: batchNormGradient },
   roles: { ...affine, statistics: [3, 4], train: trainBatchNorm },
   axes: (c) => {
     sameAxes(c);
@@ -33,6 +42,7 @@ export const batchNorm: OpSpec = {
 /** Statistics over positions; a GroupNorm exported through a reshape has channels among them. */
 export const instanceNorm: OpSpec = {
   ...plain,
+  grad: instanceNormGradient,
   roles: affine,
   axes: (c) => {
     sameAxes(c);
@@ -46,6 +56,7 @@ export const instanceNorm: OpSpec = {
 /** x: [n, groups·c, ...]; scale and bias per channel, or per group in operator set 18. */
 export const groupNorm: OpSpec = {
   ...plain,
+  grad: groupNormGradient,
   roles: affine,
   axes: (c) => {
     sameAxes(c);
@@ -93,13 +104,18 @@ function normOver(c: AxisContext, firstAxis: number, parameters: readonly number
 /** Statistics over the axes from `axis` on: LayerNormalization, RMSNormalization, SimplifiedLayerNormalization. */
 export const layerNorm: OpSpec = {
   ...plain,
+  grad: layerNormGradient,
   axes: (c) => normOver(c, intAttr(c.node, "axis", -1), [1, 2]),
   roles: affine,
 };
 
+/** RMSNormalization and SimplifiedLayerNormalization: no mean, no offset. */
+export const rmsNorm: OpSpec = { ...layerNorm, roles: { scale: 1 }, grad: rmsNormGradient };
+
 /** com.microsoft SkipLayerNormalization and its simplified form: norm of x + skip + bias, with the sum as output 3. */
 export const skipLayerNorm = (biasInput: number): OpSpec => ({
   ...plain,
+  grad: skipNorm(biasInput === 4 ? "LayerNormalization" : "SimplifiedLayerNormalization", biasInput),
   roles: biasInput === 4 ? { scale: 2, shift: 3 } : { scale: 2 },
   axes: (c) => {
     const skip = c.axes(input(1));
@@ -109,8 +125,9 @@ export const skipLayerNorm = (biasInput: number): OpSpec => ({
 });
 
 /** Norm over one axis (LpNormalization) or a list of axes (MeanVarianceNormalization). */
-export const axisNorm: OpSpec = {
+export const axisNorm = (grad: Gradient): OpSpec => ({
   ...plain,
+  grad,
   axes: (c) => {
     sameAxes(c);
     const rank = need(c, input(0)).length;
@@ -119,11 +136,12 @@ export const axisNorm: OpSpec = {
       (c.node.op === "LpNormalization" ? [intAttr(c.node, "axis", -1)] : [0, 2, 3]);
     for (const axis of axes) c.restricts(input(0), axisOf(rank, axis));
   },
-};
+});
 
 /** LRN sums over neighbouring channels, so a removed one changes its neighbours. */
 export const localResponseNorm: OpSpec = {
   ...plain,
+  grad: localResponse,
   axes: (c) => {
     sameAxes(c);
     const channels = at(need(c, input(0)), 1);
@@ -162,4 +180,4 @@ export const softmax = (grad: Gradient): OpSpec => ({
 });
 
 /** For operators whose outputs depend on positions in ways that removal would change. */
-export const opaque = (because: string): OpSpec => ({ ...plain, axes: (c) => blockAll(c, because) });
+export const opaque = (because: string): OpSpec => ({ ...plain, grad: null, axes: (c) => blockAll(c, because) });

@@ -20,10 +20,12 @@ import {
   localResponseNorm,
   logSoftmaxGrad,
   opaque,
+  rmsNorm,
   skipLayerNorm,
   softmax,
   softmaxGrad,
 } from "./norm.ts";
+import { lpNormGradient, meanVarianceGradient } from "./norm-gradient.ts";
 import { dequantise, quantise } from "./quantise.ts";
 import { gru, lstm, rnn } from "./recurrent.ts";
 import { alongAxis, globalPool, reductions } from "./reduce.ts";
@@ -70,17 +72,17 @@ const standard = {
   LSTM: lstm,
   LayerNormalization: layerNorm,
   LogSoftmax: softmax(logSoftmaxGrad),
-  LpNormalization: axisNorm,
+  LpNormalization: axisNorm(lpNormGradient),
   LpPool: pool,
   MatMul: matMul,
   MaxPool: pool,
-  MeanVarianceNormalization: axisNorm,
+  MeanVarianceNormalization: axisNorm(meanVarianceGradient),
   NonMaxSuppression: opaque("boxes are chosen by value"),
   NonZero: opaque("positions are chosen by value"),
   OneHot: opaque("an axis is made of classes"),
   Pad: pad,
   QuantizeLinear: quantise,
-  RMSNormalization: layerNorm,
+  RMSNormalization: rmsNorm,
   RNN: rnn,
   Reshape: reshape,
   Resize: resample,
@@ -88,6 +90,7 @@ const standard = {
   ScatterElements: scatterElements,
   ScatterND: scatterNd,
   Shape: sizeReader,
+  SimplifiedLayerNormalization: rmsNorm,
   Size: sizeReader,
   Slice: slice,
   Softmax: softmax(softmaxGrad),
@@ -117,7 +120,7 @@ const microsoft = {
   QuantizeLinear: quantise,
   QuickGelu: quickGelu,
   RotaryEmbedding: contribRotaryEmbedding,
-  SimplifiedLayerNormalization: layerNorm,
+  SimplifiedLayerNormalization: rmsNorm,
   SkipLayerNormalization: skipLayerNorm(4),
   SkipSimplifiedLayerNormalization: skipLayerNorm(3),
 } satisfies Record<string, OpSpec>;

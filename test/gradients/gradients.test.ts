@@ -4,12 +4,19 @@ import { differenceOf, type GradientCase } from "./check.ts";
 import { convolutionCases } from "./convolutions.ts";
 import { elementwiseCases } from "./elementwise.ts";
 import { moveCases } from "./moves.ts";
+import { normCases } from "./norms.ts";
 import { productCases } from "./products.ts";
 
 const runtime = await openRuntime({ device: "cpu", threads: 1 });
 afterAll(() => runtime.close());
 
-const cases: readonly GradientCase[] = [...elementwiseCases, ...productCases, ...moveCases, ...convolutionCases];
+const cases: readonly GradientCase[] = [
+  ...elementwiseCases,
+  ...productCases,
+  ...moveCases,
+  ...convolutionCases,
+  ...normCases,
+];
 
 describe("derivatives equal central differences", () => {
   it.each(cases.map((one) => [one.form === undefined ? one.op : `${one.op}, ${one.form}`, one] as const))(
