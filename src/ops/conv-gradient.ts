@@ -40,7 +40,7 @@ function flipped(g: Algebra, w: Value, groups: number): Value {
 }
 
 /** Σ over everything that a convolution's input contributes to: dx. */
-function dataGradient(g: Algebra, w: Value, dy: Value, { groups, window }: Convolution): Value {
+export function dataGradient(g: Algebra, w: Value, dy: Value, { groups, window }: Convolution): Value {
   const [batch = 1, out = 1] = dy.shape;
   const channels = (w.shape[1] ?? 1) * groups;
   const type = { dtype: dy.dtype, shape: [batch, channels, ...window.inputs] };

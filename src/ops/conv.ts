@@ -2,7 +2,16 @@ import { intAttr } from "../graph/attributes.ts";
 import { sizeOf } from "../tensor/tensor.ts";
 import { blockAxis, need, tie } from "./axis-rules.ts";
 import { convGradient, convTransposeGradient } from "./conv-gradient.ts";
-import { type AxisContext, input, type OpSpec, output, type Resize, type ResizeContext } from "./spec.ts";
+import { resampleGradient } from "./resample-gradient.ts";
+import {
+  type AxisContext,
+  type Gradient,
+  input,
+  type OpSpec,
+  output,
+  type Resize,
+  type ResizeContext,
+} from "./spec.ts";
 
 function spatial(c: AxisContext): void {
   for (const operand of [input(0), output(0)]) {
@@ -99,7 +108,8 @@ export const convTranspose: OpSpec = {
 };
 
 /** Pooling keeps batch and channels; the window is spatial. */
-export const pool: OpSpec = {
+export const pool = (grad: Gradient): OpSpec => ({
+  grad,
   axes: (c) => {
     const x = need(c, input(0));
     const y = need(c, output(0));
@@ -114,8 +124,7 @@ export const pool: OpSpec = {
   macs: null,
   kernels: null,
   roles: null,
-  grad: null,
-};
+});
 
 /** Resize and Upsample: batch and channels are kept (their scale must be 1), positions are spatial. */
 export const resample: OpSpec = {
@@ -139,5 +148,5 @@ export const resample: OpSpec = {
   macs: null,
   kernels: null,
   roles: null,
-  grad: null,
+  grad: resampleGradient,
 };

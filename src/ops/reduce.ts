@@ -95,8 +95,9 @@ export const reductions = {
 } satisfies Record<string, OpSpec>;
 
 /** Averages or takes the largest of all positions; batch and channels stay. */
-export const globalPool: OpSpec = {
+export const globalPool = (grad: Gradient): OpSpec => ({
   ...plain,
+  grad,
   axes: (c) => {
     const x = need(c, input(0));
     const y = need(c, output(0));
@@ -104,7 +105,7 @@ export const globalPool: OpSpec = {
     tie(c, x[1], y[1]);
     for (const axis of x.slice(2)) c.block(axis, "spatial position");
   },
-};
+});
 
 /** ArgMax, ArgMin, TopK, CumSum: order along the axis is the result. */
 export const alongAxis = (because: string): OpSpec => ({

@@ -26,6 +26,14 @@ import {
   softmaxGrad,
 } from "./norm.ts";
 import { lpNormGradient, meanVarianceGradient } from "./norm-gradient.ts";
+import {
+  averagePoolGradient,
+  globalAverageGradient,
+  globalLpGradient,
+  globalMaxGradient,
+  lpPoolGradient,
+  maxPoolGradient,
+} from "./pool-gradient.ts";
 import { dequantise, quantise } from "./quantise.ts";
 import { gru, lstm, rnn } from "./recurrent.ts";
 import { alongAxis, globalPool, reductions } from "./reduce.ts";
@@ -41,7 +49,7 @@ const standard = {
   ArgMax: alongAxis("the result is a position on it"),
   ArgMin: alongAxis("the result is a position on it"),
   Attention: attention,
-  AveragePool: pool,
+  AveragePool: pool(averagePoolGradient),
   BatchNormalization: batchNorm,
   Cast: carrier,
   CastLike: carrier,
@@ -61,9 +69,9 @@ const standard = {
   GatherElements: gatherElements,
   GatherND: gatherNd,
   Gemm: gemm,
-  GlobalAveragePool: globalPool,
-  GlobalLpPool: globalPool,
-  GlobalMaxPool: globalPool,
+  GlobalAveragePool: globalPool(globalAverageGradient),
+  GlobalLpPool: globalPool(globalLpGradient),
+  GlobalMaxPool: globalPool(globalMaxGradient),
   GroupNormalization: groupNorm,
   Hardmax: softmax("flat"),
   Identity: carrier,
@@ -73,9 +81,9 @@ const standard = {
   LayerNormalization: layerNorm,
   LogSoftmax: softmax(logSoftmaxGrad),
   LpNormalization: axisNorm(lpNormGradient),
-  LpPool: pool,
+  LpPool: pool(lpPoolGradient),
   MatMul: matMul,
-  MaxPool: pool,
+  MaxPool: pool(maxPoolGradient),
   MeanVarianceNormalization: axisNorm(meanVarianceGradient),
   NonMaxSuppression: opaque("boxes are chosen by value"),
   NonZero: opaque("positions are chosen by value"),

@@ -5,6 +5,7 @@ import { convolutionCases } from "./convolutions.ts";
 import { elementwiseCases } from "./elementwise.ts";
 import { moveCases } from "./moves.ts";
 import { normCases } from "./norms.ts";
+import { poolCases } from "./pools.ts";
 import { productCases } from "./products.ts";
 
 const runtime = await openRuntime({ device: "cpu", threads: 1 });
@@ -16,6 +17,7 @@ const cases: readonly GradientCase[] = [
   ...moveCases,
   ...convolutionCases,
   ...normCases,
+  ...poolCases,
 ];
 
 describe("derivatives equal central differences", () => {

@@ -100,9 +100,9 @@ export const normCases: readonly GradientCase[] = [
   },
   {
     op: "LRN",
-    form: "even",
-    inputs: [{ shape: [1, 5, 3] }],
-    attributes: { size: int(4), alpha: float(0.5) },
+    form: "wider than the channels",
+    inputs: [{ shape: [1, 4, 3, 1] }],
+    attributes: { size: int(5), alpha: float(0.5) },
     dtype: f32,
   },
   { op: "Softmax", inputs: [{ shape: [2, 4] }] },
