@@ -63,16 +63,11 @@ export const pruneUnits: Engine<UnitPlan> = async (analysis, plan, options, cloc
       "Nothing was written. Leave groups out with --ignore to find the one that disagrees, and report it.",
     );
   }
-  const graph = await recover(
-    [foldConstants, ...plan.recovery],
-    analysis,
-    keptPositions(analysis.coupling, masks),
-    pruned,
-    options,
-    clock,
-  );
+  const kept = keptPositions(analysis.coupling, masks);
+  const graph = await recover([foldConstants, ...plan.recovery], analysis, kept, pruned, options, clock);
   return {
     graph,
+    kept,
     law,
     masks: new Map([...masks].map(([group, mask]) => [group.id, mask])),
     layers: layersOf(free, masks, new Set(dropped.map(({ group }) => group))),

@@ -52,16 +52,11 @@ export const pruneWeights: Engine<WeightPlan> = async (analysis, plan, options, 
     );
     if (sweep === "refit") sparse = await sweptBy({ kind: "zeros-of", graph: sparse.graph });
   }
-  const graph = await recover(
-    plan.recovery,
-    analysis,
-    keptPositions(analysis.coupling, new Map()),
-    sparse.graph,
-    options,
-    clock,
-  );
+  const kept = keptPositions(analysis.coupling, new Map());
+  const graph = await recover(plan.recovery, analysis, kept, sparse.graph, options, clock);
   return {
     graph,
+    kept,
     masks: new Map(),
     nearTies: 0,
     law: null,

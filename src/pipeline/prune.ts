@@ -1,6 +1,7 @@
 import type { IndexedDataset } from "../data/dataset.ts";
 import { type Analysis, analyse } from "../models/analysis.ts";
 import { type Model, withGraph } from "../models/model.ts";
+import type { Origin } from "../recovery/recovery.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { type Job, step } from "../tensor/progress.ts";
 import { checkDevice } from "./check-device.ts";
@@ -10,6 +11,7 @@ import { phaseClock } from "./phase-clock.ts";
 import type { Plan } from "./plan.ts";
 import { pruneUnits } from "./prune-units.ts";
 import { pruneWeights } from "./prune-weights.ts";
+import { originOf } from "./recover.ts";
 import type { Report } from "./report.ts";
 
 /** Everything around a plan: where to run, which data, what to leave alone. */
@@ -30,6 +32,8 @@ export interface PruneOptions extends Job {
   /** Name of the method and the command, for the report. */
   readonly method?: string;
   readonly command?: string;
+  /** Of a model that was pruned before, the `origin` of that pruning: least squares then aims at what the model first gave. */
+  readonly origin?: Origin;
   /** Leave out the latency measurement. */
   readonly measure?: boolean;
 }
@@ -39,6 +43,8 @@ export interface Pruned {
   readonly report: Report;
   /** By group, one byte for each unit: 1 was kept, 0 removed. Groups that lost nothing are absent. */
   readonly masks: ReadonlyMap<string, Uint8Array>;
+  /** The first original, and which positions of its axes are left. */
+  readonly origin: Origin;
 }
 
 /** What an engine hands back to `prune`. */
@@ -48,7 +54,7 @@ export type Engine<P extends Plan> = (
   options: PruneOptions & { readonly seed: number; readonly batchSize: number },
   clock: ReturnType<typeof phaseClock>,
 ) => Promise<
-  Pick<Pruned, "masks"> & { readonly graph: Analysis["graph"] } & Pick<
+  Pick<Pruned, "masks"> & { readonly graph: Analysis["graph"]; readonly kept: Origin["kept"] } & Pick<
       Report,
       "layers" | "law" | "blocked" | "nearTies" | "advice"
     >
@@ -67,7 +73,7 @@ export async function prune(model: Model, plan: Plan, options: PruneOptions): Pr
       ? null
       : checkDevice(options.runtime, analysis, await lawFeeds(analysis, options.calibration ?? null, settings.seed)),
   );
-  const { graph, masks, ...found } =
+  const { graph, kept, masks, ...found } =
     plan.kind === "units"
       ? await pruneUnits(analysis, plan, settings, clock)
       : await pruneWeights(analysis, plan, settings, clock);
@@ -78,6 +84,7 @@ export async function prune(model: Model, plan: Plan, options: PruneOptions): Pr
   return {
     model: small,
     masks,
+    origin: originOf({ original: analysis, kept }, options.origin),
     report: {
       model: model.name,
       method: options.method ?? plan.criterion.id,

@@ -179,6 +179,7 @@ export async function runRecipe(
 ): Promise<Pick<Pruned, "model" | "report">> {
   const plans = steps.map((step) => ({ plan: planOf(settingsOf(step), seed), ignore: step.ignore ?? [] }));
   let current = model;
+  let origin: PruneOptions["origin"];
   const reports: Report[] = [];
   for (const { plan, ignore } of plans) {
     const whole = plans.length === 1;
@@ -186,9 +187,10 @@ export async function runRecipe(
       ...options,
       ignore,
       seed,
+      ...(origin === undefined ? {} : { origin }),
       ...(whole ? {} : { measure: false, evaluation: null }),
     });
-    current = result.model;
+    ({ model: current, origin } = result);
     reports.push(result.report);
   }
   const [only, ...more] = reports;

@@ -6,7 +6,7 @@ import { step } from "../tensor/progress.ts";
 import { sizeOf } from "../tensor/tensor.ts";
 import type { Recovery } from "./recovery.ts";
 import { refit } from "./refit.ts";
-import { both, originalFeatures, tour } from "./tour.ts";
+import { both, lostInputs, originalFeatures, tour } from "./tour.ts";
 
 export interface LeastSquaresOptions {
   /** Which matrices are refitted: those that lost inputs, or also all behind them, whose inputs have changed. */
@@ -20,7 +20,8 @@ export interface LeastSquaresOptions {
 /**
  * Refits each matrix by least squares, in the order of data flow, so that what it gives from its really pruned inputs is
  * nearest to what the original gave; where its output joins a sum, the sum is the target (OBSPA, SPA section D, with the
- * exact joint optimum). Needs calibration inputs, no labels.
+ * exact joint optimum). Of a network that was pruned before, the first original is the target. Needs calibration inputs, no
+ * labels.
  */
 export function leastSquares(options: Partial<LeastSquaresOptions> = {}): Recovery {
   const { layers: which = "behind", damping = 1e-3, positionsPerColumn = 128 } = options;
@@ -28,13 +29,10 @@ export function leastSquares(options: Partial<LeastSquaresOptions> = {}): Recove
     id: "lsq",
     needsData: true,
     apply: async (context) => {
-      const { original, kept, job } = context;
+      const { job, first = context } = context;
       const samples = context.calibration?.count ?? 0;
-      const { pruned, layers, measure } = await tour(context, "lsq");
-      const lost = (layer: (typeof layers)[number]): boolean =>
-        kept.positions(layer.input, layer.matrix.data?.axis ?? 0) !== null;
-      const first = layers.findIndex(lost);
-      const chosen = first < 0 ? [] : layers.slice(first).filter((layer) => which === "behind" || lost(layer));
+      const { pruned, affected, measure } = await tour(context, "lsq", first);
+      const chosen = affected.filter((layer) => which === "behind" || lostInputs(context, layer));
       let graph = context.pruned;
       for (const [index, layer] of chosen.entries()) {
         step(job, "recover lsq", index, chosen.length, layer.matrix.parameter);
@@ -46,13 +44,13 @@ export function leastSquares(options: Partial<LeastSquaresOptions> = {}): Recove
         const bias = biasName === "" ? new Float64Array(matrix.rows) : constant(biasName)?.values;
         if (inputType === undefined || bias?.length !== matrix.rows) continue;
         const end = endingOf(graph, output, axis, matrix.rows, pruned.facts.types, constant);
-        if (!original.facts.types.has(end.value)) continue;
+        if (!first.original.facts.types.has(end.value)) continue;
         const [inputs, target] = await measure(graph, layer, (draft, inOriginal, opset) => {
           const positions = (sizeOf(outputType.shape) / matrix.rows / pruned.samples) * samples;
           const every = Math.max(1, Math.floor(positions / (positionsPerColumn * matrix.columns)));
           const x = tapInputs(draft, opset, matrix, input, inputType, every);
           const here = inOriginal(end.value);
-          let wanted = originalFeatures(draft, context, { inOriginal: end.value, here }, axis, outputType);
+          let wanted = originalFeatures(draft, first, { inOriginal: end.value, here }, axis, outputType);
           if (end.bypass !== null) {
             wanted = draft.op("Sub", [wanted, featuresFirst(draft, end.bypass, axis, outputType)]);
           }

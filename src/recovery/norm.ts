@@ -28,10 +28,8 @@ export function normEstimation(): Recovery {
     id: "norm",
     needsData: true,
     apply: async (context) => {
-      const { kept, job } = context;
-      const { layers, measure } = await tour(context, "norm");
-      const first = layers.findIndex(({ input, matrix }) => kept.positions(input, matrix.data?.axis ?? 0) !== null);
-      const chosen = first < 0 ? [] : layers.slice(first);
+      const { job } = context;
+      const { affected: chosen, measure } = await tour(context, "norm");
       let graph = context.pruned;
       for (const [index, layer] of chosen.entries()) {
         step(job, "recover norm", index, chosen.length, layer.matrix.parameter);

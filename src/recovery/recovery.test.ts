@@ -3,12 +3,14 @@ import type { Group } from "../coupling/couple.ts";
 import { fromTensors } from "../data/from-tensors.ts";
 import { ints } from "../graph/attributes.ts";
 import { builder } from "../graph/builder.ts";
+import { edit } from "../graph/edit.ts";
 import type { Graph } from "../graph/graph.ts";
 import { analyse } from "../models/analysis.ts";
 import { evaluate } from "../runtime/evaluate.ts";
 import { openRuntime } from "../runtime/open-runtime.node.ts";
+import { dropBranches } from "../surgery/bypass.ts";
 import { cut } from "../surgery/cut.ts";
-import { keptPositions } from "../surgery/kept.ts";
+import { keptPositions, through } from "../surgery/kept.ts";
 import { float32Tensor, toFloat32 } from "../tensor/numeric.ts";
 import { random } from "../tensor/random.ts";
 import { biasCompensation } from "./bias.ts";
@@ -75,11 +77,11 @@ function block({ constant = [], folded = false, padded = true }: Block = {}): Gr
 
 const images = fromTensors({ x: float32Tensor([24, trunk, 6, 6], noise("x", 24 * trunk * 36)) });
 
-async function pruned(graph: Graph, removed: readonly number[]): Promise<RecoveryContext> {
+async function pruned(graph: Graph, removed: readonly number[], units = width): Promise<RecoveryContext> {
   const original = await analyse(graph, runtime);
-  const group = original.coupling.groups.find(({ size, blocked }) => size === width && blocked.length === 0);
+  const group = original.coupling.groups.find(({ size, blocked }) => size === units && blocked.length === 0);
   if (group === undefined) throw new Error("no group");
-  const mask = new Uint8Array(width).fill(1);
+  const mask = new Uint8Array(units).fill(1);
   for (const unit of removed) mask[unit] = 0;
   const masks = new Map<Group, Uint8Array>([[group, mask]]);
   return {
@@ -93,15 +95,15 @@ async function pruned(graph: Graph, removed: readonly number[]): Promise<Recover
   };
 }
 
-async function outputs(graph: Graph): Promise<Float32Array> {
+async function outputs(graph: Graph, name = "y"): Promise<Float32Array> {
   const { inputs } = await images.gather(Int32Array.from({ length: 24 }, (_, i) => i));
-  const y = (await evaluate(runtime, graph, ["y"], inputs)).get("y");
+  const y = (await evaluate(runtime, graph, [name], inputs)).get(name);
   return y === undefined ? new Float32Array(0) : toFloat32(y);
 }
 
 /** ‖a − b‖² / n */
-async function distance(a: Graph, b: Graph): Promise<number> {
-  const [x, y] = [await outputs(a), await outputs(b)];
+async function distance(a: Graph, b: Graph, name = "y"): Promise<number> {
+  const [x, y] = [await outputs(a, name), await outputs(b, name)];
   expect(x.length).toBe(y.length);
   return x.reduce((sum, value, i) => sum + (value - (y[i] ?? 0)) ** 2, 0) / x.length;
 }
@@ -160,6 +162,36 @@ describe.each([
       expect(Math.abs((after[c] ?? 0) - mean)).toBeLessThan(1e-4 * Math.abs(mean));
       expect(Math.abs((without[c] ?? 0) - mean)).toBeGreaterThan(1e-2 * Math.abs(mean));
     }
+  });
+});
+
+describe("least squares", () => {
+  it("of a network pruned before aims at what it first gave", async () => {
+    const once = await pruned(block(), [0, 1, 3]);
+    const first = await pruned(block(), [1]);
+    // Units 0 and 3 of the first six are 0 and 2 of the five that are left.
+    const second = await pruned(first.pruned, [0, 2], width - 1);
+    const kept = through(first.kept, second.kept);
+    expect(kept.positions("inner", 1)).toEqual(once.kept.positions("inner", 1));
+    expect(kept.mask("inner", 1)).toEqual(once.kept.mask("inner", 1));
+    const best = await leastSquares().apply(once);
+    const blind = await leastSquares().apply(second);
+    const aimed = await leastSquares().apply({ ...second, first: { original: first.original, kept } });
+    expect(await distance(best, aimed)).toBeLessThan(1e-10);
+    expect(await distance(best, blind)).toBeGreaterThan(1e-3);
+  });
+
+  it("repairs what lies behind a branch that is gone, though no layer lost inputs", async () => {
+    const g = edit(block());
+    g.setOutputs([]);
+    const weight = g.constant(float32Tensor([3, trunk, 1, 1], noise("behind", 3 * trunk)), "behind");
+    g.output(g.op("Conv", ["y", weight], {}, "z"), "f32");
+    const whole = await pruned(g.finish(), []);
+    const branch = { sum: "y", bypass: "x", mean: new Float64Array(trunk), axis: 1 };
+    const context = { ...whole, pruned: dropBranches(whole.pruned, [branch], whole.original.facts.types) };
+    const repaired = await leastSquares().apply(context);
+    const far = await distance(whole.original.graph, context.pruned, "z");
+    expect(await distance(whole.original.graph, repaired, "z")).toBeLessThan(0.9 * far);
   });
 });
 

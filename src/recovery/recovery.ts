@@ -2,15 +2,21 @@ import type { Dataset } from "../data/dataset.ts";
 import type { Graph } from "../graph/graph.ts";
 import type { Analysis } from "../models/analysis.ts";
 import type { Runtime } from "../runtime/runtime.ts";
-import type { Kept } from "../surgery/kept.ts";
+import type { KeptPositions } from "../surgery/kept.ts";
 import type { Job } from "../tensor/progress.ts";
 
-/** What a recovery may look at: the original, what was kept of it, and unlabelled inputs. */
-export interface RecoveryContext {
-  readonly runtime: Runtime;
+/** A network, and what is left of it. */
+export interface Origin {
   readonly original: Analysis;
   /** Kept positions of every axis of the original; all of them when weights were zeroed and nothing was cut. */
-  readonly kept: Kept;
+  readonly kept: KeptPositions;
+}
+
+/** What a recovery may look at: the original, what was kept of it, and unlabelled inputs. */
+export interface RecoveryContext extends Origin {
+  readonly runtime: Runtime;
+  /** The network before the first pruning, where `original` is itself what an earlier one left. */
+  readonly first?: Origin;
   /** The pruned graph; its parameters and values have the names of the original's. */
   readonly pruned: Graph;
   readonly calibration: Dataset | null;

@@ -107,7 +107,9 @@ function partOf({ graph, facts }: Analysis, nodes: ReadonlySet<Node>, types: Typ
 /** Which units stay makes no difference to the time. */
 async function firstUnits(part: Graph, { coupling, facts }: Analysis, group: Group, count: number): Promise<Graph> {
   if (count === group.size) return part;
-  return cut(part, coupling, facts, new Map([[group, new Uint8Array(group.size).fill(1, 0, count)]]));
+  const mask = new Uint8Array(group.size * group.sets);
+  for (let set = 0; set < group.sets; set++) mask.fill(1, set * group.size, set * group.size + count);
+  return cut(part, coupling, facts, new Map([[group, mask]]));
 }
 
 /** Milliseconds by width: the tenth percentile, since what disturbs a measurement only makes it longer. */

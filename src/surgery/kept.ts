@@ -36,6 +36,9 @@ export interface Kept {
   touches(value: string): boolean;
 }
 
+/** The part of it that does not tell how axes depend on others. */
+export type KeptPositions = Pick<Kept, "positions" | "mask">;
+
 /** The axes of a value that depend on others, each before the axes that it depends on. */
 export function dependentAxes(
   kept: Kept,
@@ -190,6 +193,23 @@ function acrossOf(losses: readonly Loss[], size: number): Across {
     return { axis, set };
   });
   return { by, left };
+}
+
+/** What is left after two cuts, the second of what the first left: positions of the network before both. */
+export function through(first: KeptPositions, second: KeptPositions): KeptPositions {
+  return {
+    mask: (value, axis) => {
+      const [before, now] = [first.mask(value, axis), second.mask(value, axis)];
+      if (before === null || now === null) return before ?? now;
+      const both = new Uint8Array(before.length);
+      for (const [i, position] of (first.positions(value, axis) ?? []).entries()) both[position] = now[i] ?? 0;
+      return both;
+    },
+    positions: (value, axis) => {
+      const [before, now] = [first.positions(value, axis), second.positions(value, axis)];
+      return before === null || now === null ? (before ?? now) : now.map((position) => before[position] ?? 0);
+    },
+  };
 }
 
 function indicesOf(mask: Uint8Array): Int32Array {
