@@ -3,7 +3,9 @@ import type { Feeds, Graph, TensorType } from "../src/graph/graph.ts";
 import { losses, optimisers, type ParameterGroup, type StepDefinition } from "../src/index.node.ts";
 import { float32Tensor, fromInts } from "../src/tensor/numeric.ts";
 import { random } from "../src/tensor/random.ts";
+import { refOf } from "../src/tensor/tensor.ts";
 import { llama } from "../src/testbeds/models/llama.ts";
+import { resnet } from "../src/testbeds/models/resnet.ts";
 
 interface TrainBench extends Pick<StepDefinition, "loss" | "prepare"> {
   readonly graph: Graph;
@@ -81,5 +83,25 @@ function decoder(): TrainBench {
   };
 }
 
+function resnet20(): TrainBench {
+  const empty = resnet({ picture: [3, 32, 32], widths: [16, 32, 64], blocks: 3, shortcut: "pad", classes: 10 });
+  const constants = new Map(empty.constants);
+  for (const [name, { shape }] of empty.constants) {
+    if (shape.length > 1) constants.set(name, refOf(normal(shape, name, 0.1)));
+  }
+  const drawn = { ...empty, constants };
+  return {
+    graph: drawn,
+    types: new Map([["image", { dtype: "f32", shape: [128, 3, 32, 32] }]]),
+    feeds: new Map([
+      ["image", normal([128, 3, 32, 32], "x")],
+      ["labels", labels(128, 10)],
+    ]),
+    loss: (c) => losses.crossEntropy(c.g, c.outputs[0] ?? c.of("image"), c.input("labels", "i32", [128])),
+    groups: [{ parameters: floatsOf(drawn).filter((name) => !/running/.test(name)), optimiser: optimisers.sgd() }],
+    rate: 0.05,
+  };
+}
+
 /** What is measured, by name; the same models as in train_step.py. */
-export const trainBenches: Readonly<Record<string, () => TrainBench>> = { mlp, llama: decoder };
+export const trainBenches: Readonly<Record<string, () => TrainBench>> = { mlp, llama: decoder, resnet20 };
