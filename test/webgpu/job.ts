@@ -9,7 +9,7 @@ import { float32Tensor, toFloat32 } from "../../src/tensor/numeric.ts";
 import { random } from "../../src/tensor/random.ts";
 
 /** What one run gives, as JSON. */
-export interface Outcome {
+interface Outcome {
   readonly criterion: string;
   /** By group, a 0 or 1 for each unit. */
   readonly masks: Readonly<Record<string, string>>;

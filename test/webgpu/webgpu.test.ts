@@ -7,9 +7,11 @@ import { ints } from "../../src/graph/attributes.ts";
 import { edit } from "../../src/graph/edit.ts";
 import { agreement } from "../../src/runtime/agreement.ts";
 import { openRuntime } from "../../src/runtime/open-runtime.node.ts";
+import type { Runtime } from "../../src/runtime/runtime.ts";
 import { float32Tensor } from "../../src/tensor/numeric.ts";
-import { criteriaCompared, type Outcome, pruneOn, sixChannels } from "./job.ts";
+import { criteriaCompared, pruneOn, sixChannels } from "./job.ts";
 import { swiftShader } from "./swiftshader.ts";
+import { trainOn } from "./train-job.ts";
 
 const answerShape = z.array(
   z.object({
@@ -24,7 +26,10 @@ const answerShape = z.array(
 
 describe.skipIf(swiftShader === null)("webgpu on SwiftShader (needs chromium and libvulkan1)", () => {
   it("prunes as the processor does: outputs within 1e-3, masks equal but for counted near ties", async () => {
-    const [onGpu, onCpu] = await Promise.all([runOnGpu(), runOnCpu()]);
+    const [onGpu, onCpu] = await Promise.all([
+      runOnGpu("prune").then((answer) => answerShape.parse(answer)),
+      withCpu(pruneOn),
+    ]);
     for (const criterion of criteriaCompared) {
       const expected = onCpu.find((outcome) => outcome.criterion === criterion);
       const got = onGpu.find((outcome) => outcome.criterion === criterion);
@@ -37,6 +42,13 @@ describe.skipIf(swiftShader === null)("webgpu on SwiftShader (needs chromium and
       expect(got.agreement).toMatchObject({ device: "webgpu", reference: "cpu" });
       expect(got.agreement?.relative).toBeLessThan(1e-3);
     }
+  }, 240_000);
+
+  it("trains as the processor does: the same losses within 1e-3 over five updates", async () => {
+    const [onGpu, onCpu] = await Promise.all([runOnGpu("train"), withCpu(trainOn)]);
+    const got = z.array(z.number()).length(5).parse(onGpu);
+    expect(furthest(onCpu, got)).toBeLessThan(1e-3);
+    expect(furthest(onCpu, [...got.slice(1), 0])).toBeGreaterThan(1e-3);
   }, 240_000);
 });
 
@@ -70,21 +82,23 @@ describe("agreement of two runtimes", () => {
   });
 });
 
-async function runOnCpu(): Promise<readonly Outcome[]> {
+async function withCpu<T>(job: (runtime: Runtime) => Promise<T>): Promise<T> {
   const runtime = await openRuntime({ threads: 1, worker: false });
-  const outcomes = await pruneOn(runtime);
-  await runtime.close();
-  return outcomes;
+  try {
+    return await job(runtime);
+  } finally {
+    await runtime.close();
+  }
 }
 
-async function runOnGpu(): Promise<readonly Outcome[]> {
+async function runOnGpu(job: "prune" | "train"): Promise<unknown> {
   const entry = fileURLToPath(new URL("./run-on-gpu.ts", import.meta.url));
-  const { stdout } = await promisify(execFile)(process.execPath, ["--import", "tsx", entry], {
+  const { stdout } = await promisify(execFile)(process.execPath, ["--import", "tsx", entry, job], {
     env: { ...process.env, ...swiftShader },
     maxBuffer: 2 ** 26,
     timeout: 200_000,
   });
-  return answerShape.parse(JSON.parse(stdout.trim().split("\n").at(-1) ?? ""));
+  return JSON.parse(stdout.trim().split("\n").at(-1) ?? "");
 }
 
 /** Units that one keeps and the other removes; an absent mask keeps all. */
