@@ -6,6 +6,7 @@ import { random } from "../src/tensor/random.ts";
 import { refOf } from "../src/tensor/tensor.ts";
 import { llama } from "../src/testbeds/models/llama.ts";
 import { resnet } from "../src/testbeds/models/resnet.ts";
+import { trainingMode } from "../src/train/training-mode.ts";
 
 interface TrainBench extends Pick<StepDefinition, "loss" | "prepare"> {
   readonly graph: Graph;
@@ -99,6 +100,7 @@ function resnet20(): TrainBench {
     ]),
     loss: (c) => losses.crossEntropy(c.g, c.outputs[0] ?? c.of("image"), c.input("labels", "i32", [128])),
     groups: [{ parameters: floatsOf(drawn).filter((name) => !/running/.test(name)), optimiser: optimisers.sgd() }],
+    prepare: trainingMode,
     rate: 0.05,
   };
 }
