@@ -3,8 +3,10 @@ import { httpSource } from "./formats/source/http.ts";
 import { blobSource, memorySource } from "./formats/source/source.ts";
 import { withFixed } from "./models/fix.ts";
 import { type Model, modelFrom } from "./models/model.ts";
-import { sparse, structured } from "./pipeline/methods.ts";
+import { layers, sparse, structured } from "./pipeline/methods.ts";
 
+export { type Branch, branchesOf } from "./coupling/branches.ts";
+export { type Heads, headsOf } from "./coupling/heads.ts";
 export { magnitude } from "./criteria/magnitude.ts";
 export { random } from "./criteria/random.ts";
 export { criteria, criterionNamed } from "./criteria/registry.ts";
@@ -36,7 +38,7 @@ export { type Explanation, explain } from "./pipeline/explain.ts";
 export type { Journal } from "./pipeline/journal.ts";
 export { recoveries, recoveryNamed } from "./pipeline/methods.ts";
 export type { Paper } from "./pipeline/paper.ts";
-export type { Plan, UnitPlan, WeightPlan } from "./pipeline/plan.ts";
+export type { BranchPlan, Plan, UnitPlan, WeightPlan } from "./pipeline/plan.ts";
 export { type Pruned, type PruneOptions, prune } from "./pipeline/prune.ts";
 export type { Report } from "./pipeline/report.ts";
 export type { Findings } from "./pipeline/reproduction.ts";
@@ -44,6 +46,7 @@ export { type SensitivityPoint, type SensitivityReport, sensitivity } from "./pi
 export { type Amount, type Contender, contender, planOf, type Settings } from "./pipeline/settings.ts";
 export { type BrowserOptions, openBrowserRuntime } from "./runtime/browser-runtime.ts";
 export type { Device, Runtime } from "./runtime/runtime.ts";
+export { branchCriteria } from "./search/choose-branches.ts";
 export { didYouMean, type ErrorCode, EspalierError } from "./tensor/error.ts";
 export type { Job, Step } from "./tensor/progress.ts";
 export type { HostTensor, TensorRef } from "./tensor/tensor.ts";
@@ -76,7 +79,7 @@ export { type Trained, type TrainOptions, train } from "./train/train.ts";
 export { openTrainer, type Snapshot, type Trainer, withState } from "./train/trainer.ts";
 
 /** Ready compositions; each gives a plan for `prune`. */
-export const methods = { structured, sparse };
+export const methods = { structured, layers, sparse };
 
 export interface LoadOptions {
   /** Name for messages and reports. */

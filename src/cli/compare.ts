@@ -2,6 +2,7 @@ import {
   type Amount,
   amountText,
   baselines,
+  branchCriteria,
   type CompareReport,
   compare,
   compareHtml,
@@ -25,11 +26,11 @@ export const compareCommand = command({
   options: {
     methods: string(
       "A,B,..",
-      `Criteria (${[...criteria.keys()].join(", ")}), with global- before for the whole model and a repair (${[...recoveries.keys()].join(", ")}) behind +, as in global-l2+lsq. Always with ${baselines.join(" and ")}.`,
+      `Criteria (${[...criteria.keys()].join(", ")}), with global- before for the whole model, erk- or lamp- for how much each matrix of weights loses, and a repair (${[...recoveries.keys()].join(", ")}) behind +, as in global-l2+lsq. Always with ${baselines().join(" and ")}; for --granularity layer ${branchCriteria.join(", ")}, always with ${baselines("layer").join(" and ")}.`,
     ),
     sparsities: numbers("Fractions of the units of each group to remove."),
     keepMacs: numbers("Or fractions of the multiply-accumulates that remain; 0.75,0.5 unless told."),
-    granularity: string("G", "channel (default), weight, or block:4x1."),
+    granularity: string("G", "channel (default), head, query-head, layer, weight, or block:4x1."),
     calib: string("DATA", "Unlabelled inputs for methods that look at activations and for repairs."),
     data: string("DATA", "Inputs to judge by, best with labels; those of --calib unless told."),
     ignore: list("PATTERN", "Parameters to leave alone: names, globs, or re: expressions."),
@@ -47,8 +48,10 @@ export const compareCommand = command({
   ],
   async run([path = ""], options, host) {
     const { seed = 0, limit = 512, batch = 1 } = options;
-    const names = [...new Set([...(options.methods ?? "l2").split(",").map((name) => name.trim()), ...baselines])];
-    const contenders = names.map((name) => contender(name, seed));
+    const { granularity } = options;
+    const asked = options.methods ?? (granularity === "layer" ? "influence" : "l2");
+    const names = [...new Set([...asked.split(",").map((name) => name.trim()), ...baselines(granularity)])];
+    const contenders = names.map((name) => contender(name, seed, granularity));
     const amounts = amountsOf(options);
     await checkReport(options.report, host, [path]);
     if (options.resume !== undefined) await host.checkOutput(options.resume, [path]);

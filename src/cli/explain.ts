@@ -28,7 +28,7 @@ function explanationText({ name, kind, parameters, groups, alone }: Explanation)
   } else for (const { shape } of parameters) lines.push(`Its shape is [${shape.join(", ")}].`);
   for (const group of groups) {
     const apart = group.sets > 1 ? `, as many in each of ${group.sets} sets` : "";
-    lines.push("", `Group ${group.id}, ${group.units} units${apart}:`);
+    lines.push("", `Group ${group.id}, ${group.units} ${group.heads ?? "units"}${apart}:`);
     if (group.blocked.length > 0) lines.push(`It stays whole, because of ${group.blocked.join("; ")}.`);
     else {
       lines.push(

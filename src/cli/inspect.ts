@@ -1,4 +1,4 @@
-import { analyse, load, openRuntime } from "../index.node.ts";
+import { analyse, branchesOf, headsOf, load, openRuntime } from "../index.node.ts";
 import { command } from "./command.ts";
 import { modelOptions } from "./shared-options.ts";
 import { compact, percent, table } from "./table.ts";
@@ -22,17 +22,20 @@ export const inspectCommand = command({
         .byNode()
         .filter(({ params, macs }) => params + macs > 0)
         .map(({ node, params, macs }) => ({ name: node.name || (node.outputs[0] ?? ""), op: node.op, params, macs }));
-      const groups = analysis.coupling.groups.map(({ id, size, sets, members, blocked }) => ({
-        id,
-        units: size * sets,
-        sets,
-        members: new Set(members.map(({ parameter }) => parameter)).size,
-        blocked,
+      const { heads, queryHeads } = headsOf(analysis.coupling);
+      const branches = branchesOf(analysis.graph, analysis.coupling, analysis.facts);
+      const groups = analysis.coupling.groups.map((group) => ({
+        id: group.id,
+        units: group.size * group.sets,
+        sets: group.sets,
+        heads: heads.has(group) ? "heads" : queryHeads.has(group) ? "query heads" : null,
+        members: new Set(group.members.map(({ parameter }) => parameter)).size,
+        blocked: group.blocked,
       }));
       if (json) {
         const unknown = Object.fromEntries(analysis.coupling.unknown);
         const inputs = Object.fromEntries(analysis.inputs);
-        host.print(JSON.stringify({ model: path, ...total, inputs, layers, groups, unknown }));
+        host.print(JSON.stringify({ model: path, ...total, inputs, layers, groups, branches, unknown }));
         return;
       }
       const free = groups.filter(({ blocked }) => blocked.length === 0);
@@ -56,7 +59,13 @@ export const inspectCommand = command({
       host.print("");
       host.print(`${free.length} groups of units can be pruned:`);
       const unitsOf = (g: (typeof groups)[number]) => (g.sets === 1 ? `${g.units}` : `${g.sets} x ${g.units / g.sets}`);
-      host.print(table([["group", "units", "parameters"], ...free.map((g) => [g.id, unitsOf(g), `${g.members}`])]));
+      const rows = free.map((g) => [g.id, unitsOf(g), `${g.members}`, g.heads ?? ""]);
+      host.print(table([["group", "units", "parameters", ""], ...rows]));
+      if (branches.length > 0) {
+        host.print("");
+        host.print(`${branches.length} residual branches can go as a whole (--granularity layer):`);
+        host.print(table([["branch", "joins", "bypass"], ...branches.map((b) => [b.branch, b.sum, b.bypass])]));
+      }
       const rest = groups.filter(({ blocked }) => blocked.length > 0);
       if (rest.length > 0) {
         host.print("");

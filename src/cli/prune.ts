@@ -1,4 +1,4 @@
-import { criteria, EspalierError, load, planOf, prune, recoveries, reportHtml } from "../index.node.ts";
+import { branchCriteria, criteria, EspalierError, load, planOf, prune, recoveries, reportHtml } from "../index.node.ts";
 import { choice, command, flag, integer, list, number, string } from "./command.ts";
 import { reportText } from "./report-text.ts";
 import { dataFor, dataOptions, given, modelOptions, withRuntime } from "./shared-options.ts";
@@ -11,13 +11,21 @@ export const pruneCommand = command({
   options: {
     ...modelOptions,
     out: string("FILE", "Where to write the smaller model."),
-    granularity: string("G", "channel (default), weight, a pattern that keeps N of M such as 2:4, or block:4x1."),
+    granularity: string(
+      "G",
+      "channel (default: channels, neurons, heads and what is inside them), head (heads of attentions, with all queries that share a key head), query-head, layer (whole residual branches), weight, a pattern that keeps N of M such as 2:4, or block:4x1.",
+    ),
     criterion: string(
       "NAME",
-      `What decides: ${[...criteria.keys()].join(", ")}, or error (widths, units and whole branches by what removal costs after refitting; needs --calib); l2 unless told.`,
+      `What decides: ${[...criteria.keys()].join(", ")}, or error (widths, units and whole branches by what removal costs after refitting; needs --calib); l2 unless told. For --granularity layer: ${branchCriteria.join(", ")}; influence unless told, which needs --calib.`,
     ),
     recover: string("NAME", `Repair without labels: ${[...recoveries.keys()].join(", ")}; none unless told.`),
-    sparsity: number("S", "Fraction of the units of each group to remove.", 0, 1),
+    sparsity: number(
+      "S",
+      "Fraction of the units of each group, of the residual branches or of the weights to remove.",
+      0,
+      1,
+    ),
     keepMacs: number("F", "Fraction of the multiply-accumulates that remains.", 0, 1),
     keepParams: number("F", "Fraction of the parameters that remains.", 0, 1),
     maxLatency: number("MS", "Most milliseconds that one run may take, measured at --batch and --threads.", 0, 1e9),
@@ -26,6 +34,10 @@ export const pruneCommand = command({
     scope: choice(
       ["group", "row", "tensor", "global"],
       "Where they compete: units in their group (default), weights in their row or tensor (default), or all in the model.",
+    ),
+    allocation: choice(
+      ["uniform", "erk", "lamp"],
+      "How much each matrix of single weights loses: the same share (default), by its shape (ERK), or by its scores (LAMP).",
     ),
     roundTo: string("auto|N", "Keep multiples of N units; auto (default) measures which width is fastest."),
     ignore: list("PATTERN", "Parameters to leave alone: names, globs, or re: expressions."),
@@ -41,6 +53,7 @@ export const pruneCommand = command({
   examples: [
     "espalier prune model.onnx -o small.onnx --keep-macs 0.5",
     "espalier prune model.onnx -o small.onnx --sparsity 0.3 --criterion l1 --ignore 'classifier.*'",
+    "espalier prune model.onnx -o small.onnx --granularity layer --keep-macs 0.8 --calib calibration.npy --scale 0.00392157",
     "espalier prune model.onnx -o small.onnx --keep-macs 0.5 --recover lsq --calib calibration.npy --scale 0.00392157 --report report.html",
   ],
   async run([path = ""], options, host) {
@@ -53,11 +66,11 @@ export const pruneCommand = command({
       );
     }
     const { sparsity, keepMacs, keepParams, maxBytes, maxLatency, keepLatency } = options;
-    const { granularity, criterion, recover, scope } = options;
+    const { granularity, criterion, recover, scope, allocation } = options;
     const { seed = 0, limit = 512, batch = 1 } = options;
     const roundTo = options.roundTo === undefined ? undefined : roundingOf(options.roundTo);
     const amount = { sparsity, keepMacs, keepParams, maxBytes, maxLatency, keepLatency };
-    const settings = { granularity, criterion, recover, scope, roundTo, ...amount };
+    const settings = { granularity, criterion, recover, scope, allocation, roundTo, ...amount };
     const plan = planOf(settings, seed);
     const out = options.dryRun ? undefined : options.out;
     if (out !== undefined) await host.checkOutput(out, [path]);

@@ -99,6 +99,8 @@ export interface Coupling {
   readonly groups: readonly Group[];
   readonly sums: readonly AxisUse[];
   readonly restricts: readonly AxisUse[];
+  /** Axes for each of whose indices matrices of data are multiplied apart. */
+  readonly heads: readonly Term[];
   /** Operators without a rule, with the number of nodes. */
   readonly unknown: ReadonlyMap<string, number>;
   /** Axes of a value; undefined where its shape is unknown or it does not depend on the data. */
@@ -130,6 +132,8 @@ export function couple(graph: Graph, facts: CouplingFacts, options: CouplingOpti
   const restricts: AxisUse[] = [];
   const unknown = new Map<string, number>();
   const mixing: Mixing[] = [];
+  const heads: Term[] = [];
+  const data = dataOf(graph);
   const related: Node[] = [];
 
   const axes = (value: string): readonly Term[] | undefined => {
@@ -160,7 +164,7 @@ export function couple(graph: Graph, facts: CouplingFacts, options: CouplingOpti
       continue;
     }
     related.push(node);
-    spec.axes(axisContext(node, facts, graph, algebra, axes, { sums, restricts, mixing }));
+    spec.axes(axisContext(node, facts, graph, algebra, axes, { sums, restricts, mixing, heads, data }));
   }
   for (const { name } of graph.outputs) {
     if (options.freeOutputs?.has(name) !== true) blockValue(name, "an output of the model");
@@ -179,6 +183,7 @@ export function couple(graph: Graph, facts: CouplingFacts, options: CouplingOpti
     groups: groupsOf(found, sets, placement),
     sums,
     restricts,
+    heads,
     unknown,
     axes,
     occurrences: (axis) => algebra.occurrences(axis),
@@ -187,6 +192,16 @@ export function couple(graph: Graph, facts: CouplingFacts, options: CouplingOpti
     kernels,
     context: (node) => nodeContext(node, facts, graph),
   };
+}
+
+/** Values that depend on the inputs of the graph. */
+function dataOf(graph: Graph): ReadonlySet<string> {
+  const data = new Set(graph.inputs.map(({ name }) => name));
+  for (const node of graph.nodes) {
+    const reads = node.inputs.some((name) => data.has(name)) || captures(node).some((name) => data.has(name));
+    if (reads) for (const name of node.outputs) data.add(name);
+  }
+  return data;
 }
 
 function nodeContext(node: Node, facts: CouplingFacts, graph: Graph): NodeContext {
@@ -207,7 +222,13 @@ function axisContext(
   graph: Graph,
   algebra: AxisAlgebra,
   axes: (value: string) => readonly Term[] | undefined,
-  found: { readonly sums: AxisUse[]; readonly restricts: AxisUse[]; readonly mixing: Mixing[] },
+  found: {
+    readonly sums: AxisUse[];
+    readonly restricts: AxisUse[];
+    readonly mixing: Mixing[];
+    readonly heads: Term[];
+    readonly data: ReadonlySet<string>;
+  },
 ): AxisContext {
   const axesOf = (operand: Operand): readonly Term[] | undefined => {
     const name = (operand.side === "input" ? node.inputs : node.outputs)[operand.index] ?? "";
@@ -229,6 +250,8 @@ function axisContext(
       algebra.block(term(axis), because);
       if (!apart) found.mixing.push({ node, axis: term(axis) });
     },
+    isData: ({ side, index }) => side === "output" || found.data.has(node.inputs[index] ?? ""),
+    heads: (axis) => found.heads.push(term(axis)),
     sums: (operand, axis, part) => note(found.sums, operand, axis, part),
     restricts: (operand, axis, part) => note(found.restricts, operand, axis, part),
   };

@@ -31,6 +31,7 @@ export const fusedAttention: OpSpec = {
     const y = need(c, output(0));
     if (c.axes(input(4)) !== undefined) return blockAll(c, "an attention with past state");
     const heads = c.fresh(intAttr(c.node, "num_heads", 1));
+    c.heads(heads);
     const total = w[1]?.size ?? 0;
     const [q, k, v] = intsAttr(c.node, "qkv_hidden_sizes", undefined) ?? [total / 3, total / 3, total / 3];
     tie(c, x[0], y[0]);
@@ -75,6 +76,7 @@ export const multiHeadAttention: OpSpec = {
       return blockAll(c, "an attention with packed, masked or past operands");
     }
     const heads = c.fresh(intAttr(c.node, "num_heads", 1));
+    c.heads(heads);
     const width = (axis: Axis | undefined): Axis => headed(c, heads, axis?.size ?? heads.size);
     const key = c.axes(input(1));
     const value = c.axes(input(2));
@@ -124,6 +126,7 @@ export const groupQueryAttention: OpSpec = {
     const repeats = c.fresh(intAttr(c.node, "num_heads", 1) / kvHeads);
     const dim = c.fresh((key[2]?.size ?? 1) / kvHeads);
     c.block(dim, HEAD_DIM);
+    c.heads(c.product([heads, repeats]));
     tie(c, q[0], y[0]);
     for (const operand of [q, key, value]) blockAxis(c, operand[1], "time");
     tie(c, q[1], y[1]);
@@ -164,6 +167,7 @@ export const attention: OpSpec = {
     tie(c, y[2], q[2]);
     tie(c, k[1], v[1]);
     if (k[1] !== undefined) tie(c, q[1], c.product([k[1], repeats]));
+    if (q[1] !== undefined) c.heads(q[1]);
     tie(c, y[1], q[1]);
     tie(c, q[3], k[3]);
     tie(c, v[3], y[3]);

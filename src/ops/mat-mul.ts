@@ -18,6 +18,7 @@ function matMulAxes(c: AxisContext, transA: boolean, transB: boolean): void {
   const batch = y.slice(0, Math.max(0, y.length - (a.length > 1 ? 1 : 0) - (b.length > 1 ? 1 : 0)));
   broadcast(c, a.slice(0, -2), batch);
   broadcast(c, b.slice(0, -2), batch);
+  if (c.isData(input(0)) && c.isData(input(1))) for (const axis of batch) c.heads(axis);
 }
 
 function matMulMacs(c: NodeContext): number {
@@ -137,6 +138,8 @@ export const einsum: OpSpec = {
         const other = known.get(letter);
         if (other === undefined) known.set(letter, axis);
         else c.unify(axis, other);
+        const apart = index === 1 && terms[0]?.includes(letter) === true && result.includes(letter);
+        if (apart && c.isData(input(0)) && c.isData(input(1))) c.heads(axis);
         if (index < terms.length && !result.includes(letter) && firstWith(terms, letter) === index) {
           c.sums(operand, i);
         }

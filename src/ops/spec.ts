@@ -48,6 +48,10 @@ export interface AxisContext extends NodeContext {
    * position must count as zero.
    */
   sums(operand: Operand, axis: number, part?: Axis): void;
+  /** True where an operand depends on the inputs of the model. */
+  isData(operand: Operand): boolean;
+  /** Two matrices of data are multiplied apart for each index of this axis: its indices are heads of an attention. */
+  heads(axis: Axis): void;
   /** The operator computes statistics over this axis, or a part: removing positions restricts them to what is left. */
   restricts(operand: Operand, axis: number, part?: Axis): void;
 }

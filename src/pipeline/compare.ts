@@ -35,8 +35,10 @@ export interface CompareReport {
   readonly rows: readonly CompareRow[];
 }
 
-/** Methods that are in every comparison: chance, and magnitude over the whole model. */
-export const baselines = ["random", "global-l2"] as const;
+/** Methods that are in every comparison: chance, and, except of whole layers, magnitude over the whole model. */
+export function baselines(granularity?: string): readonly string[] {
+  return granularity === "layer" ? ["random"] : ["random", "global-l2"];
+}
 
 /** Prunes with every method to every amount on the same data and seed. What one method cannot do is a row, not an end. */
 export async function compare(

@@ -1,5 +1,6 @@
 import { sizesAt } from "../allocation/units.ts";
 import { type Group, unitCount } from "../coupling/couple.ts";
+import { headsOf } from "../coupling/heads.ts";
 import type { Node } from "../graph/graph.ts";
 import type { Analysis } from "../models/analysis.ts";
 import { didYouMean, EspalierError } from "../tensor/error.ts";
@@ -10,6 +11,8 @@ export interface ExplainedGroup {
   readonly units: number;
   /** Sets in which they are chosen apart, as many in each: the groups of a grouped convolution, say. */
   readonly sets: number;
+  /** What the units are to an attention; null where they are no heads. */
+  readonly heads: "heads" | "query heads" | null;
   /** Why it stays whole; empty where units can be removed. */
   readonly blocked: readonly string[];
   /** Everything that loses positions when a unit goes. */
@@ -81,6 +84,7 @@ function explanation(
 ): Explanation {
   const { graph, coupling, cost } = analysis;
   const full = cost.total();
+  const { heads, queryHeads } = headsOf(coupling);
   const covered = new Set(groups.flatMap(({ members }) => members.map((m) => `${m.axis} ${m.parameter}`)));
   return {
     name,
@@ -92,6 +96,7 @@ function explanation(
         id: group.id,
         units: unitCount(group),
         sets: group.sets,
+        heads: heads.has(group) ? "heads" : queryHeads.has(group) ? "query heads" : null,
         blocked: group.blocked,
         members: group.members.map(({ parameter, axis, role }) => ({ parameter, axis, role })),
         paramsPerUnit: (full.params - left.params) / group.sets,

@@ -7,8 +7,9 @@ import { biasCompensation } from "../recovery/bias.ts";
 import { leastSquares } from "../recovery/lsq.ts";
 import { normEstimation } from "../recovery/norm.ts";
 import type { Recovery } from "../recovery/recovery.ts";
+import type { BranchCriterion } from "../search/choose-branches.ts";
 import { didYouMean, EspalierError } from "../tensor/error.ts";
-import type { LatencyTarget, UnitPlan, WeightPlan } from "./plan.ts";
+import type { BranchPlan, LatencyTarget, UnitPlan, WeightPlan } from "./plan.ts";
 
 /** What is left or what goes; give one. */
 export interface TargetOptions {
@@ -23,6 +24,8 @@ export interface TargetOptions {
 }
 
 export interface StructuredOptions extends TargetOptions {
+  /** Which units; "head" takes heads of an attention, with all queries that share a key head, "query-head" single ones. */
+  readonly granularity?: "channel" | "head" | "query-head";
   readonly criterion?: Criterion<Statistic>;
   readonly scores?: Partial<UnitScoreOptions>;
   /** "error" chooses widths, units and branches together by what removal costs after refitting; needs calibration. */
@@ -68,6 +71,7 @@ export function structured(options: StructuredOptions): UnitPlan {
   const { scope, roundTo, minKept, maxSparsity } = { ...unitAllocationDefaults, ...defined(options) };
   return {
     kind: "units",
+    units: options.granularity === "head" ? "heads" : options.granularity === "query-head" ? "query-heads" : "all",
     criterion: options.criterion ?? magnitude(2),
     scores: { ...groupDefaults, ...options.scores },
     selection: options.selection ?? "scores",
@@ -85,6 +89,22 @@ function defined(options: StructuredOptions): Partial<UnitPlan["allocation"]> {
     ...(options.minKept === undefined ? {} : { minKept: options.minKept }),
     ...(options.maxSparsity === undefined ? {} : { maxSparsity: options.maxSparsity }),
   };
+}
+
+export interface LayerOptions extends TargetOptions {
+  readonly criterion?: BranchCriterion;
+  /** What a branch gave on average over the calibration inputs takes its place. */
+  readonly means?: boolean;
+}
+
+/** Drops whole residual branches, those with the least block influence unless told otherwise. Throws `request`. */
+export function layers({ criterion = "influence", means = false, ...targets }: LayerOptions): BranchPlan {
+  const target = targetOf(targets);
+  if (target.kind === "latency") {
+    const hint = "Use --sparsity, --keep-macs, --keep-params or --max-bytes.";
+    throw new EspalierError("request", "target", "expected a target that counts, got a latency.", hint);
+  }
+  return { kind: "branches", criterion: { id: criterion }, target, means, recovery: [] };
 }
 
 export interface SparseOptions extends Partial<Omit<WeightPlan, "kind" | "pattern">> {
@@ -124,7 +144,7 @@ function patternOf(text: string): WeightPlan["pattern"] {
   throw new EspalierError(
     "request",
     `--granularity ${text}`,
-    "expected channel, weight, a pattern such as 2:4, or a block such as block:4x1.",
+    "expected channel, head, query-head, layer, weight, a pattern such as 2:4, or a block such as block:4x1.",
   );
 }
 

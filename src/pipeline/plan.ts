@@ -4,6 +4,7 @@ import type { UnitAllocationOptions } from "../allocation/units.ts";
 import type { Criterion, Statistic } from "../criteria/criterion.ts";
 import type { UnitScoreOptions } from "../criteria/unit-scores.ts";
 import type { Recovery } from "../recovery/recovery.ts";
+import type { BranchCriterion } from "../search/choose-branches.ts";
 import type { WeightAllocator } from "./allocator.ts";
 
 /** At most this many milliseconds, or this share of the original's time, measured; the rest follows. */
@@ -14,6 +15,8 @@ export type LatencyTarget =
 /** Removes units (channels, neurons, heads) for good. */
 export interface UnitPlan {
   readonly kind: "units";
+  /** Which units: all, or those that are heads of an attention, key and value heads with their queries or query heads. */
+  readonly units?: "all" | "heads" | "query-heads";
   readonly criterion: Criterion<Statistic>;
   readonly scores: UnitScoreOptions;
   /** "scores": the criterion ranks units; "error": widths, units and branches by what removal costs after refitting. */
@@ -21,6 +24,16 @@ export interface UnitPlan {
   readonly target: Target | LatencyTarget;
   /** "auto" measures widths in multiples of several numbers and takes the fastest. */
   readonly allocation: Omit<UnitAllocationOptions, "roundTo"> & { readonly roundTo: number | "auto" };
+  readonly recovery: readonly Recovery[];
+}
+
+/** Removes whole residual branches, the fewest that meet the target. */
+export interface BranchPlan {
+  readonly kind: "branches";
+  readonly criterion: { readonly id: BranchCriterion };
+  readonly target: Target;
+  /** What a branch gave on average takes its place. */
+  readonly means: boolean;
   readonly recovery: readonly Recovery[];
 }
 
@@ -54,4 +67,4 @@ export interface WeightPlan {
 }
 
 /** What a method does, fully resolved: every number that decides the result is in it. */
-export type Plan = UnitPlan | WeightPlan;
+export type Plan = UnitPlan | BranchPlan | WeightPlan;

@@ -1,4 +1,5 @@
 import { type Group, unitCount } from "../coupling/couple.ts";
+import { headsOf } from "../coupling/heads.ts";
 import type { Matrix } from "../coupling/matrices.ts";
 import { unitScores } from "../criteria/unit-scores.ts";
 import { nearTies } from "../masks/near-ties.ts";
@@ -25,14 +26,20 @@ import { needsData, readerOf, statisticsFor } from "./statistics.ts";
 export const pruneUnits: Engine<UnitPlan> = async (analysis, plan, options, clock) => {
   const { runtime, calibration = null } = options;
   const ignored = matcher(options.ignore ?? []);
+  const { units = "all" } = plan;
+  const { heads, queryHeads } = headsOf(analysis.coupling);
+  const wanted = units === "all" ? null : units === "heads" ? heads : queryHeads;
   const free = analysis.coupling.groups.filter(
-    (group) => group.blocked.length === 0 && !group.members.some(({ parameter }) => ignored(parameter)),
+    (group) =>
+      group.blocked.length === 0 &&
+      wanted?.has(group) !== false &&
+      !group.members.some(({ parameter }) => ignored(parameter)),
   );
   if (free.length === 0) {
     throw new EspalierError(
       "request",
       "prune",
-      "expected at least one group of units that can be removed, got none.",
+      `expected at least one group of ${wanted === null ? "units" : "attention heads"} that can be removed, got none.`,
       "Run espalier inspect to see what blocks them.",
     );
   }

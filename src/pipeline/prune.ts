@@ -9,6 +9,7 @@ import { lawFeeds } from "./law-feeds.ts";
 import { measurePair } from "./measure.ts";
 import { phaseClock } from "./phase-clock.ts";
 import type { Plan } from "./plan.ts";
+import { pruneBranches } from "./prune-branches.ts";
 import { pruneUnits } from "./prune-units.ts";
 import { pruneWeights } from "./prune-weights.ts";
 import { originOf } from "./recover.ts";
@@ -76,7 +77,9 @@ export async function prune(model: Model, plan: Plan, options: PruneOptions): Pr
   const { graph, kept, masks, ...found } =
     plan.kind === "units"
       ? await pruneUnits(analysis, plan, settings, clock)
-      : await pruneWeights(analysis, plan, settings, clock);
+      : plan.kind === "branches"
+        ? await pruneBranches(analysis, plan, settings, clock)
+        : await pruneWeights(analysis, plan, settings, clock);
   const small = withGraph(model, graph);
   step(options, "measure", 0, 1);
   const measured = await clock.time("measure", () => measurePair(model, analysis, small, settings));

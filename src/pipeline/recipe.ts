@@ -17,6 +17,8 @@ const stepShape = {
   criterion: z.string().optional(),
   recover: z.string().optional(),
   scope: z.enum(["group", "row", "tensor", "global"]).optional(),
+  allocation: z.enum(["uniform", "erk", "lamp"]).optional(),
+  table: z.record(z.string(), share).optional(),
   "round-to": z.union([z.literal("auto"), z.int().min(1).max(1024)]).optional(),
   sparsity: share.optional(),
   "keep-macs": share.optional(),
@@ -155,12 +157,14 @@ function sentence(issue: Issue, root: unknown): string {
 function settingsOf(step: Recipe["steps"][number]): Settings {
   const { "round-to": roundTo, "keep-macs": keepMacs, "keep-params": keepParams, "max-bytes": maxBytes } = step;
   const { "max-latency": maxLatency, "keep-latency": keepLatency } = step;
-  const { granularity, criterion, recover, scope, sparsity } = step;
+  const { granularity, criterion, recover, scope, allocation, sparsity, table } = step;
   return {
     granularity,
     criterion,
     recover,
     scope,
+    allocation,
+    table: table === undefined ? undefined : new Map(Object.entries(table)),
     sparsity,
     roundTo,
     keepMacs,

@@ -15,10 +15,10 @@ export interface Measured {
 
 export type { Fidelity };
 
-/** One parameter or group, before and after. */
+/** One parameter, group or residual branch, before and after. */
 export interface LayerReport {
   readonly name: string;
-  readonly kind: "units" | "weights";
+  readonly kind: "units" | "branches" | "weights";
   readonly before: number;
   readonly after: number;
 }

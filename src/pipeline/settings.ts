@@ -1,13 +1,18 @@
 import { criterionNamed } from "../criteria/registry.ts";
+import { branchCriteria } from "../search/choose-branches.ts";
 import { EspalierError } from "../tensor/error.ts";
-import { recoveryNamed, sparse, structured } from "./methods.ts";
-import type { Plan } from "./plan.ts";
+import { layers, recoveryNamed, sparse, structured } from "./methods.ts";
+import type { Plan, WeightPlan } from "./plan.ts";
 
 /** What decides a plan, in the words of the command line and of recipes. */
 export interface Settings {
   readonly granularity?: string | undefined;
   readonly criterion?: string | undefined;
   readonly recover?: string | undefined;
+  /** How much each weight matrix loses: the same share, by its shape (ERK), or by its scores (LAMP). */
+  readonly allocation?: WeightPlan["profile"] | undefined;
+  /** Sparsity of single weight matrices, by name. */
+  readonly table?: ReadonlyMap<string, number> | undefined;
   readonly scope?: "group" | "row" | "tensor" | "global" | undefined;
   readonly roundTo?: number | "auto" | undefined;
   readonly sparsity?: number | undefined;
@@ -21,11 +26,16 @@ export interface Settings {
 /** The plan that the settings spell out. Throws `request` for a setting that the granularity has no use for. */
 export function planOf(settings: Settings, seed: number): Plan {
   const { scope, roundTo, sparsity, keepMacs, keepParams, maxBytes, maxLatency, keepLatency } = settings;
+  if (settings.granularity === "layer") return layerPlanOf(settings);
   const byError = settings.criterion === "error";
   const criterion = criterionNamed(byError ? "l2" : (settings.criterion ?? "l2"), { seed });
   const recovery = recoveryNamed(settings.recover ?? (byError ? "lsq" : "none"));
   const granularity = settings.granularity ?? "channel";
-  if (granularity !== "channel") {
+  const { allocation, table } = settings;
+  if (granularity !== "channel" && granularity !== "head" && granularity !== "query-head") {
+    if (allocation !== undefined && scope === "global") {
+      throw misplaced("--scope global", `${granularity} --allocation ${allocation}`, "A global scope decides it all.");
+    }
     if (byError) throw misplaced("--criterion error", granularity, "Use a criterion that scores weights.");
     if (scope === "group") throw misplaced("--scope group", granularity, "Use row, tensor or global.");
     const others = {
@@ -44,10 +54,17 @@ export function planOf(settings: Settings, seed: number): Plan {
       recovery,
       ...(scope === undefined ? {} : { scope }),
       ...(sparsity === undefined ? {} : { sparsity }),
+      ...(allocation === undefined ? {} : { profile: allocation }),
+      ...(table === undefined ? {} : { table }),
     });
+  }
+  if (allocation !== undefined || table !== undefined) {
+    const hint = "It divides weights over matrices; units compete with --scope global.";
+    throw misplaced(allocation === undefined ? "table" : `--allocation ${allocation}`, granularity, hint);
   }
   if (scope === "row" || scope === "tensor") throw misplaced(`--scope ${scope}`, granularity, "Use group or global.");
   return structured({
+    granularity,
     criterion,
     recovery,
     roundTo: roundTo ?? "auto",
@@ -62,24 +79,49 @@ export function planOf(settings: Settings, seed: number): Plan {
   });
 }
 
+/** A plan that drops residual branches. */
+function layerPlanOf(settings: Settings): Plan {
+  const { criterion = "influence", recover = "none", scope, roundTo, allocation, table } = settings;
+  const known = branchCriteria.find((name) => name === criterion);
+  if (known === undefined) {
+    throw misplaced(`--criterion ${criterion}`, "layer", `Use one of ${branchCriteria.join(", ")}.`);
+  }
+  if (recover !== "none" && recover !== "bias") throw misplaced(`--recover ${recover}`, "layer", "Use none or bias.");
+  for (const [name, value] of Object.entries({
+    "--scope": scope,
+    "--round-to": roundTo,
+    "--allocation": allocation,
+    table,
+  })) {
+    if (value !== undefined) throw misplaced(name, "layer", "A branch goes as a whole.");
+  }
+  return layers({ ...settings, criterion: known, means: recover === "bias" });
+}
+
 function misplaced(what: string, granularity: string, hint: string): EspalierError {
   const message = `expected an option for --granularity ${granularity}, got another's.`;
   return new EspalierError("request", what, message, hint);
 }
 
-/** A method of a comparison: `l2`, `global-l2`, `wanda+lsq`. Throws `request` for names that are not known. */
-export function contender(name: string, seed: number): Contender {
+/** What a name of a method of a comparison may start with, and what that sets. */
+const prefixes: readonly (readonly [string, Settings])[] = [
+  ["global-", { scope: "global" }],
+  ["erk-", { allocation: "erk" }],
+  ["lamp-", { allocation: "lamp" }],
+];
+
+/**
+ * A method of a comparison: `l2`, `global-l2`, `erk-l1`, `wanda+lsq`. Throws `request` for names that are not known, or that
+ * the granularity has no use for.
+ */
+export function contender(name: string, seed: number, granularity?: string): Contender {
   const [head = "", ...repairs] = name.split("+");
   if (repairs.length > 1) {
     throw new EspalierError("request", `--methods ${name}`, "expected at most one repair, such as l2+lsq.");
   }
-  const global = head.startsWith("global-");
-  const settings: Settings = {
-    criterion: global ? head.slice("global-".length) : head,
-    recover: repairs[0],
-    ...(global ? { scope: "global" } : {}),
-  };
-  planOf({ ...settings, sparsity: 0 }, seed);
+  const [prefix, set] = prefixes.find(([start]) => head.startsWith(start)) ?? ["", {}];
+  const settings: Settings = { criterion: head.slice(prefix.length), recover: repairs[0], ...set };
+  planOf({ ...settings, sparsity: granularity?.includes(":") === true ? undefined : 0, granularity }, seed);
   return {
     name,
     plan: (amount) =>

@@ -128,6 +128,7 @@ function isDrawn(plan: Plan): boolean {
 }
 
 function looksAtData(plan: Plan): boolean {
+  if (plan.kind === "branches") return plan.means || plan.criterion.id !== "random";
   const measured = plan.kind === "weights" && (plan.allocator?.needsData === true || plan.sweep !== undefined);
   return measured || plan.criterion.needs.length > 0 || plan.recovery.some(({ needsData }) => needsData);
 }

@@ -1,0 +1,80 @@
+import { branchesOf } from "../coupling/branches.ts";
+import type { Graph } from "../graph/graph.ts";
+import { chooseBranches, scoreBranches } from "../search/choose-branches.ts";
+import { dropBranches, maskBranches } from "../surgery/bypass.ts";
+import { keptPositions } from "../surgery/kept.ts";
+import { checkLaw } from "../surgery/law.ts";
+import { EspalierError } from "../tensor/error.ts";
+import { step } from "../tensor/progress.ts";
+import { matcher } from "./ignore.ts";
+import { lawFeeds } from "./law-feeds.ts";
+import type { BranchPlan } from "./plan.ts";
+import type { Engine } from "./prune.ts";
+import { recover } from "./recover.ts";
+import { needsData } from "./statistics.ts";
+
+/** Removes whole residual branches: scores, choice, surgery, the law. */
+export const pruneBranches: Engine<BranchPlan> = async (analysis, plan, options, clock) => {
+  const { runtime, calibration = null } = options;
+  const { graph, coupling, facts } = analysis;
+  if (calibration === null && plan.criterion.id !== "random") throw needsData(plan.criterion.id);
+  if (calibration === null && plan.means) throw needsData("recovery bias");
+  const ignored = matcher(options.ignore ?? []);
+  const branches = branchesOf(graph, coupling, facts).filter(
+    ({ sum, bypass, axis, features }) =>
+      !gone(graph, dropBranches(graph, [{ sum, bypass, axis, mean: new Float64Array(features) }], facts.types)).some(
+        ignored,
+      ),
+  );
+  if (branches.length === 0) {
+    throw new EspalierError(
+      "request",
+      "--granularity layer",
+      "expected at least one residual branch that can be bypassed, got none.",
+      "Remove channels instead: --granularity channel.",
+    );
+  }
+  const scored = await clock.time("score", () =>
+    scoreBranches({ ...options, runtime, analysis, calibration }, branches, plan.criterion.id, plan.means),
+  );
+  const chosen = chooseBranches(analysis, scored, plan.target);
+  const dropped = chosen.map((each) => each.dropped);
+  const small = dropBranches(graph, dropped, facts.types);
+  step(options, "law", 0, 1);
+  const law = await clock.time("law", async () =>
+    checkLaw(
+      runtime,
+      maskBranches(graph, dropped, facts.types),
+      small,
+      await lawFeeds(analysis, calibration, options.seed),
+    ),
+  );
+  if (!law.passed) {
+    throw new EspalierError(
+      "law",
+      "prune",
+      `expected the smaller model to agree with the masked original within ${law.tolerance}, got ${law.relative.toExponential(2)}.`,
+      "Nothing was written. Leave parameters out with --ignore to find the branch that disagrees, and report it.",
+    );
+  }
+  const kept = keptPositions(coupling, new Map());
+  return {
+    graph: await recover(plan.recovery, analysis, kept, small, options, clock),
+    law,
+    masks: new Map(),
+    layers: branches.map((branch) => ({
+      name: branch.branch,
+      kind: "branches" as const,
+      before: 1,
+      after: chosen.some((each) => each.branch === branch) ? 0 : 1,
+    })),
+    blocked: [],
+    nearTies: 0,
+    advice: [],
+  };
+};
+
+/** Parameters that a graph has and a smaller one has not. */
+function gone(graph: Graph, small: Graph): readonly string[] {
+  return [...graph.constants.keys()].filter((name) => !small.constants.has(name));
+}
