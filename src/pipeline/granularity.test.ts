@@ -119,6 +119,8 @@ describe("layers", () => {
     const mean = await run(planOf({ granularity: "layer", criterion: "random", sparsity: 0.5, recover: "bias" }, 1));
     expect(dropped(mean)).toEqual(dropped(bare));
     expect(mean.report.fidelity?.relativeError).toBeLessThan(bare.report.fidelity?.relativeError ?? 0);
+    const refitted = await run(planOf({ granularity: "layer", criterion: "random", sparsity: 0.5, recover: "lsq" }, 1));
+    expect(refitted.report.fidelity?.relativeError).toBeLessThan(bare.report.fidelity?.relativeError ?? 0);
   });
 
   it("are left alone when a parameter in them is to be ignored", async () => {

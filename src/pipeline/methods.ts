@@ -95,16 +95,22 @@ export interface LayerOptions extends TargetOptions {
   readonly criterion?: BranchCriterion;
   /** What a branch gave on average over the calibration inputs takes its place. */
   readonly means?: boolean;
+  readonly recovery?: readonly Recovery[];
 }
 
 /** Drops whole residual branches, those with the least block influence unless told otherwise. Throws `request`. */
-export function layers({ criterion = "influence", means = false, ...targets }: LayerOptions): BranchPlan {
+export function layers({
+  criterion = "influence",
+  means = false,
+  recovery = [],
+  ...targets
+}: LayerOptions): BranchPlan {
   const target = targetOf(targets);
   if (target.kind === "latency") {
     const hint = "Use --sparsity, --keep-macs, --keep-params or --max-bytes.";
     throw new EspalierError("request", "target", "expected a target that counts, got a latency.", hint);
   }
-  return { kind: "branches", criterion: { id: criterion }, target, means, recovery: [] };
+  return { kind: "branches", criterion: { id: criterion }, target, means, recovery };
 }
 
 export interface SparseOptions extends Partial<Omit<WeightPlan, "kind" | "pattern">> {

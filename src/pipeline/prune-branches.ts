@@ -13,7 +13,7 @@ import type { Engine } from "./prune.ts";
 import { recover } from "./recover.ts";
 import { needsData } from "./statistics.ts";
 
-/** Removes whole residual branches: scores, choice, surgery, the law. */
+/** Removes whole residual branches: scores, choice, surgery, the law, then recovery. */
 export const pruneBranches: Engine<BranchPlan> = async (analysis, plan, options, clock) => {
   const { runtime, calibration = null } = options;
   const { graph, coupling, facts } = analysis;
@@ -60,6 +60,7 @@ export const pruneBranches: Engine<BranchPlan> = async (analysis, plan, options,
   const kept = keptPositions(coupling, new Map());
   return {
     graph: await recover(plan.recovery, analysis, kept, small, options, clock),
+    kept,
     law,
     masks: new Map(),
     layers: branches.map((branch) => ({

@@ -86,7 +86,6 @@ function layerPlanOf(settings: Settings): Plan {
   if (known === undefined) {
     throw misplaced(`--criterion ${criterion}`, "layer", `Use one of ${branchCriteria.join(", ")}.`);
   }
-  if (recover !== "none" && recover !== "bias") throw misplaced(`--recover ${recover}`, "layer", "Use none or bias.");
   for (const [name, value] of Object.entries({
     "--scope": scope,
     "--round-to": roundTo,
@@ -95,7 +94,12 @@ function layerPlanOf(settings: Settings): Plan {
   })) {
     if (value !== undefined) throw misplaced(name, "layer", "A branch goes as a whole.");
   }
-  return layers({ ...settings, criterion: known, means: recover === "bias" });
+  return layers({
+    ...settings,
+    criterion: known,
+    means: recover === "bias",
+    recovery: recover === "bias" ? [] : recoveryNamed(recover),
+  });
 }
 
 function misplaced(what: string, granularity: string, hint: string): EspalierError {
