@@ -18,7 +18,8 @@ export const carrier: OpSpec = { ...unary((_, dy) => [dy]), roles: { carries: ()
 export const dropout: OpSpec = {
   ...unary((c, dy) => {
     const training = c.has(2) ? c.value(2) : undefined;
-    if (c.has(2) && (training === undefined || training.bytes[0] !== 0)) {
+    const drops = !c.has(1) || constantOf(c.value(1)) !== 0;
+    if (drops && c.has(2) && (training === undefined || training.bytes[0] !== 0)) {
       c.refuse("it draws its mask while it runs; a recipe's own dropout is seeded");
     }
     return [dy];
@@ -49,7 +50,8 @@ function constantOf(value: HostTensor | undefined): number | undefined {
 const power: GradRule = (c, dy) => {
   const { g, x, y } = c;
   const p = g.cast(x(1), dy.dtype);
-  const known = constantOf(c.value(1));
+  // An exponent that is trained will not stay what it is now.
+  const known = c.wanted(1) ? undefined : constantOf(c.value(1));
   const slope = known === undefined ? g.mul(p, g.pow(x(0), g.sub(p, 1))) : g.mul(known, g.pow(x(0), known - 1));
   const log = (): typeof dy => g.log(g.where(g.greater(x(0), 0), x(0), 1));
   return [g.mul(dy, known === 2 ? g.mul(x(0), 2) : slope), c.wanted(1) ? g.mul(dy, g.mul(y(0), log())) : null];

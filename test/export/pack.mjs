@@ -1,4 +1,5 @@
-// Packs weightless ONNX files of a folder into one brotli stream: a JSON line [[name, bytes], ...], then the files.
+// Packs weightless ONNX files of a folder, and JSON files beside them, into one brotli stream: a JSON line
+// [[name, bytes], ...], then the files. A model goes by its name, a JSON file by its file name.
 // Usage: node test/export/pack.mjs FOLDER OUT
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -6,7 +7,7 @@ import { brotliCompressSync, constants } from "node:zlib";
 
 const [folder, out] = process.argv.slice(2);
 const names = readdirSync(folder)
-  .filter((name) => name.endsWith(".onnx"))
+  .filter((name) => /\.(onnx|json)$/.test(name))
   .sort();
 const files = names.map((name) => readFileSync(join(folder, name)));
 const index = JSON.stringify(names.map((name, i) => [name.replace(/\.onnx$/, ""), files[i].length]));
@@ -19,4 +20,4 @@ const packed = brotliCompressSync(whole, {
   },
 });
 writeFileSync(out, packed);
-process.stdout.write(`${names.length} models, ${whole.length} bytes, ${packed.length} packed\n`);
+process.stdout.write(`${names.length} files, ${whole.length} bytes, ${packed.length} packed\n`);
