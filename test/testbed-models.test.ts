@@ -11,7 +11,7 @@ import { masked } from "../src/surgery/masked.ts";
 import { float32Tensor, toFloat32 } from "../src/tensor/numeric.ts";
 import { random as numbers } from "../src/tensor/random.ts";
 import { sizeOf } from "../src/tensor/tensor.ts";
-import { type Blueprint, glyphModels } from "../src/testbeds/models/glyph-models.ts";
+import { type Blueprint, glyphModels } from "../src/testbeds/models/blueprints.ts";
 import { lenet5 } from "../src/testbeds/models/lenet5.ts";
 import { resnet } from "../src/testbeds/models/resnet.ts";
 import { initialise } from "../src/train/initialise.ts";

@@ -78,7 +78,12 @@ export const papersCommand = command({
       const answers: object[] = [];
       for (const paper of papers) {
         const wanted = options.testbed === undefined ? paper.reproduction.testbeds : [options.testbed];
-        const testbed = await firstPresent(wanted, samples, (reason) => host.note(reason));
+        const testbed = await firstPresent(wanted, (reason) => host.note(reason), {
+          samples,
+          runtime,
+          progress: host.progress,
+          signal: host.signal,
+        });
         const findings = await reproduce(paper, testbed, {
           runtime,
           ...(draws === undefined ? {} : { draws }),
@@ -105,13 +110,17 @@ export const papersCommand = command({
 });
 
 /** The first testbed whose files are here; the last one with its reason when there is none. */
-async function firstPresent(ids: readonly string[], samples: number, note: (reason: string) => void) {
+async function firstPresent(
+  ids: readonly string[],
+  note: (reason: string) => void,
+  options: NonNullable<Parameters<typeof openTestbed>[1]>,
+) {
   for (const id of ids.slice(0, -1)) {
-    const testbed = await openTestbed(id, { samples });
+    const testbed = await openTestbed(id, options);
     if (!("absent" in testbed)) return testbed;
     note(testbed.absent);
   }
-  return openTestbed(ids.at(-1) ?? "", { samples });
+  return openTestbed(ids.at(-1) ?? "", options);
 }
 
 function readPage(path: string): string {

@@ -7,7 +7,8 @@ import type { IndexedDataset } from "./dataset.ts";
 import { fromTensors } from "./from-tensors.ts";
 import { normalise, withLayout } from "./normalise.ts";
 import { randomInputs } from "./random-inputs.ts";
-import { concatenated, renamed, sample, shuffled, take } from "./subset.ts";
+import { resident } from "./resident.ts";
+import { concatenated, renamed, sample, shuffled, skip, take } from "./subset.ts";
 
 /** Sample i is [i, i + 0.5], of class i. */
 function numbered(count: number, first = 0): IndexedDataset {
@@ -48,6 +49,27 @@ describe("subsets", () => {
     expect(await walk(both, 5)).toEqual(ramp(8));
     expect(await walk(take(both, 5), 2)).toEqual(ramp(5));
     expect((await both.gather(Int32Array.of(7, 0, 3, 2))).labels).toEqual(Int32Array.of(7, 0, 3, 2));
+  });
+
+  test("skip leaves out what take gives", async () => {
+    expect(await walk(skip(numbered(7), 3), 2)).toEqual([3, 4, 5, 6]);
+    expect(() => skip(numbered(7), 7)).toThrow("expected at least one sample");
+  });
+
+  test("what is read into memory stays the same, and its source is read once", async () => {
+    let reads = 0;
+    const source = numbered(9);
+    const counted: IndexedDataset = {
+      ...source,
+      gather: (positions) => {
+        reads++;
+        return source.gather(positions);
+      },
+    };
+    const held = await resident(counted);
+    expect(await walk(held, 4)).toEqual(ramp(9));
+    expect((await held.gather(Int32Array.of(8, 0, 5))).labels).toEqual(Int32Array.of(8, 0, 5));
+    expect([reads, held.description, held.labelled]).toEqual([1, source.description, true]);
   });
 
   test("shuffles are permutations that only the seed decides", async () => {

@@ -10,6 +10,17 @@ export function take(dataset: IndexedDataset, n: number): IndexedDataset {
   return indexed({ ...dataset, count: n, description: `${dataset.description}, first ${n}` });
 }
 
+/** All samples but the first `n`. Throws `data` where none is left. */
+export function skip(dataset: IndexedDataset, n: number): IndexedDataset {
+  checkCount(n);
+  return indexed({
+    ...dataset,
+    count: dataset.count - n,
+    description: `${dataset.description}, without the first ${n}`,
+    gather: (positions) => dataset.gather(positions.map((position) => position + n)),
+  });
+}
+
 /** All samples in an order that the seed decides. */
 export function shuffled(dataset: IndexedDataset, seed: number): IndexedDataset {
   const order = random(seed, "shuffle").permutation(dataset.count);

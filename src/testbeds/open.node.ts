@@ -5,7 +5,12 @@ import { randomInputs } from "../data/random-inputs.ts";
 import { sample } from "../data/subset.ts";
 import { openOnnx } from "../formats/onnx/external.node.ts";
 import { modelFrom } from "../models/model.ts";
+import type { Runtime } from "../runtime/runtime.ts";
 import { didYouMean, EspalierError } from "../tensor/error.ts";
+import type { Job } from "../tensor/progress.ts";
+import { type CoursePlan, courses, untrained } from "./courses.ts";
+import { cifarForm, openPictures } from "./pictures.node.ts";
+import { schooled } from "./school.node.ts";
 import type { Absent, Testbed } from "./testbed.ts";
 
 interface Place {
@@ -20,42 +25,58 @@ interface Place {
 }
 
 const root = join(import.meta.dirname, "../..");
+const dataFolder = process.env["ESPALIER_DATA"] ?? join(root, "../shared/data");
+const cacheFolder = process.env["ESPALIER_CACHE"] ?? join(root, "node_modules/.cache/espalier");
 
-/** How the ResNets of akamaster/pytorch_resnet_cifar10 were trained to see images. */
 const cifar = (model: string): Place => ({
-  folder: process.env["ESPALIER_DATA"] ?? join(root, "../shared/data"),
+  folder: dataFolder,
   model,
   pool: "cifar10/train-10k.bin",
   test: "cifar10/test.bin",
   noise: "normal",
-  preparation: { scale: 1 / 255, mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] },
+  preparation: cifarForm,
   hint: `Set ESPALIER_DATA to a folder with ${model}, cifar10/train-10k.bin and cifar10/test.bin.`,
 });
 
-const places = {
-  "cifar-resnet20": cifar("models/resnet20-cifar10.onnx"),
-  "cifar-resnet56": cifar("models/resnet56-cifar10.onnx"),
-  glyphs: {
-    folder: join(root, "examples/glyphs"),
-    model: "glyphs.onnx",
-    pool: "calibration.npy",
-    test: "test.npz",
-    noise: "uniform",
-    preparation: { scale: 1 / 255 },
-    hint: "It comes with the repository, not with the installed package.",
-  },
-} satisfies Readonly<Record<string, Place>>;
+/** Models that lie in files. */
+const places: ReadonlyMap<string, Place> = new Map([
+  ["cifar-resnet20", cifar("models/resnet20-cifar10.onnx")],
+  ["cifar-resnet56", cifar("models/resnet56-cifar10.onnx")],
+  [
+    "glyphs",
+    {
+      folder: join(root, "examples/glyphs"),
+      model: "glyphs.onnx",
+      pool: "calibration.npy",
+      test: "test.npz",
+      noise: "uniform",
+      preparation: { scale: 1 / 255 },
+      hint: "It comes with the repository, not with the installed package.",
+    },
+  ],
+] satisfies readonly (readonly [string, Place])[]);
 
-/** Names of the testbeds, the one that needs no other files last. */
-export const testbedIds: readonly string[] = Object.keys(places);
+/** Names of the testbeds: first those whose models lie in files, then those that are trained on demand. */
+export const testbedIds: readonly string[] = [...places.keys(), ...courses.keys()];
 
-/** Opens a testbed; `samples` of its test set, the same ones each time. Throws `request` for an unknown name. */
-export async function openTestbed(id: string, { samples = 2000 } = {}): Promise<Testbed | Absent> {
-  const place = new Map<string, Place>(Object.entries(places)).get(id);
-  if (place === undefined) {
-    const hint = didYouMean(id, testbedIds);
-    throw new EspalierError("request", `testbed ${id}`, `expected one of ${testbedIds.join(", ")}.`, hint);
-  }
+export interface OpenTestbedOptions extends Job {
+  /** Of its test set, the same ones each time; 2,000 unless told. */
+  readonly samples?: number;
+  /** Trains the model where it has to be; without it such a testbed is absent. */
+  readonly runtime?: Runtime;
+}
+
+/** Opens a testbed. Throws `request` for an unknown name. */
+export async function openTestbed(id: string, options: OpenTestbedOptions = {}): Promise<Testbed | Absent> {
+  const place = places.get(id);
+  if (place !== undefined) return openPlace(id, place, options);
+  const course = courses.get(id);
+  if (course !== undefined) return openCourse(id, course, options);
+  const hint = didYouMean(id, testbedIds);
+  throw new EspalierError("request", `testbed ${id}`, `expected one of ${testbedIds.join(", ")}.`, hint);
+}
+
+async function openPlace(id: string, place: Place, { samples = 2000 }: OpenTestbedOptions): Promise<Testbed | Absent> {
   const { folder, preparation, noise } = place;
   const [modelPath, poolPath, testPath] = [place.model, place.pool, place.test].map((file) => join(folder, file));
   if (modelPath === undefined || poolPath === undefined || testPath === undefined) throw new Error("three paths");
@@ -74,5 +95,33 @@ export async function openTestbed(id: string, { samples = 2000 } = {}): Promise<
     pool,
     test,
     noise: (count, seed) => randomInputs(inputs, { count, seed, distribution: noise }),
+  };
+}
+
+async function openCourse(id: string, plan: CoursePlan, options: OpenTestbedOptions): Promise<Testbed | Absent> {
+  const { samples = 2000, runtime } = options;
+  if (runtime === undefined) {
+    return { id, absent: `${id} needs a model that is not here. Give a runtime, with which it is trained.` };
+  }
+  const pictures = await openPictures(plan.pictures, dataFolder);
+  if (typeof pictures === "string") return { id, absent: `${id} needs files that are not here. ${pictures}` };
+  const { train, pool, noise } = pictures;
+  const test = sample(pictures.test, Math.min(samples, pictures.test.count), 1);
+  const model = await schooled(id, plan, train, { ...options, runtime, cache: cacheFolder });
+  const { inputs } = model.onnx.graph;
+  const { lessons, blueprint } = plan;
+  return {
+    id,
+    description: `${id}, trained for ${lessons.epochs} epochs on ${train.count} pictures, ${test.count} of ${pictures.test.count} to test, calibration from ${pool.count} others`,
+    model,
+    pool,
+    test,
+    noise: (count, seed) => randomInputs(inputs, { count, seed, distribution: noise }),
+    course: {
+      train,
+      lessons,
+      more: [...(blueprint.normal?.keys() ?? [])],
+      untrained: (run, seed) => untrained(blueprint, run, seed),
+    },
   };
 }

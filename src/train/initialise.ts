@@ -1,13 +1,11 @@
 import type { Matrix } from "../coupling/matrices.ts";
-import { vectorRoles } from "../coupling/roles.ts";
 import type { Graph, Node } from "../graph/graph.ts";
-import { otherAddend, runningStatistics } from "../ops/linear.ts";
-import { opSpec } from "../ops/table.ts";
 import { isFloat } from "../tensor/dtype.ts";
 import { EspalierError } from "../tensor/error.ts";
 import { fromFloats } from "../tensor/numeric.ts";
 import { type Random, random } from "../tensor/random.ts";
 import { refOf, sizeOf, type TensorRef } from "../tensor/tensor.ts";
+import { type ParameterRole, parameterRoles } from "./parameter-roles.ts";
 
 /**
  * How trained matrices are drawn. Of variance 2/fanIn (kaiming) or 2/(fanIn + fanOut) (xavier), normal or uniform; with
@@ -48,39 +46,17 @@ export function initialise(
   matrices: readonly Matrix[],
   { seed, scheme = "kaiming-normal", normal = new Map() }: InitialisationOptions,
 ): Initialised {
-  const draws = new Map<string, Draw>();
-  const note = (name: string | undefined, draw: Draw): void => {
-    if (name !== undefined && graph.constants.has(name) && !draws.has(name)) draws.set(name, draw);
-  };
-  for (const [name, sd] of normal) {
-    if (!graph.constants.has(name)) throw unknownParameter(name);
-    note(name, { sd });
-  }
+  for (const name of normal.keys()) if (!graph.constants.has(name)) throw unknownParameter(name);
+  const roles = parameterRoles(graph, matrices);
   const fans = fansByNode(matrices);
-  for (const matrix of matrices) note(matrix.parameter, matrixDraw(matrix, fans, scheme));
-  for (const node of graph.nodes) {
-    const statistics = runningStatistics(node);
-    if (statistics !== null) {
-      note(statistics.mean, { value: 0 });
-      note(statistics.variance, { value: 1 });
-    }
-    const roles = opSpec(node.domain, node.op)?.roles;
-    const bias = roles?.bias === undefined ? undefined : node.inputs[roles.bias];
-    note(bias, biasDraw(fans.get(node), scheme));
-    const table = roles?.table === undefined ? undefined : node.inputs[roles.table];
-    if (graph.constants.get(table ?? "")?.shape.length === 2) note(table, tableDraw(scheme));
-  }
-  for (const [name, role] of vectorRoles(graph)) {
-    if (role !== "statistics") note(name, { value: role === "scale" ? 1 : 0 });
-  }
-  for (const [name, fan] of addedBiases(graph, fans)) note(name, biasDraw(fan, scheme));
   const constants = new Map(graph.constants);
   const kept: string[] = [];
   for (const [name, ref] of graph.constants) {
-    const draw = draws.get(name);
-    if (!isFloat(ref.dtype) || (draw === undefined && sizeOf(ref.shape) === 1)) continue;
-    if (draw === undefined) kept.push(name);
-    else constants.set(name, drawn(ref, draw, random(seed, "initialise", name)));
+    const [role, sd] = [roles.get(name), normal.get(name)];
+    if (sd !== undefined) constants.set(name, drawn(ref, { sd }, random(seed, "initialise", name)));
+    else if (role !== undefined)
+      constants.set(name, drawn(ref, drawOf(role, fans, scheme), random(seed, "initialise", name)));
+    else if (isFloat(ref.dtype) && sizeOf(ref.shape) > 1) kept.push(name);
   }
   return { graph: { ...graph, constants }, kept };
 }
@@ -107,6 +83,25 @@ function fansOf({ rows, columns, groups, inputs, shape }: Matrix): Fans {
   return { into: columns, out: (rows / groups) * positions };
 }
 
+function drawOf(role: ParameterRole, fans: ReadonlyMap<Node, Fans>, scheme: InitialisationScheme): Draw {
+  switch (role.kind) {
+    case "matrix":
+      return matrixDraw(role.matrix, fans, scheme);
+    case "bias": {
+      const fan = scheme === "pytorch" && role.of !== null ? fans.get(role.of) : undefined;
+      return fan === undefined ? { value: 0 } : { bound: 1 / Math.sqrt(fan.state ?? fan.into) };
+    }
+    case "table":
+      return typeof scheme === "object" ? scheme : { sd: scheme === "pytorch" ? 1 : 0.02 };
+    case "scale":
+    case "variance":
+      return { value: 1 };
+    case "shift":
+    case "mean":
+      return { value: 0 };
+  }
+}
+
 function matrixDraw(matrix: Matrix, fans: ReadonlyMap<Node, Fans>, scheme: InitialisationScheme): Draw {
   if (typeof scheme === "object") return scheme;
   const { into, out } = fansOf(matrix);
@@ -122,31 +117,6 @@ function matrixDraw(matrix: Matrix, fans: ReadonlyMap<Node, Fans>, scheme: Initi
     case "pytorch":
       return { bound: 1 / Math.sqrt(fans.get(matrix.node)?.state ?? into) };
   }
-}
-
-function biasDraw(fan: Fans | undefined, scheme: InitialisationScheme): Draw {
-  if (scheme !== "pytorch" || fan === undefined) return { value: 0 };
-  return { bound: 1 / Math.sqrt(fan.state ?? fan.into) };
-}
-
-function tableDraw(scheme: InitialisationScheme): Draw {
-  return typeof scheme === "object" ? scheme : { sd: scheme === "pytorch" ? 1 : 0.02 };
-}
-
-/** Vectors that nodes of their own add to what a matrix gives, with the fans of that matrix. */
-function addedBiases(graph: Graph, fans: ReadonlyMap<Node, Fans>): ReadonlyMap<string, Fans> {
-  const producers = new Map<string, Node>();
-  for (const node of graph.nodes) for (const name of node.outputs) producers.set(name, node);
-  const found = new Map<string, Fans>();
-  for (const node of graph.nodes) {
-    for (const name of node.inputs) {
-      const long = graph.constants.get(name)?.shape.filter((n) => n > 1).length;
-      const source = long === 1 ? producers.get(otherAddend(node, name) ?? "") : undefined;
-      const fan = source === undefined ? undefined : fans.get(source);
-      if (fan !== undefined) found.set(name, fan);
-    }
-  }
-  return found;
 }
 
 function drawn({ dtype, shape }: TensorRef, draw: Draw, stream: Random): TensorRef {

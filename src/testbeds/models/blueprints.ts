@@ -63,3 +63,9 @@ export const glyphModels = {
   },
   lstm: { graph: () => lstm({ picture, hidden: 128, layers: 1, classes }), scheme: "pytorch" },
 } as const satisfies Readonly<Record<string, Blueprint>>;
+
+/** ResNet-20 as the CIFAR-10 papers have it, 269,722 parameters. */
+export const cifarResnet20: Blueprint = {
+  graph: () => resnet({ picture: [3, 32, 32], widths, blocks: 3, shortcut: "pad", classes }),
+  scheme: "kaiming-normal",
+};
