@@ -15,8 +15,8 @@ export interface CoursePlan {
   readonly lessons: Lessons;
 }
 
-const convolutional: Lessons = {
-  epochs: 20,
+const lessons: Lessons = {
+  epochs: 12,
   batchSize: 64,
   optimiser: "adamW",
   rate: 3e-3,
@@ -26,20 +26,35 @@ const convolutional: Lessons = {
   jitter: { pad: 0, flip: false },
 };
 
+const onGlyphs = (blueprint: Blueprint, changes: Partial<Lessons> = {}): CoursePlan => ({
+  pictures: "glyphs",
+  blueprint,
+  lessons: { ...lessons, ...changes },
+});
+
+const { mlp, lenet5, vgg, resnet8, resnet20, mobilenet, vit, lstm } = glyphModels;
+
 /** Every testbed that is trained here. */
 export const courses: ReadonlyMap<string, CoursePlan> = new Map([
-  ["glyphs-mlp", { pictures: "glyphs", blueprint: glyphModels.mlp, lessons: { ...convolutional, rate: 1e-3 } }],
-  ["glyphs-lenet5", { pictures: "glyphs", blueprint: glyphModels.lenet5, lessons: convolutional }],
-  ["glyphs-vgg", { pictures: "glyphs", blueprint: glyphModels.vgg, lessons: convolutional }],
-  ["glyphs-resnet8", { pictures: "glyphs", blueprint: glyphModels.resnet8, lessons: convolutional }],
-  ["glyphs-resnet20", { pictures: "glyphs", blueprint: glyphModels.resnet20, lessons: convolutional }],
-  ["glyphs-mobilenet", { pictures: "glyphs", blueprint: glyphModels.mobilenet, lessons: convolutional }],
-  ["glyphs-vit", { pictures: "glyphs", blueprint: glyphModels.vit, lessons: convolutional }],
-  ["glyphs-lstm", { pictures: "glyphs", blueprint: glyphModels.lstm, lessons: convolutional }],
-  ["mnist-mlp", { pictures: "mnist", blueprint: glyphModels.mlp, lessons: { ...convolutional, rate: 1e-3 } }],
-  ["mnist-lenet5", { pictures: "mnist", blueprint: glyphModels.lenet5, lessons: convolutional }],
-  ["cifar10-resnet20", { pictures: "cifar10", blueprint: cifarResnet20, lessons: convolutional }],
-] satisfies readonly (readonly [string, CoursePlan])[]);
+  ["glyphs-mlp", onGlyphs(mlp, { rate: 1e-3 })],
+  ["glyphs-lenet5", onGlyphs(lenet5)],
+  ["glyphs-vgg", onGlyphs(vgg, { epochs: 6 })],
+  ["glyphs-resnet8", onGlyphs(resnet8, { epochs: 8 })],
+  ["glyphs-resnet20", onGlyphs(resnet20, { epochs: 6 })],
+  ["glyphs-mobilenet", onGlyphs(mobilenet, { epochs: 8 })],
+  ["glyphs-vit", onGlyphs(vit, { epochs: 10, rate: 1e-3, warmUp: 0.1 })],
+  ["glyphs-lstm", onGlyphs(lstm)],
+  ["mnist-mlp", { pictures: "mnist", blueprint: mlp, lessons: { ...lessons, rate: 1e-3 } }],
+  ["mnist-lenet5", { pictures: "mnist", blueprint: lenet5, lessons: { ...lessons, epochs: 8 } }],
+  [
+    "cifar10-resnet20",
+    {
+      pictures: "cifar10",
+      blueprint: cifarResnet20,
+      lessons: { ...lessons, epochs: 40, jitter: { pad: 4, flip: true } },
+    },
+  ],
+]);
 
 /** The model of a blueprint before training, its parameters drawn by the seed. */
 export async function untrained(blueprint: Blueprint, runtime: Runtime, seed: number): Promise<Graph> {

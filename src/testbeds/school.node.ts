@@ -44,7 +44,7 @@ export async function schooled(
 }
 
 /** A graph as a model of its own. */
-export function onnxOf(graph: Graph): OnnxModel {
+function onnxOf(graph: Graph): OnnxModel {
   const blank = { producerName: "espalier", producerVersion: "", domain: "", modelVersion: 0n, doc: "" };
   return { ...blank, graph, irVersion: 10, metadata: new Map(), unknown: [] };
 }

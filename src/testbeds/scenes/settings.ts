@@ -58,6 +58,6 @@ export const glyphs: SceneSettings = {
   slope: 0.15,
   noise: [0.04, 0.14],
   clutter: { count: [0, 3], reach: 9, ink: [0.6, 1.1] },
-  levels: 256,
+  levels: 32,
   label: "class",
 };
