@@ -1,7 +1,8 @@
 /**
  * Prunes 30 % of every group of every torchvision classification model, by L2 and at random, from a file to a file.
  * Usage: npx tsx bench/torchvision.ts [--runs N] [MODEL ...]. Times are the median of N runs (default 1), with the least
- * beside it where there are several. The rows are printed as docs/results/torchvision.md has them.
+ * beside it where there are several. The rows are printed as docs/results/torchvision.md has them; several runs also tell
+ * the seconds of processor, of all threads, which depend less on what else the machine does.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { loadavg, tmpdir } from "node:os";
@@ -30,6 +31,7 @@ interface Row {
   readonly seconds: string;
   readonly coupling: string;
   readonly check: string;
+  readonly processor: string;
   readonly ok: boolean;
 }
 
@@ -46,6 +48,7 @@ try {
   for (const name of names) {
     const row = await one(name).catch((error: unknown) => failed(name, error));
     rows.push(row);
+    if (Number(options.runs) > 1) console.log(`${name}: ${row.seconds} s, ${row.processor} s of processor`);
     const { name: model, params, groups, left, law, seconds, coupling, check, ok } = row;
     console.log(
       `| ${[model, params, groups, left, law, seconds, coupling, check].join(" | ")} |${ok ? "" : " failed"}`,
@@ -97,6 +100,7 @@ async function one(name: string): Promise<Row> {
     seconds: middle(times.map(({ seconds }) => seconds)),
     coupling: middle(times.map(({ coupling }) => coupling)),
     check: check.toFixed(2),
+    processor: middle(times.map(({ processor }) => processor)),
     ok: law.passed && second.passed && left <= 0.75,
   };
 }
@@ -104,16 +108,18 @@ async function one(name: string): Promise<Row> {
 /** Reads, analyses, scores, cuts and writes. The coupling is taken out of the time, by doing it again. */
 async function fileToFile(file: string) {
   const start = performance.now();
+  const before = process.cpuUsage();
   const model = await openOnnx(file);
   const analysis = await analyse(model.graph, runtime);
   const masks = await masksOf(analysis, magnitude(2));
   const small = await cut(model.graph, analysis.coupling, analysis.facts, masks);
   await saveOnnx({ ...model, graph: small }, join(folder, "small.onnx"));
   const whole = performance.now() - start;
+  const { user, system } = process.cpuUsage(before);
   const coupled = performance.now();
   couple(model.graph, analysis.facts);
   const coupling = performance.now() - coupled;
-  const times = { seconds: (whole - coupling) / 1000, coupling: coupling / 1000 };
+  const times = { seconds: (whole - coupling) / 1000, coupling: coupling / 1000, processor: (user + system) / 1e6 };
   return { model, analysis, masks, small, times };
 }
 
@@ -126,5 +132,16 @@ function middle(values: readonly number[]): string {
 
 function failed(name: string, error: unknown): Row {
   const law = error instanceof Error ? error.message.slice(0, 120) : String(error);
-  return { name, params: 0, groups: "-", left: "-", law, seconds: "-", coupling: "-", check: "-", ok: false };
+  return {
+    name,
+    params: 0,
+    groups: "-",
+    left: "-",
+    law,
+    seconds: "-",
+    coupling: "-",
+    check: "-",
+    processor: "-",
+    ok: false,
+  };
 }
