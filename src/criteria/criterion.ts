@@ -33,7 +33,7 @@ export interface WeightView {
   /** [rows, columns], row-major. */
   readonly values: Float32Array;
   /** The same numbers as [input features, rows, positions], where the parameter lies so and `values` would be a copy. */
-  readonly byFeature?: Float32Array;
+  readonly byFeature?: Float32Array | undefined;
 }
 
 /** What a group member is to its parameter: rows or columns of a matrix, or entries of a vector. */

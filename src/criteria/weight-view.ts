@@ -19,6 +19,7 @@ export function canonicalOrder(matrix: Matrix): readonly number[] {
 export function matrixView(matrix: Matrix, tensor: HostTensor): WeightView {
   const order = canonicalOrder(matrix);
   const plain = order.every((axis, i) => axis === i);
+  const byFeature = !plain && liesByFeature(matrix, order);
   let values: Float32Array | undefined;
   const features = matrix.shape[matrix.inputs[0] ?? 0] ?? 1;
   const rows = sizeOf(matrix.shape) / matrix.columns;
@@ -36,7 +37,9 @@ export function matrixView(matrix: Matrix, tensor: HostTensor): WeightView {
       values ??= toFloat32(plain ? tensor : transpose(tensor, order));
       return values;
     },
-    ...(!plain && liesByFeature(matrix, order) ? { byFeature: toFloat32(tensor) } : {}),
+    get byFeature() {
+      return byFeature ? toFloat32(tensor) : undefined;
+    },
   };
 }
 
