@@ -206,6 +206,9 @@ const operators: ReadonlyMap<string, Compute> = new Map<string, Compute>([
   ],
 ]);
 
+/** Operators that list numbers from a start to a limit in steps: inputs 0, 1 and 2. */
+export const progressions: ReadonlySet<string> = new Set(["Range"]);
+
 /** Operators that divide whole numbers, which stops a process where the divisor is zero. */
 export const quotients: ReadonlySet<string> = new Set(["Div", "Mod"]);
 

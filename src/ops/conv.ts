@@ -2,6 +2,7 @@ import { intAttr } from "../graph/attributes.ts";
 import { sizeOf } from "../tensor/tensor.ts";
 import { blockAxis, need, tie } from "./axis-rules.ts";
 import { convGradient, convTransposeGradient } from "./conv-gradient.ts";
+import { lowerFusedConv } from "./fused.ts";
 import { resampleGradient } from "./resample-gradient.ts";
 import {
   type AxisContext,
@@ -67,6 +68,9 @@ export const conv: OpSpec = {
   roles: { bias: 2 },
   grad: convGradient,
 };
+
+/** com.microsoft FusedConv: a convolution with an addend and an activation. */
+export const fusedConv: OpSpec = { ...conv, grad: { lower: lowerFusedConv } };
 
 /** x: [n, g·i, ...], w: [g·i, o, ...], y: [n, g·o, ...]. */
 export const convTranspose: OpSpec = {

@@ -2,6 +2,8 @@ import type { Algebra, Value } from "../graph/algebra.ts";
 import { floatAttr, intAttr } from "../graph/attributes.ts";
 import { sizeOf } from "../tensor/tensor.ts";
 import { at, axisOf, broadcast, need, tie } from "./axis-rules.ts";
+import { einsumGradient } from "./einsum-gradient.ts";
+import { lowerFusedGemm, lowerFusedMatMul } from "./fused.ts";
 import { type AxisContext, type GradRule, input, type Kernel, type NodeContext, type OpSpec, output } from "./spec.ts";
 
 /** a: [..., m, k], b: [..., k, n], y: [..., m, n]; vectors lose their axis. With `flips`, either side is transposed. */
@@ -95,7 +97,7 @@ export const fusedMatMul: OpSpec = {
   macs: matMulMacs,
   kernels: (c) => kernelsOf(c, intAttr(c.node, "transA", 0) === 1, intAttr(c.node, "transB", 0) === 1),
   roles: null,
-  grad: null,
+  grad: { lower: lowerFusedMatMul },
 };
 
 /** y = α·a'·b' + β·c: the primes say that a or b may come transposed, and so does its gradient. */
@@ -123,6 +125,9 @@ export const gemm: OpSpec = {
   roles: { bias: 2 },
   grad: gemmGrad,
 };
+
+/** com.microsoft FusedGemm: a Gemm through an activation. */
+export const fusedGemm: OpSpec = { ...gemm, grad: { lower: lowerFusedGemm } };
 
 /** Letters that occur in several terms are one axis; letters that the result lacks are summed over. */
 export const einsum: OpSpec = {
@@ -157,7 +162,7 @@ export const einsum: OpSpec = {
   },
   kernels: null,
   roles: null,
-  grad: null,
+  grad: einsumGradient(letters),
 };
 
 function firstWith(terms: readonly string[], letter: string): number {

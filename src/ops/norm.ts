@@ -180,4 +180,17 @@ export const softmax = (grad: Gradient): OpSpec => ({
 });
 
 /** For operators whose outputs depend on positions in ways that removal would change. */
-export const opaque = (because: string): OpSpec => ({ ...plain, grad: null, axes: (c) => blockAll(c, because) });
+export const opaque = (because: string, grad: Gradient = null): OpSpec => ({
+  ...plain,
+  grad,
+  axes: (c) => blockAll(c, because),
+});
+
+/** The two values that a OneHot writes: each gets what arrives at its places. */
+export const oneHotGradient: GradRule = (c, dy) => {
+  const { g, x } = c;
+  const values = g.concat([g.expand(0, [1], dy.dtype), g.expand(1, [1], dy.dtype)], 0);
+  const hot = g.op("OneHot", [x(0), x(1), values], Object.fromEntries(c.node.attributes), dy);
+  const on = g.sum(g.mul(dy, hot));
+  return [null, null, g.concat([g.reshape(g.sub(g.sum(dy), on), [1]), g.reshape(on, [1])], 0)];
+};

@@ -1,6 +1,6 @@
 import { intAttr } from "../graph/attributes.ts";
 import { axisOf, blockAxis, need, sameAxes, tie } from "./axis-rules.ts";
-import { input, type OpSpec } from "./spec.ts";
+import { type GradRule, input, type OpSpec } from "./spec.ts";
 
 /** QuantizeLinear and DequantizeLinear: scale and zero point of an axis are cut with it. Blocked scales keep it whole. */
 export const quantise: OpSpec = {
@@ -22,8 +22,21 @@ export const quantise: OpSpec = {
   macs: null,
   kernels: null,
   roles: null,
-  grad: null,
+  grad: "flat",
+};
+
+/** y = (x − zero) · scale: integers have no gradient, their scale has. */
+const scaleGradient: GradRule = (c, dy) => {
+  const { g, x, has } = c;
+  const scale = x(1);
+  if (intAttr(c.node, "block_size", 0) !== 0) c.refuse("its scales belong to blocks");
+  const axis = axisOf(dy.shape.length, intAttr(c.node, "axis", 1));
+  const spread =
+    scale.shape.length === 1 ? dy.shape.map((_, i) => (i === axis ? (scale.shape[0] ?? 1) : 1)) : scale.shape;
+  const whole = g.cast(x(0), dy.dtype);
+  const centred = has(2) ? g.sub(whole, g.reshape(g.cast(x(2), dy.dtype), spread)) : whole;
+  return [null, g.reshape(g.sumTo(g.mul(dy, centred), spread), scale.shape)];
 };
 
 /** What comes out has the elements of what went in, rescaled. */
-export const dequantise: OpSpec = { ...quantise, roles: { carries: () => null } };
+export const dequantise: OpSpec = { ...quantise, roles: { carries: () => null }, grad: scaleGradient };

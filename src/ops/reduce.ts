@@ -1,5 +1,5 @@
 import type { Value } from "../graph/algebra.ts";
-import { intAttr } from "../graph/attributes.ts";
+import { int, intAttr } from "../graph/attributes.ts";
 import { sizeOf } from "../tensor/tensor.ts";
 import { axisOf, intsOf, need, tie } from "./axis-rules.ts";
 import {
@@ -80,6 +80,21 @@ const extreme = spread((c, y, dy) => {
   return c.g.mul(hits, c.g.div(dy, c.g.sum(hits, reducedAxes(c), true)));
 });
 
+/**
+ * Each factor gets the product of the others: y / x where no factor is 0; where one is, that one alone gets the product of
+ * the rest. Second derivatives hold where no factor is 0.
+ */
+const product = spread((c, _, dy) => {
+  const { g } = c;
+  const x = c.x(0);
+  const axes = reducedAxes(c);
+  const isZero = g.equal(x, 0);
+  const factors = g.where(isZero, 1, x);
+  const zeros = g.sum(g.cast(isZero, x.dtype), axes, true);
+  const all = g.mul(dy, g.reduce("ReduceProd", factors, axes, true));
+  return g.where(g.equal(zeros, g.cast(isZero, x.dtype)), g.div(all, factors), 0);
+});
+
 /** Reductions. Sums and norms count a removed position as zero; means, extremes and products are taken over what is left. */
 export const reductions = {
   ReduceL1: sums(spread(({ g, x }, _, dy) => g.mul(g.map("Sign", x(0)), dy))),
@@ -89,7 +104,7 @@ export const reductions = {
   ReduceMax: statistic(extreme),
   ReduceMean: statistic(spread((c, _, dy) => c.g.div(dy, sizeOf(c.x(0).shape) / sizeOf(c.y(0).shape)))),
   ReduceMin: statistic(extreme),
-  ReduceProd: statistic(null),
+  ReduceProd: statistic(product),
   ReduceSum: sums(spread((_, __, dy) => dy)),
   ReduceSumSquare: sums(spread(({ g, x }, _, dy) => g.mul(g.mul(x(0), 2), dy))),
 } satisfies Record<string, OpSpec>;
@@ -108,8 +123,9 @@ export const globalPool = (grad: Gradient): OpSpec => ({
 });
 
 /** ArgMax, ArgMin, TopK, CumSum: order along the axis is the result. */
-export const alongAxis = (because: string): OpSpec => ({
+export const alongAxis = (because: string, grad: Gradient): OpSpec => ({
   ...plain,
+  grad,
   axes: (c) => {
     const x = need(c, input(0));
     const given = intsOf(c, "axis", 1)?.[0];
@@ -129,3 +145,20 @@ export const alongAxis = (because: string): OpSpec => ({
     }
   },
 });
+
+/** A running sum of dy, from the other end. */
+export const cumulativeGradient: GradRule = ({ g, node, x }, dy) => {
+  const reverse = int(1 - intAttr(node, "reverse", 0));
+  return [g.op("CumSum", [dy, x(1)], { exclusive: int(intAttr(node, "exclusive", 0)), reverse }, dy)];
+};
+
+/** What was chosen goes back to its places. */
+export const topGradient: GradRule = (c, dy) => {
+  const { g, node, x } = c;
+  const axis = axisOf(dy.shape.length, intAttr(node, "axis", -1));
+  const again = (): Value | undefined =>
+    g.ops("TopK", [x(0), x(1)], Object.fromEntries(node.attributes), [dy, { dtype: "i64", shape: dy.shape }])[1];
+  const indices = (node.outputs[1] ?? "") === "" ? again() : c.y(1);
+  if (indices === undefined) return [];
+  return [g.op("ScatterElements", [g.expand(0, x(0).shape, dy.dtype), indices, dy], { axis: int(axis) }, x(0))];
+};

@@ -1,4 +1,4 @@
-import { intAttr, intsAttr } from "../graph/attributes.ts";
+import { int, intAttr, intsAttr, stringAttr } from "../graph/attributes.ts";
 import type { Node } from "../graph/graph.ts";
 import { need, tie } from "./axis-rules.ts";
 import { input, type OpSpec, output, type Resize, type ResizeContext } from "./spec.ts";
@@ -66,6 +66,12 @@ export const expand: OpSpec = {
 /** Copies follow each other on the axis: a product of the number of copies and the axis. */
 export const tile: OpSpec = {
   ...plain,
+  grad: ({ g, x }, dy) => {
+    const { shape } = x(0);
+    const split = shape.flatMap((n, i) => [n === 0 ? 1 : (dy.shape[i] ?? n) / n, n]);
+    const copies = shape.map((_, i) => 2 * i).filter((axis) => split[axis] !== 1);
+    return [g.reshape(g.sum(g.reshape(dy, split), copies), shape)];
+  },
   axes: (c) => {
     const x = need(c, input(0));
     for (const [i, target] of need(c, output(0)).entries()) {
@@ -89,6 +95,16 @@ export const constantOfShape: OpSpec = {
 /** Depth becomes blocks: DCR orders (block, block, channel), CRD (channel, block, block). */
 export const depthToSpace: OpSpec = {
   ...plain,
+  grad: ({ g, node, x }, dy) => {
+    const block = intAttr(node, "blocksize", 1);
+    const { shape } = x(0);
+    if (stringAttr(node, "mode", "DCR") === "DCR") {
+      return [g.op("SpaceToDepth", [dy], { blocksize: int(block) }, { dtype: dy.dtype, shape })];
+    }
+    const [batch = 1, depth = 1, height = 1, width = 1] = shape;
+    const split = g.reshape(dy, [batch, depth / block ** 2, height, block, width, block]);
+    return [g.reshape(g.transpose(split, [0, 1, 3, 5, 2, 4]), shape)];
+  },
   axes: (c) => {
     const x = need(c, input(0));
     const y = need(c, output(0));
@@ -108,6 +124,10 @@ export const depthToSpace: OpSpec = {
 /** Blocks become depth: (block, block, channel). */
 export const spaceToDepth: OpSpec = {
   ...plain,
+  grad: ({ g, node, x }, dy) => {
+    const blocksize = int(intAttr(node, "blocksize", 1));
+    return [g.op("DepthToSpace", [dy], { blocksize }, { dtype: dy.dtype, shape: x(0).shape })];
+  },
   axes: (c) => {
     const x = need(c, input(0));
     const y = need(c, output(0));
@@ -120,4 +140,30 @@ export const spaceToDepth: OpSpec = {
     tie(c, x[0], y[0]);
     c.unify(depth, c.product([a, b, channels]));
   },
+};
+
+/** One triangle of the last two axes, the other one zero: k is the diagonal that it ends at. */
+export const trilu: OpSpec = {
+  ...plain,
+  axes: (c) => {
+    for (const axis of need(c, input(0)).slice(-2)) c.block(axis, "a triangle is cut along it");
+    for (const [i, axis] of need(c, input(0)).entries()) tie(c, axis, need(c, output(0))[i]);
+  },
+  grad: ({ g, node, x, has }, dy) => {
+    const upper = int(intAttr(node, "upper", 1));
+    return [g.op("Trilu", [dy, has(1) ? x(1) : null], { upper }, dy)];
+  },
+};
+
+/** Sequences of given lengths, each turned round: so is their gradient. */
+export const reverseSequence: OpSpec = {
+  ...plain,
+  axes: (c) => {
+    const turned = [intAttr(c.node, "time_axis", 0), intAttr(c.node, "batch_axis", 1)];
+    for (const [i, axis] of need(c, input(0)).entries()) {
+      if (turned.includes(i)) c.block(axis, "sequences on it are reversed");
+      tie(c, axis, need(c, output(0))[i]);
+    }
+  },
+  grad: ({ g, node, x }, dy) => [g.op("ReverseSequence", [dy, x(1)], Object.fromEntries(node.attributes), dy)],
 };

@@ -8,9 +8,10 @@ import {
   rotaryEmbedding,
 } from "./attention.ts";
 import { batchStatisticsNorm } from "./batch-norm.ts";
-import { conv, convTranspose, pool, resample } from "./conv.ts";
+import { conv, convTranspose, fusedConv, pool, resample } from "./conv.ts";
 import { arithmetic, carrier, dropout, sizeReader } from "./elementwise.ts";
-import { einsum, fusedMatMul, gemm, matMul } from "./mat-mul.ts";
+import { lowerGridSample } from "./grid-sample.ts";
+import { einsum, fusedGemm, fusedMatMul, gemm, matMul } from "./mat-mul.ts";
 import {
   axisNorm,
   batchNorm,
@@ -19,6 +20,7 @@ import {
   layerNorm,
   localResponseNorm,
   logSoftmaxGrad,
+  oneHotGradient,
   opaque,
   rmsNorm,
   skipLayerNorm,
@@ -36,8 +38,19 @@ import {
 } from "./pool-gradient.ts";
 import { dequantise, quantise } from "./quantise.ts";
 import { gru, lstm, rnn } from "./recurrent.ts";
-import { alongAxis, globalPool, reductions } from "./reduce.ts";
-import { constantOfShape, depthToSpace, expand, refold, reshape, spaceToDepth, tile, transpose } from "./reshape.ts";
+import { alongAxis, cumulativeGradient, globalPool, reductions, topGradient } from "./reduce.ts";
+import {
+  constantOfShape,
+  depthToSpace,
+  expand,
+  refold,
+  reshape,
+  reverseSequence,
+  spaceToDepth,
+  tile,
+  transpose,
+  trilu,
+} from "./reshape.ts";
 import { concat, gather, gatherElements, gatherNd, pad, scatterElements, scatterNd, slice, split } from "./segments.ts";
 import type { OpSpec } from "./spec.ts";
 
@@ -46,8 +59,8 @@ const standard = {
   ...activations,
   ...arithmetic,
   ...reductions,
-  ArgMax: alongAxis("the result is a position on it"),
-  ArgMin: alongAxis("the result is a position on it"),
+  ArgMax: alongAxis("the result is a position on it", "flat"),
+  ArgMin: alongAxis("the result is a position on it", "flat"),
   Attention: attention,
   AveragePool: pool(averagePoolGradient),
   BatchNormalization: batchNorm,
@@ -57,12 +70,15 @@ const standard = {
   ConstantOfShape: constantOfShape,
   Conv: conv,
   ConvTranspose: convTranspose,
-  CumSum: alongAxis("a running sum goes along it"),
+  Compress: opaque("positions are chosen by value"),
+  CumSum: alongAxis("a running sum goes along it", cumulativeGradient),
   DepthToSpace: depthToSpace,
   DequantizeLinear: dequantise,
+  Det: opaque("a determinant of its last two axes"),
   Dropout: dropout,
   Einsum: einsum,
   Expand: expand,
+  EyeLike: opaque("a matrix of ones on a diagonal", "flat"),
   Flatten: refold,
   GRU: gru,
   Gather: gather,
@@ -72,6 +88,7 @@ const standard = {
   GlobalAveragePool: globalPool(globalAverageGradient),
   GlobalLpPool: globalPool(globalLpGradient),
   GlobalMaxPool: globalPool(globalMaxGradient),
+  GridSample: opaque("positions are looked up by a grid", { lower: lowerGridSample }),
   GroupNormalization: groupNorm,
   Hardmax: softmax("flat"),
   Identity: carrier,
@@ -87,13 +104,16 @@ const standard = {
   MeanVarianceNormalization: axisNorm(meanVarianceGradient),
   NonMaxSuppression: opaque("boxes are chosen by value"),
   NonZero: opaque("positions are chosen by value"),
-  OneHot: opaque("an axis is made of classes"),
+  OneHot: opaque("an axis is made of classes", oneHotGradient),
   Pad: pad,
   QuantizeLinear: quantise,
   RMSNormalization: rmsNorm,
   RNN: rnn,
+  Range: opaque("a list of numbers with equal steps"),
   Reshape: reshape,
   Resize: resample,
+  ReverseSequence: reverseSequence,
+  RoiAlign: opaque("regions are chosen by value"),
   RotaryEmbedding: rotaryEmbedding,
   ScatterElements: scatterElements,
   ScatterND: scatterNd,
@@ -106,8 +126,9 @@ const standard = {
   Split: split,
   Squeeze: refold,
   Tile: tile,
-  TopK: alongAxis("positions on it are ordered"),
+  TopK: alongAxis("positions on it are ordered", topGradient),
   Transpose: transpose,
+  Trilu: trilu,
   Unsqueeze: refold,
   Upsample: resample,
 } satisfies Record<string, OpSpec>;
@@ -119,8 +140,8 @@ const microsoft = {
   BiasSplitGelu: opaque("a fused activation that halves its axis"),
   DequantizeLinear: dequantise,
   FastGelu: fastGelu,
-  FusedConv: conv,
-  FusedGemm: gemm,
+  FusedConv: fusedConv,
+  FusedGemm: fusedGemm,
   FusedMatMul: fusedMatMul,
   Gelu: gelu,
   GroupQueryAttention: groupQueryAttention,
@@ -128,7 +149,6 @@ const microsoft = {
   QuantizeLinear: quantise,
   QuickGelu: quickGelu,
   RotaryEmbedding: contribRotaryEmbedding,
-  SimplifiedLayerNormalization: rmsNorm,
   SkipLayerNormalization: skipLayerNorm(4),
   SkipSimplifiedLayerNormalization: skipLayerNorm(3),
 } satisfies Record<string, OpSpec>;

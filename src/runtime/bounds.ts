@@ -1,6 +1,6 @@
 import { describeNode } from "../graph/attributes.ts";
 import type { Graph, Node, TensorType } from "../graph/graph.ts";
-import { type ConstantValues, constantValues, type Integers, quotients } from "../ops/constant-values.ts";
+import { type ConstantValues, constantValues, type Integers, progressions, quotients } from "../ops/constant-values.ts";
 import { EspalierError } from "../tensor/error.ts";
 import { formatShape, sizeOf } from "../tensor/tensor.ts";
 
@@ -52,7 +52,7 @@ async function elementsOf(node: Node, values: ConstantValues): Promise<number> {
   const sizes = input === undefined ? undefined : await values.integers(node.inputs[input] ?? "");
   const asked = sizes === undefined ? 0 : product(sizes);
   const folded = await values.shape(node.outputs[0] ?? "");
-  const range = node.op === "Range" ? await rangeLength(node, values) : 0;
+  const range = progressions.has(node.op) ? await rangeLength(node, values) : 0;
   return Math.max(asked, range, folded === undefined ? 0 : sizeOf(folded));
 }
 

@@ -16,18 +16,20 @@ export interface Wanted {
   readonly range?: readonly [low: number, high: number];
   /** Different values, far enough apart that no step of a difference changes their order. */
   readonly distinct?: boolean;
+  /** These values instead of random ones. */
+  readonly values?: readonly number[];
 }
 
 /** An operand that is not: given integers, bools or floats. */
-export type Given =
-  | {
-      readonly ints: readonly number[];
-      readonly shape?: readonly number[];
-      readonly dtype?: "i64" | "i32" | "bool";
-      /** Comes in while the graph runs, so that nothing can be known of it before. */
-      readonly feed?: boolean;
-    }
-  | { readonly floats: readonly number[]; readonly shape?: readonly number[] };
+interface Integers {
+  readonly ints: readonly number[];
+  readonly shape?: readonly number[];
+  readonly dtype?: "i64" | "i32" | "i8" | "bool";
+  /** Comes in while the graph runs, so that nothing can be known of it before. */
+  readonly feed?: boolean;
+}
+
+type Given = Integers | { readonly floats: readonly number[]; readonly shape?: readonly number[] };
 
 /** One node in one form. */
 export interface GradientCase {
@@ -58,7 +60,12 @@ function isWanted(operand: Wanted | Given): operand is Wanted {
   return !("ints" in operand) && !("floats" in operand);
 }
 
-function valuesOf({ shape, range, distinct = false }: Wanted, seed: number, index: number): Float64Array {
+function valuesOf(
+  { shape, range, distinct = false, values: given }: Wanted,
+  seed: number,
+  index: number,
+): Float64Array {
+  if (given !== undefined) return Float64Array.from(given);
   const values = new Float64Array(sizeOf(shape));
   const source = random(seed, "operand", index);
   const [low, high] = range ?? [0.3, 1.7];
@@ -74,14 +81,18 @@ function valuesOf({ shape, range, distinct = false }: Wanted, seed: number, inde
   return values;
 }
 
+function integers({ ints, dtype = "i64", shape = [ints.length] }: Integers): HostTensor {
+  if (dtype === "i8") return { dtype, shape, bytes: new Uint8Array(Int8Array.from(ints).buffer) };
+  return fromInts(dtype, shape, ints);
+}
+
 /** The sum of the read outputs, each element with a random weight of its own. */
-function weighed(g: Algebra, values: readonly Value[], seed: number): Value {
+function weighed(g: Algebra, values: readonly Value[], dtype: "f32" | "f64", seed: number): Value {
   return g.total(
     values.map((value, i) => {
       const weights = new Float64Array(sizeOf(value.shape));
       random(seed, "weights", i).fillUniform(weights, 0.5, 1.5);
-      const dtype = value.dtype === "f64" ? "f64" : "f32";
-      return g.sum(g.mul(value, g.constant(fromFloats(dtype, value.shape, weights))));
+      return g.sum(g.mul(g.cast(value, dtype), g.constant(fromFloats(dtype, value.shape, weights))));
     }),
   );
 }
@@ -127,7 +138,7 @@ export function graphOf(
         fromFloats(dtype, operand.shape ?? [operand.floats.length], Float64Array.from(operand.floats)),
       );
     }
-    const tensor = fromInts(operand.dtype ?? "i64", operand.shape ?? [operand.ints.length], operand.ints);
+    const tensor = integers(operand);
     if (operand.feed !== true) return draft.constant(tensor);
     fed.set(`x${index}`, tensor);
     return draft.input(`x${index}`, tensor.dtype, tensor.shape);
@@ -154,10 +165,11 @@ export async function differenceOf(
   const loss = weighed(
     g,
     graph.outputs.map(({ name }) => g.of(name)),
+    dtype,
     seed,
   );
   const gradients = [...gradient(g, loss, points.keys()).values()].map((value) => plant(g, value));
-  const again = one.firstOnly === undefined ? g.total([loss, weighed(g, gradients, seed + 1)]) : null;
+  const again = one.firstOnly === undefined ? g.total([loss, weighed(g, gradients, dtype, seed + 1)]) : null;
   const seconds = again === null ? [] : [...gradient(g, again, points.keys()).values()].map((value) => plant(g, value));
   const written = g.finish();
   const first = await compare(runtime, written, loss, gradients, points, fed, dtype, seed);

@@ -1,4 +1,4 @@
-import { float } from "../../src/graph/attributes.ts";
+import { float, int, string } from "../../src/graph/attributes.ts";
 import type { GradientCase } from "./check.ts";
 
 const x = { shape: [2, 3] };
@@ -22,6 +22,7 @@ const unary: readonly GradientCase[] = [
   { op: "Erf", inputs: [x], dtype: f32 },
   { op: "Exp", inputs: [x] },
   { op: "Gelu", inputs: [x], dtype: f32 },
+  { op: "Gelu", form: "tanh", inputs: [x], attributes: { approximate: string("tanh") }, dtype: f32 },
   { op: "HardSigmoid", inputs: [{ shape: [2, 5], range: [-4, 4] }], dtype: f32 },
   { op: "HardSwish", inputs: [{ shape: [2, 5], range: [-2.5, 5] }], dtype: f32 },
   { op: "LeakyRelu", inputs: [x], attributes: { alpha: float(0.2) }, dtype: f32 },
@@ -76,4 +77,19 @@ const arithmetic: readonly GradientCase[] = [
   { op: "Where", inputs: [{ ints: [1, 0, 1], dtype: "bool" }, x, { shape: [2, 1] }] },
 ];
 
-export const elementwiseCases: readonly GradientCase[] = [...unary, ...arithmetic];
+/** Conversions, and what ONNX Runtime adds. */
+const others: readonly GradientCase[] = [
+  { op: "Cast", inputs: [x], attributes: { to: int(11) }, dtype: f32 },
+  { op: "CastLike", inputs: [x, { floats: [1] }], dtype: f32 },
+  { op: "Dropout", inputs: [x] },
+  { op: "Dropout", form: "with a ratio that is not used", inputs: [x, { floats: [0.5], shape: [] }], dtype: f32 },
+  { op: "Mod", inputs: [positive, { floats: [0.7], shape: [] }], attributes: { fmod: int(1) } },
+  { op: "Swish", inputs: [x], attributes: { alpha: float(1.3) }, opset: 24, dtype: f32 },
+  { op: "com.microsoft::BiasGelu", inputs: [x, { shape: [3] }], dtype: f32 },
+  { op: "com.microsoft::FastGelu", inputs: [x, { shape: [3] }], dtype: f32 },
+  { op: "com.microsoft::FastGelu", form: "no bias", inputs: [x], dtype: f32 },
+  { op: "com.microsoft::Gelu", inputs: [x], dtype: f32 },
+  { op: "com.microsoft::QuickGelu", inputs: [x], attributes: { alpha: float(1.5) }, dtype: f32 },
+];
+
+export const elementwiseCases: readonly GradientCase[] = [...unary, ...arithmetic, ...others];

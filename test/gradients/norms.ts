@@ -68,12 +68,14 @@ export const normCases: readonly GradientCase[] = [
     outputs: 4,
     read: [0, 3],
     dtype: f32,
+    attributes: { epsilon: float(0.1) },
   },
   {
     op: "com.microsoft::SkipLayerNormalization",
     form: "no offset",
     inputs: [{ shape: [2, 3, 4] }, { shape: [2, 3, 4] }, channels],
     dtype: f32,
+    attributes: { epsilon: float(0.1) },
   },
   {
     op: "com.microsoft::SkipSimplifiedLayerNormalization",
@@ -81,6 +83,7 @@ export const normCases: readonly GradientCase[] = [
     outputs: 4,
     read: [0, 3],
     dtype: f32,
+    attributes: { epsilon: float(0.1) },
   },
   { op: "LpNormalization", inputs: [{ shape: [3, 4] }], attributes: { axis: int(0) } },
   { op: "LpNormalization", form: "sum of magnitudes", inputs: [{ shape: [3, 4] }], attributes: { p: int(1) } },

@@ -1,5 +1,20 @@
-import { float, int, ints } from "../../src/graph/attributes.ts";
+import { float, int, ints, string } from "../../src/graph/attributes.ts";
 import type { GradientCase } from "./check.ts";
+
+const equations: readonly (readonly [equation: string, ...shapes: (readonly number[])[]])[] = [
+  ["ij,jk->ik", [2, 3], [3, 2]],
+  ["bij,bjk", [2, 2, 3], [2, 3, 2]],
+  ["i,j->ij", [2], [3]],
+  ["ij,ij->", [2, 3], [2, 3]],
+  ["ij->j", [2, 3]],
+  ["ii->i", [3, 3]],
+  ["iji->j", [2, 3, 2]],
+  ["...ij,jk->...ik", [2, 2, 3], [3, 2]],
+  ["...i,...i->...", [2, 3], [2, 3]],
+  ["bhqd,bhkd->bhqk", [1, 2, 2, 3], [1, 2, 3, 3]],
+  ["ij,jk,kl->il", [2, 2], [2, 3], [3, 2]],
+  ["ij,kj->ik", [2, 3], [2, 3]],
+];
 
 /** Matrix products, reductions, and what only moves elements. */
 export const productCases: readonly GradientCase[] = [
@@ -29,6 +44,29 @@ export const productCases: readonly GradientCase[] = [
   { op: "Softmax", inputs: [{ shape: [2, 4] }] },
   { op: "Softmax", form: "inner axis", inputs: [{ shape: [2, 3, 2] }], attributes: { axis: int(1) } },
   { op: "LogSoftmax", inputs: [{ shape: [2, 4] }] },
+  { op: "ReduceProd", inputs: [{ shape: [3, 4] }, { ints: [1] }] },
+  {
+    op: "ReduceProd",
+    form: "zeros",
+    inputs: [{ shape: [4, 3], values: [0, 2, 3, 0, 0, 3, 1, 2, 3, 4, 0.5, 0] }, { ints: [1] }],
+    firstOnly: "a zero factor has no slope of its slope in this form",
+  },
+  ...equations.map(
+    ([equation, ...shapes]): GradientCase => ({
+      op: "Einsum",
+      form: equation,
+      inputs: shapes.map((shape) => ({ shape })),
+      attributes: { equation: string(equation) },
+    }),
+  ),
+  { op: "com.microsoft::FusedMatMul", inputs: [{ shape: [2, 3] }, { shape: [3, 2] }], dtype: "f32" },
+  {
+    op: "com.microsoft::FusedMatMul",
+    form: "transposed",
+    inputs: [{ shape: [2, 3, 4] }, { shape: [2, 5, 3] }],
+    attributes: { transA: int(1), transB: int(1), alpha: float(0.3) },
+    dtype: "f32",
+  },
   { op: "Reshape", inputs: [{ shape: [2, 3] }, { ints: [3, -1] }] },
   { op: "Flatten", inputs: [{ shape: [2, 3, 2] }], attributes: { axis: int(2) } },
   { op: "Squeeze", inputs: [{ shape: [2, 1, 3] }, { ints: [1] }] },

@@ -2,32 +2,40 @@ import { readFileSync } from "node:fs";
 import { operators } from "../../src/ops/table.ts";
 import { cataloguePage } from "../../src/papers/catalogue.ts";
 import { papers } from "../../src/papers/registry.ts";
+import { caseName, comparedWith, gradientWords } from "../gradients/describe.ts";
 import { layers } from "./layer-list.ts";
 
 const yes = (rule: unknown): string => (rule === null ? "" : "yes");
 
 /** docs/ops.md: every operator with what espalier knows of it. */
 export function operatorPage(): string {
-  const rows = operators().map(({ domain, op, spec }) => {
+  const rows = operators().map((entry) => {
+    const { domain, op, spec } = entry;
     const roles = Object.keys(spec.roles ?? {}).join(", ");
-    return `| ${op} | ${domain === "" ? "ai.onnx" : domain} | yes | ${yes(spec.resize)} | ${yes(spec.macs)} | ${yes(spec.kernels)} | ${roles} |`;
+    const gradient = gradientWords(spec.grad);
+    const compared = comparedWith(caseName(entry)).join(", ");
+    return `| ${op} | ${domain === "" ? "ai.onnx" : domain} | ${yes(spec.resize)} | ${yes(spec.macs)} | ${yes(spec.kernels)} | ${roles} | ${gradient} | ${compared} |`;
   });
   return `# Operators
 
-Written by \`npm run docs\` from \`src/ops/table.ts\`; change that, not this page.
+Written by \`npm run docs\` from \`src/ops/table.ts\` and the cases of \`test/gradients\`; change those, not this page.
 
-${rows.length} operators have an axis rule. Any other operator is carried as it is, runs as before, and what it touches stays
-whole: \`espalier inspect\` names it.
+${rows.length} operators have an axis rule: how removing positions of one operand removes positions of the others. Any other
+operator is carried as it is, runs as before, and what it touches stays whole: \`espalier inspect\` names it.
 
-- **axes**: how removing positions of one operand removes positions of the others.
 - **resize**: attributes or size lists of the node itself follow the cut.
 - **MACs**: it is counted; the others cost little beside these, and papers do not count them.
 - **matrix**: it holds a trained matrix, which criteria score and recovery refits.
-- **roles**: operands that are a norm's scale, shift or statistics, a bias or a table, and operators that only carry their
-  input on.
+- **roles**: operands that are a norm's scale, shift or statistics, and operators that only carry their input on.
+- **gradient**: *rule*: it has one of its own; *by other operators*: it is written with those first; *flat*: its result is
+  constant almost everywhere, so nothing flows back; *none*: a model that would need it is refused by its name, before
+  anything trains.
+- **compared with**: what its derivatives, first and second, were held against, and in how many forms. *Differences f64*:
+  central differences in double precision, to 1e-6; *differences f32*: along random directions, to 1e-2, where the runtime
+  has no doubles; *own outputs*: what it is written with gives what the runtime's own operator gives.
 
-| operator | domain | axes | resize | MACs | matrix | roles |
-| --- | --- | --- | --- | --- | --- | --- |
+| operator | domain | resize | MACs | matrix | roles | gradient | compared with |
+| --- | --- | --- | --- | --- | --- | --- | --- |
 ${rows.join("\n")}
 `;
 }
