@@ -2,6 +2,7 @@ import type { Gradient, OpSpec } from "../../src/ops/spec.ts";
 import { operators } from "../../src/ops/table.ts";
 import { differenceCases } from "./cases.ts";
 import { loweredCases } from "./lowered.ts";
+import { pytorchCases } from "./pytorch.ts";
 
 /** An operator of the table. */
 export interface Entry {
@@ -29,6 +30,7 @@ export function comparedWith(name: string): readonly string[] {
   const kinds: readonly (readonly [words: string, count: number])[] = [
     ["differences f64", differences.filter(({ dtype }) => dtype === undefined).length],
     ["differences f32", differences.filter(({ dtype }) => dtype === "f32").length],
+    ["PyTorch", pytorchCases.filter(({ one }) => one.op === name).length],
     ["own outputs", loweredCases.filter(({ op }) => op === name).length],
   ];
   return kinds.flatMap(([words, count]) => (count === 0 ? [] : [`${words} (${count})`]));
