@@ -2,12 +2,13 @@ import { afterAll, describe, expect, it } from "vitest";
 import { openRuntime } from "../../src/runtime/open-runtime.node.ts";
 import { differenceCases, titleOf } from "./cases.ts";
 import { differenceOf } from "./check.ts";
+import { loweredCases } from "./lowered.ts";
 
 const runtime = await openRuntime({ device: "cpu", threads: 1 });
 afterAll(() => runtime.close());
 
 describe("derivatives equal central differences", () => {
-  it.each(differenceCases.map((one) => [titleOf(one), one] as const))("%s", async (_, one) => {
+  it.each([...differenceCases, ...loweredCases].map((one) => [titleOf(one), one] as const))("%s", async (_, one) => {
     const { first, second } = await differenceOf(runtime, one);
     const tolerance = one.dtype === "f32" ? 1e-2 : 1e-6;
     expect(first).toBeLessThan(tolerance);
