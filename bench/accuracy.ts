@@ -18,6 +18,7 @@ import { fileSource } from "../src/formats/source/file.node.ts";
 import type { Graph } from "../src/graph/graph.ts";
 import { unitMasks } from "../src/masks/units.ts";
 import { type Analysis, analyse } from "../src/models/analysis.ts";
+import { readerOf, statisticsFor } from "../src/pipeline/statistics.ts";
 import { biasCompensation } from "../src/recovery/bias.ts";
 import { leastSquares } from "../src/recovery/lsq.ts";
 import { none } from "../src/recovery/none.ts";
@@ -25,7 +26,6 @@ import { normEstimation } from "../src/recovery/norm.ts";
 import type { Recovery } from "../src/recovery/recovery.ts";
 import { openRuntime } from "../src/runtime/open-runtime.node.ts";
 import { type Selector, unitSelector } from "../src/search/select-units.ts";
-import { collectStatistics } from "../src/stats/collect.ts";
 import { accuracy } from "../src/stats/fidelity.ts";
 import { dropBranches } from "../src/surgery/bypass.ts";
 import { cut } from "../src/surgery/cut.ts";
@@ -167,23 +167,9 @@ async function measure(): Promise<void> {
   async function scoresOf(a: Analysis, groups: readonly Group[], name: string, by: number) {
     const criterion = criterionOf(name, by);
     const byParameter = new Map(a.matrices.map((matrix) => [matrix.parameter, matrix]));
-    const measured = await collectStatistics(
-      runtime,
-      a,
-      [...byParameter.values()],
-      criterion.needs,
-      calibration,
-      batch,
-    );
-    const nothing = { inputMean: new Float64Array(0), inputMeanSquare: new Float64Array(0), gram: [] };
-    return unitScores(
-      a.graph,
-      groups,
-      byParameter,
-      criterion,
-      (matrix) => ({ ...nothing, ...(matrix === null ? {} : measured.get(matrix)) }),
-      groupDefaults,
-    );
+    const matrices = [...byParameter.values()];
+    const measured = await statisticsFor(a, matrices, criterion, calibration, { runtime, ...batch });
+    return unitScores(a.graph, groups, byParameter, criterion, readerOf(measured), groupDefaults);
   }
 }
 

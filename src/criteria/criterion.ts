@@ -10,7 +10,32 @@ export interface MatrixStatistics {
   readonly inputMeanSquare: Float64Array;
   /** Mean of x·xᵀ over tokens or positions, kernel positions unfolded: [columns, columns], for each group of rows. */
   readonly gram: readonly Float64Array[];
+  /** Mean over samples of the gradient of the loss by each weight: [rows, columns]. */
+  readonly gradient: Float32Array;
+  /** Mean over samples of the absolute gradient of each sample: [rows, columns]. */
+  readonly gradientMagnitude: Float32Array;
+  /** Mean over samples of the square of the gradient of each sample, the diagonal of the empirical Fisher: [rows, columns]. */
+  readonly gradientSquare: Float32Array;
+  /** Diagonal of the Hessian of the loss, estimated: [rows, columns]. */
+  readonly hessianDiagonal: Float32Array;
+  /** Hessian times mean gradient, at softened logits and up to a positive factor for the model: [rows, columns]. */
+  readonly hessianGradient: Float32Array;
+  /** |w · ∂R/∂w| of the flow R of ones through absolute weights; measured without data: [rows, columns]. */
+  readonly synapticFlow: Float32Array;
 }
+
+/** What a matrix has when nothing was measured; criteria only read what they declared. */
+export const noStatistics: MatrixStatistics = {
+  inputMean: new Float64Array(0),
+  inputMeanSquare: new Float64Array(0),
+  gram: [],
+  gradient: new Float32Array(0),
+  gradientMagnitude: new Float32Array(0),
+  gradientSquare: new Float32Array(0),
+  hessianDiagonal: new Float32Array(0),
+  hessianGradient: new Float32Array(0),
+  synapticFlow: new Float32Array(0),
+};
 
 export type Statistic = keyof MatrixStatistics;
 

@@ -1,11 +1,14 @@
 import { didYouMean, EspalierError } from "../tensor/error.ts";
 import type { Criterion, Statistic } from "./criterion.ts";
+import { fisher, grasp, hessian } from "./curvature.ts";
 import { geometricMedian } from "./geometric-median.ts";
 import { inputNorm } from "./input-norm.ts";
 import { magnitude } from "./magnitude.ts";
 import { normScale } from "./norm-scale.ts";
 import { obs } from "./obs.ts";
 import { random } from "./random.ts";
+import { synflow } from "./synflow.ts";
+import { sampleTaylor, signedTaylor, snip, taylor } from "./taylor.ts";
 import { wanda } from "./wanda.ts";
 
 /** A criterion that a user can ask for by name. */
@@ -25,6 +28,14 @@ export const criteria: ReadonlyMap<string, CriterionEntry> = new Map<string, Cri
   ["fpgm", { summary: "Distance to all other filters of the layer.", scores: "units", make: () => geometricMedian() }],
   ["activation", { summary: "Root mean square of the input feature.", scores: "both", make: () => inputNorm() }],
   ["wanda", { summary: "Absolute weight times norm of its input.", scores: "both", make: () => wanda() }],
+  ["taylor", { summary: "First-order change of the loss, of units as a whole.", scores: "both", make: () => taylor() }],
+  ["taylor-signed", { summary: "The same with its sign.", scores: "both", make: () => signedTaylor() }],
+  ["taylor-sample", { summary: "The same, sample by sample.", scores: "both", make: () => sampleTaylor() }],
+  ["snip", { summary: "Absolute weight times gradient.", scores: "both", make: () => snip() }],
+  ["grasp", { summary: "Change of the gradient's norm.", scores: "both", make: () => grasp() }],
+  ["synflow", { summary: "Flow of ones through absolute weights, no data.", scores: "both", make: () => synflow() }],
+  ["fisher", { summary: "Squared weight times mean squared gradient.", scores: "both", make: () => fisher() }],
+  ["hessian", { summary: "Squared weight times curvature, estimated.", scores: "both", make: () => hessian() }],
   ["obs", { summary: "Error of removing it and refitting the rest.", scores: "both", make: () => obs() }],
 ]);
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { Matrix } from "../coupling/matrices.ts";
-import type { Criterion, Statistic } from "../criteria/criterion.ts";
+import { type Criterion, noStatistics as nothingMeasured, type Statistic } from "../criteria/criterion.ts";
 import { geometricMedian } from "../criteria/geometric-median.ts";
 import { magnitude } from "../criteria/magnitude.ts";
 import { random as noise } from "../criteria/random.ts";
@@ -275,9 +275,7 @@ it("what cannot be pruned is said, not forced", async () => {
 it("wrong wishes are refused", async () => {
   const { graph, matrices } = model();
   const wish = (selection: Partial<WeightSelection>, criterion: Criterion<Statistic> = magnitude(2)) =>
-    pruneWeights(graph, matrices, criterion, { ...base, ...selection }, () => ({
-      ...{ inputMean: new Float64Array(0), inputMeanSquare: new Float64Array(0), gram: [] },
-    }));
+    pruneWeights(graph, matrices, criterion, { ...base, ...selection }, () => nothingMeasured);
   await expect(wish({}, geometricMedian())).rejects.toThrow("fpgm: expected a criterion of single weights");
   await expect(wish({ sparsity: 1.2 })).rejects.toThrow("--sparsity: expected fractions from 0 to 1, got 1.2.");
   await expect(wish({ scope: "row", profile: "lamp" })).rejects.toThrow("Use --scope tensor.");

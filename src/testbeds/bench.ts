@@ -18,6 +18,7 @@ import {
   type Measurement,
   verdictOf,
 } from "../pipeline/reproduction.ts";
+import { looksAtInputs } from "../pipeline/statistics.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { EspalierError } from "../tensor/error.ts";
 import { type Job, step } from "../tensor/progress.ts";
@@ -130,7 +131,7 @@ function isDrawn(plan: Plan): boolean {
 function looksAtData(plan: Plan): boolean {
   if (plan.kind === "branches") return plan.means || plan.criterion.id !== "random";
   const measured = plan.kind === "weights" && (plan.allocator?.needsData === true || plan.sweep !== undefined);
-  return measured || plan.criterion.needs.length > 0 || plan.recovery.some(({ needsData }) => needsData);
+  return measured || looksAtInputs(plan.criterion) || plan.recovery.some(({ needsData }) => needsData);
 }
 
 function drawOf(testbed: Testbed, from: NonNullable<Arm["data"]>, inputs: number, seed: number): IndexedDataset {

@@ -1,0 +1,65 @@
+import { algebra, type SizedGraph } from "../graph/algebra.ts";
+import { removeDeadCode } from "../graph/dead-code.ts";
+import type { Graph, TensorType } from "../graph/graph.ts";
+import type { Runtime } from "../runtime/runtime.ts";
+import { isFloat } from "../tensor/dtype.ts";
+import { EspalierError } from "../tensor/error.ts";
+import { float32Tensor, toFloat32 } from "../tensor/numeric.ts";
+import { sizeOf } from "../tensor/tensor.ts";
+import { gradient } from "../train/gradient.ts";
+import { sized } from "../train/sized.ts";
+
+/** Scales of the input that are tried until the flow through a deep network fits into float32. */
+const flowScales = [1, 1e-8, 1e-16, 1e-24, 1e-32] as const;
+
+/**
+ * |w · ∂R/∂w| of each weight, where R is the sum of all outputs of the network with every float constant replaced by its
+ * absolute value, on one sample of ones (SynFlow, Tanaka et al. 2020). No data. Divided by R, so that it does
+ * not overflow: scores of a layer without bias then add up to 1.
+ */
+export async function synapticFlow(
+  runtime: Runtime,
+  graph: Graph,
+  parameters: readonly string[],
+  inputs: ReadonlyMap<string, TensorType>,
+): Promise<ReadonlyMap<string, Float32Array>> {
+  const model = await sized(graph, runtime, inputs);
+  const g = algebra(model);
+  for (const [name, { dtype, shape }] of model.graph.constants) {
+    if (!isFloat(dtype) || sizeOf(shape) === 1) continue;
+    const readers = g.draft.consumers(name);
+    g.draft.replaceUses(name, g.map("Abs", g.of(name)).name, { only: readers });
+  }
+  const outputs = model.graph.outputs.map(({ name }) => g.of(name)).filter(({ dtype }) => isFloat(dtype));
+  const flow = g.total(outputs.map((output) => g.sum(g.cast(output, "f32"))));
+  // The slope of log R is that of R divided by R.
+  const slopes = gradient(g, g.log(flow), parameters, { unreached: "zero" });
+  const scores = new Map([...slopes].map(([name, slope]) => [name, g.map("Abs", g.mul(slope, g.of(name))).name]));
+  const session = await runtime.compile(withOutputs(g.finish(), [...scores.values()]));
+  try {
+    for (const scale of flowScales) {
+      const feeds = new Map(
+        [...inputs].map(([name, { shape }]) => [
+          name,
+          float32Tensor(shape, new Float32Array(sizeOf(shape)).fill(scale)),
+        ]),
+      );
+      const found = await session.run(feeds);
+      const result = new Map(parameters.map((name) => [name, toFloat32(found.get(scores.get(name) ?? "") ?? none())]));
+      if ([...result.values()].every((values) => values.every(Number.isFinite))) return result;
+    }
+  } finally {
+    await session.release();
+  }
+  const message = "expected a flow of ones through the network that fits into float32, got none at any scale.";
+  throw new EspalierError("gradient", "synflow", message, "Use another criterion for this network.");
+}
+
+function withOutputs({ graph, types }: SizedGraph, names: readonly string[]): Graph {
+  const outputs = names.map((name) => ({ name, dtype: types.get(name)?.dtype ?? null }));
+  return removeDeadCode({ ...graph, outputs, valueInfo: new Map() });
+}
+
+function none(): never {
+  throw new Error("an output is missing");
+}
