@@ -76,11 +76,15 @@ async function without(analysis: Analysis, { masks, dropped }: Chosen): Promise<
   return dropBranches(graph, dropped, analysis.facts.types);
 }
 
-/** Milliseconds of each candidate, measured in turn: the median, which the report shows too. */
+/** A median of fewer runs says little, however long they take. */
+const FEWEST_RUNS = 8;
+
+/** Milliseconds of each candidate, measured in turn: the median, which the report shows too. `fullMs` is the original's, where it is known. */
 export async function timesOf(
   analysis: Analysis,
   candidates: readonly Chosen[],
   options: PruneOptions,
+  fullMs = 0,
 ): Promise<readonly number[]> {
   const feeds = await latencyFeeds(analysis, options.latencyBatch ?? 1);
   const sessions: Session[] = [];
@@ -91,7 +95,7 @@ export async function timesOf(
     }
     const measured = await options.runtime.measure(
       sessions.map((session) => ({ session, feeds })),
-      { runs: 20, maxSeconds: 6 },
+      { runs: 20, maxSeconds: Math.max(6, (FEWEST_RUNS * candidates.length * fullMs) / 1000) },
     );
     return measured.map(({ medianMs }) => medianMs);
   } finally {

@@ -120,7 +120,7 @@ function adviceFor(before: Measured, after: Measured): string[] {
     if (time > work + 0.1) {
       const percent = (x: number): string => `${(100 * x).toFixed(0)} %`;
       advice.push(
-        `${percent(work)} of the multiply-accumulates remain, but ${percent(time)} of the time: kernels work in steps. Widths in multiples of 16 (--round-to 16), or a latency target (--max-latency), make the work that is saved show.`,
+        `${percent(work)} of the multiply-accumulates remain, but ${percent(time)} of the time: kernels work in steps of channels, often 8 or 16, and some time has nothing to do with widths. A share of the time as the target (--keep-latency) finds the widths that pay.`,
       );
     }
   }

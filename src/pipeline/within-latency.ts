@@ -45,9 +45,9 @@ export async function withinLatency(
     const key = describe(chosen);
     const seen = known.get(key);
     if (seen !== undefined) return seen;
-    let time = await shareOfTime(analysis, chosen, options);
+    let time = await shareOfTime(analysis, chosen, options, full);
     // One lucky measurement is not enough.
-    if (time <= limit * MARGIN) time = Math.max(time, await shareOfTime(analysis, chosen, options));
+    if (time <= limit * MARGIN) time = Math.max(time, await shareOfTime(analysis, chosen, options, full));
     known.set(key, time);
     return time;
   };
@@ -99,8 +99,8 @@ function leastOf(ask: (share: number) => Chosen | null): Chosen {
   return least ?? whole;
 }
 
-async function shareOfTime(analysis: Analysis, chosen: Chosen, options: PruneOptions): Promise<number> {
-  const [before = 1, after = 1] = await timesOf(analysis, [whole, chosen], options);
+async function shareOfTime(analysis: Analysis, chosen: Chosen, options: PruneOptions, full: number): Promise<number> {
+  const [before = 1, after = 1] = await timesOf(analysis, [whole, chosen], options, full);
   return after / before;
 }
 
