@@ -36,6 +36,7 @@ export {
 export { type EvaluationReport, evaluate } from "./pipeline/evaluate.ts";
 export { type Explanation, explain } from "./pipeline/explain.ts";
 export type { Journal } from "./pipeline/journal.ts";
+export { type Learning, optimiserNames } from "./pipeline/learning.ts";
 export { recoveries, recoveryNamed } from "./pipeline/methods.ts";
 export type { Paper } from "./pipeline/paper.ts";
 export type { BranchPlan, Plan, UnitPlan, WeightPlan } from "./pipeline/plan.ts";

@@ -1,7 +1,15 @@
 import { branchCriteria, criteria, EspalierError, load, planOf, prune, recoveries, reportHtml } from "../index.node.ts";
 import { choice, command, flag, integer, list, number, string } from "./command.ts";
 import { reportText } from "./report-text.ts";
-import { dataFor, dataOptions, given, modelOptions, withRuntime } from "./shared-options.ts";
+import {
+  dataFor,
+  dataOptions,
+  given,
+  learningOf,
+  learningOptions,
+  modelOptions,
+  withRuntime,
+} from "./shared-options.ts";
 import { checkReport, writeReport } from "./write-report.ts";
 
 export const pruneCommand = command({
@@ -19,7 +27,10 @@ export const pruneCommand = command({
       "NAME",
       `What decides: ${[...criteria.keys()].join(", ")}, or error (widths, units and whole branches by what removal costs after refitting; needs --calib); l2 unless told. For --granularity layer: ${branchCriteria.join(", ")}; influence unless told, which needs --calib.`,
     ),
-    recover: string("NAME", `Repair without labels: ${[...recoveries.keys()].join(", ")}; none unless told.`),
+    recover: string(
+      "NAME",
+      `Repair: ${[...recoveries.keys()].join(", ")}, or several as in lsq+distill; none unless told. Only finetune needs labels.`,
+    ),
     sparsity: number(
       "S",
       "Fraction of the units of each group, of the residual branches or of the weights to remove.",
@@ -44,6 +55,7 @@ export const pruneCommand = command({
     calib: string("DATA", 'Unlabelled inputs: a folder of images, .npy, .npz, idx, CIFAR .bin, or "random".'),
     eval: string("DATA", "Labelled inputs to measure the accuracy on, before and after."),
     ...dataOptions,
+    ...learningOptions,
     limit: integer("N", "At most this many calibration samples; 512 unless told.", 1, 1e9),
     seed: integer("N", "Seed of everything random; 0 unless told.", 0, 2 ** 31 - 1),
     batch: integer("N", "Batch of the latency measurement; 1 unless told.", 1, 4096),
@@ -70,7 +82,8 @@ export const pruneCommand = command({
     const { seed = 0, limit = 512, batch = 1 } = options;
     const roundTo = options.roundTo === undefined ? undefined : roundingOf(options.roundTo);
     const amount = { sparsity, keepMacs, keepParams, maxBytes, maxLatency, keepLatency };
-    const settings = { granularity, criterion, recover, scope, allocation, roundTo, ...amount };
+    const learning = learningOf(options);
+    const settings = { granularity, criterion, recover, learning, scope, allocation, roundTo, ...amount };
     const plan = planOf(settings, seed);
     const out = options.dryRun ? undefined : options.out;
     if (out !== undefined) await host.checkOutput(out, [path]);
@@ -78,6 +91,10 @@ export const pruneCommand = command({
     const model = await load(path, { fix: options.fix });
     const calibration =
       options.calib === undefined ? null : await dataFor(model, options.calib, options, { seed, limit });
+    const training =
+      options.train === undefined
+        ? null
+        : await dataFor(model, options.train, options, given({ labels: options.trainLabels }));
     const evaluation =
       options.eval === undefined
         ? null
@@ -86,6 +103,7 @@ export const pruneCommand = command({
       prune(model, plan, {
         runtime,
         calibration,
+        training,
         evaluation,
         shapes: options.shape,
         ignore: options.ignore,

@@ -2,7 +2,7 @@ import type { Report } from "../index.node.ts";
 import { compact, percent, table } from "./table.ts";
 
 /** The report in a few lines. */
-export function reportText({ before, after, law, fidelity, metric, layers, advice, device }: Report): string {
+export function reportText({ before, after, law, fidelity, metric, layers, training, advice, device }: Report): string {
   const row = (name: string, a: number | null, b: number | null, unit = ""): string[] =>
     a === null || b === null
       ? [name, "-", "-", "-"]
@@ -32,6 +32,12 @@ export function reportText({ before, after, law, fidelity, metric, layers, advic
     lines.push(
       `${metric.name}: ${percent(metric.before, 1)} before, ${percent(metric.after, 1)} after (${metric.n} samples).`,
     );
+  }
+  for (const { name, updates, epochs, seconds, points } of training) {
+    const [first, last] = [points[0]?.values["loss"], points.at(-1)?.values["loss"]];
+    const fell =
+      first === undefined || last === undefined ? "" : `, loss ${first.toPrecision(3)} to ${last.toPrecision(3)}`;
+    lines.push(`${name}: ${updates} updates (${epochs.toPrecision(3)} epochs) in ${seconds.toPrecision(3)} s${fell}.`);
   }
   return [...lines, ...advice].join("\n");
 }

@@ -39,11 +39,13 @@ export const runCommand = command({
       });
     };
     const calibration = await open(recipe.calibration, 512, { seed });
+    const training = await open(recipe.training, undefined, {});
     const evaluation = await open(recipe.evaluation, undefined, {});
     const result = await withRuntime({ device, threads }, (runtime) =>
       runRecipe(model, recipe, {
         runtime,
         calibration,
+        training,
         evaluation,
         shapes: new Map(Object.entries(recipe.shape ?? {})),
         seed,

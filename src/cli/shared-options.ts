@@ -1,12 +1,14 @@
 import {
   type DataOptions,
   type IndexedDataset,
+  type Learning,
   type Model,
   openData,
   openRuntime,
+  optimiserNames,
   type Runtime,
 } from "../index.node.ts";
-import { assignments, choice, flag, integer, number, numbers, shapes, string } from "./command.ts";
+import { assignments, choice, flag, integer, list, number, numbers, shapes, string } from "./command.ts";
 
 /** Options that every command with a model has. */
 export const modelOptions = {
@@ -26,6 +28,41 @@ export const dataOptions = {
   layout: choice(["nchw", "nhwc"], "How arrays of images are stored; learnt from the model unless told."),
   labels: string("FILE", "Classes of the evaluation data: .npy, idx, or a text file with one number on each line."),
 };
+
+/** How recoveries that train do it; recipes have more. */
+export const learningOptions = {
+  train: string("DATA", "Inputs that a recovery trains on, all of them; those of --calib unless told."),
+  trainLabels: string("FILE", "Classes of the inputs of --train, where they lie in a file of their own."),
+  epochs: number("N", "How often training sees all inputs; 10 unless told.", 0, 1e6),
+  updates: integer("N", "How long training lasts, instead of --epochs.", 1, 1e9),
+  minutes: number("N", "Likewise; the first updates show how many there will be.", 0, 1e6),
+  trainBatch: integer("N", "Samples of an update; 128 unless told.", 1, 65536),
+  optimiser: choice(optimiserNames, "How parameters follow their gradients; adamw unless told."),
+  rate: number("R", "Learning rate at its highest; what suits the optimiser unless told.", 0, 1e6),
+  pad: integer("PIXELS", "Pictures move by up to so many pixels while training.", 0, 1024),
+  flip: flag("Half of the pictures are mirrored while training."),
+  freeze: list("PATTERN", "Parameters that training leaves alone: names, globs, or re: expressions."),
+};
+
+type LearningGiven = Readonly<Record<Exclude<keyof typeof learningOptions, "train" | "trainLabels">, unknown>> & {
+  readonly epochs: number | undefined;
+  readonly updates: number | undefined;
+  readonly minutes: number | undefined;
+  readonly trainBatch: number | undefined;
+  readonly optimiser: (typeof optimiserNames)[number] | undefined;
+  readonly rate: number | undefined;
+  readonly pad: number | undefined;
+  readonly flip: boolean;
+  readonly freeze: readonly string[];
+};
+
+/** The same in the words of recipes; undefined where nothing was told. */
+export function learningOf(options: LearningGiven): Learning | undefined {
+  const { epochs, updates, minutes, optimiser, rate, pad, trainBatch: batch, flip, freeze } = options;
+  const told = given({ epochs, updates, minutes, batch, optimiser, rate, pad });
+  const learning = { ...told, ...(flip ? { flip } : {}), ...(freeze.length > 0 ? { freeze: [...freeze] } : {}) };
+  return Object.keys(learning).length === 0 ? undefined : learning;
+}
 
 interface RuntimeChoice {
   readonly device: Runtime["device"] | undefined;

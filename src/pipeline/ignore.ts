@@ -1,7 +1,7 @@
 import { EspalierError } from "../tensor/error.ts";
 
-/** Matches names against exact names, globs (`*` any run, `?` one character) and `re:` regular expressions. */
-export function matcher(patterns: readonly string[]): (name: string) => boolean {
+/** Matches names against exact names, globs (`*` any run, `?` one character) and `re:` regular expressions of an option. */
+export function matcher(patterns: readonly string[], option = "--ignore"): (name: string) => boolean {
   const tests = patterns.map((pattern) => {
     if (!pattern.startsWith("re:")) {
       const escaped = pattern.replaceAll(/[.+^${}()|[\]\\]/g, "\\$&");
@@ -12,7 +12,7 @@ export function matcher(patterns: readonly string[]): (name: string) => boolean 
     } catch (cause) {
       throw new EspalierError(
         "request",
-        `--ignore ${pattern}`,
+        `${option} ${pattern}`,
         "expected a regular expression after re:.",
         String(cause),
         {

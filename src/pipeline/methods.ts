@@ -4,11 +4,15 @@ import type { Criterion, Statistic } from "../criteria/criterion.ts";
 import { magnitude } from "../criteria/magnitude.ts";
 import { groupDefaults, type UnitScoreOptions } from "../criteria/unit-scores.ts";
 import { biasCompensation } from "../recovery/bias.ts";
+import { distill } from "../recovery/distill.ts";
+import { finetune } from "../recovery/finetune.ts";
 import { leastSquares } from "../recovery/lsq.ts";
 import { normEstimation } from "../recovery/norm.ts";
+import { lowRankUpdates, perp } from "../recovery/perp.ts";
 import type { Recovery } from "../recovery/recovery.ts";
 import type { BranchCriterion } from "../search/choose-branches.ts";
 import { didYouMean, EspalierError } from "../tensor/error.ts";
+import { type Learning, retrainOptions } from "./learning.ts";
 import type { BranchPlan, LatencyTarget, UnitPlan, WeightPlan } from "./plan.ts";
 
 /** What is left or what goes; give one. */
@@ -154,19 +158,32 @@ function patternOf(text: string): WeightPlan["pattern"] {
   );
 }
 
+type MakeRecovery = (learning: Learning) => readonly Recovery[];
+
 /** Every recovery by the name that the command line takes. */
-export const recoveries: ReadonlyMap<string, () => readonly Recovery[]> = new Map<string, () => readonly Recovery[]>([
+export const recoveries: ReadonlyMap<string, MakeRecovery> = new Map<string, MakeRecovery>([
   ["none", () => []],
   ["norm", () => [normEstimation()]],
   ["bias", () => [biasCompensation()]],
   ["lsq", () => [leastSquares()]],
+  ["distill", (learning) => [distill(retrainOptions(learning))]],
+  ["finetune", (learning) => [finetune(retrainOptions(learning))]],
+  ["lora", (learning) => [lowRankUpdates(retrainOptions(learning))]],
+  ["perp", (learning) => [perp(retrainOptions(learning))]],
 ]);
 
-/** The recovery of that name. Throws `request` with the known ones. */
-export function recoveryNamed(name: string): readonly Recovery[] {
-  const make = recoveries.get(name);
-  if (make !== undefined) return make();
-  const known = [...recoveries.keys()].join(", ");
-  const hint = didYouMean(name, recoveries.keys());
-  throw new EspalierError("request", `--recover ${name}`, `expected one of ${known}.`, hint);
+/** One recovery, or several in turn as in `lsq+distill`. Throws `request` with the known ones. */
+export function recoveryNamed(names: string, learning: Learning = {}): readonly Recovery[] {
+  return names.split("+").flatMap((name) => {
+    const make = recoveries.get(name);
+    if (make !== undefined) return make(learning);
+    const known = [...recoveries.keys()].join(", ");
+    const hint = didYouMean(name, recoveries.keys());
+    throw new EspalierError(
+      "request",
+      `--recover ${name}`,
+      `expected one of ${known}, or several as in lsq+distill.`,
+      hint,
+    );
+  });
 }

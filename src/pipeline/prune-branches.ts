@@ -59,7 +59,7 @@ export const pruneBranches: Engine<BranchPlan> = async (analysis, plan, options,
   }
   const kept = keptPositions(coupling, new Map());
   return {
-    graph: await recover(plan.recovery, analysis, kept, small, options, clock),
+    ...(await recover(plan.recovery, analysis, kept, small, options, clock)),
     kept,
     law,
     masks: new Map(),

@@ -71,10 +71,11 @@ export const pruneUnits: Engine<UnitPlan> = async (analysis, plan, options, cloc
     );
   }
   const kept = keptPositions(analysis.coupling, masks);
-  const graph = await recover([foldConstants, ...plan.recovery], analysis, kept, pruned, options, clock);
+  const { graph, training } = await recover([foldConstants, ...plan.recovery], analysis, kept, pruned, options, clock);
   return {
     graph,
     kept,
+    training,
     law,
     masks: new Map([...masks].map(([group, mask]) => [group.id, mask])),
     layers: layersOf(free, masks, new Set(dropped.map(({ group }) => group))),

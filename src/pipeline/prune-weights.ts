@@ -53,10 +53,11 @@ export const pruneWeights: Engine<WeightPlan> = async (analysis, plan, options, 
     if (sweep === "refit") sparse = await sweptBy({ kind: "zeros-of", graph: sparse.graph });
   }
   const kept = keptPositions(analysis.coupling, new Map());
-  const graph = await recover(plan.recovery, analysis, kept, sparse.graph, options, clock);
+  const { graph, training } = await recover(plan.recovery, analysis, kept, sparse.graph, options, clock);
   return {
     graph,
     kept,
+    training,
     masks: new Map(),
     nearTies: 0,
     law: null,

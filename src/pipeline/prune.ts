@@ -20,6 +20,8 @@ export interface PruneOptions extends Job {
   readonly runtime: Runtime;
   /** Unlabelled inputs, bound to the model. */
   readonly calibration?: IndexedDataset | null;
+  /** Inputs that recoveries train on, with labels where they need them; the calibration inputs unless told. */
+  readonly training?: IndexedDataset | null;
   /** Labelled inputs for the metric, bound to the model. */
   readonly evaluation?: IndexedDataset | null;
   /** Sizes of inputs that the file leaves open. */
@@ -57,7 +59,7 @@ export type Engine<P extends Plan> = (
 ) => Promise<
   Pick<Pruned, "masks"> & { readonly graph: Analysis["graph"]; readonly kept: Origin["kept"] } & Pick<
       Report,
-      "layers" | "law" | "blocked" | "nearTies" | "advice"
+      "layers" | "law" | "blocked" | "nearTies" | "training" | "advice"
     >
 >;
 

@@ -1,6 +1,6 @@
 import type { Graph } from "../graph/graph.ts";
 import type { Analysis } from "../models/analysis.ts";
-import type { Origin, Recovery } from "../recovery/recovery.ts";
+import type { Origin, Recovery, TrainingRecord } from "../recovery/recovery.ts";
 import { type KeptPositions, through } from "../surgery/kept.ts";
 import type { PhaseClock } from "./phase-clock.ts";
 import type { PruneOptions } from "./prune.ts";
@@ -18,16 +18,20 @@ export async function recover(
   original: Analysis,
   kept: KeptPositions,
   pruned: Graph,
-  options: PruneOptions & { readonly batchSize: number },
+  options: PruneOptions & { readonly batchSize: number; readonly seed: number },
   clock: PhaseClock,
-): Promise<Graph> {
-  const { runtime, calibration = null, batchSize } = options;
+): Promise<{ readonly graph: Graph; readonly training: readonly TrainingRecord[] }> {
+  const { runtime, calibration = null, batchSize, seed } = options;
   const first = originOf({ original, kept }, options.origin);
+  const inputs = options.training ?? calibration;
+  const training: TrainingRecord[] = [];
+  const record = (done: TrainingRecord): number => training.push(done);
   let graph = pruned;
   for (const recovery of recoveries) {
-    if (recovery.needsData && calibration === null) throw needsData(recovery.id);
-    const context = { runtime, original, kept, pruned: graph, calibration, batchSize, job: options, first };
+    if (recovery.needsData && calibration === null && inputs === null) throw needsData(recovery.id);
+    const own = { runtime, original, kept, pruned: graph, calibration: calibration ?? inputs, training: inputs };
+    const context = { ...own, batchSize, seed, job: options, record, first };
     graph = await clock.time(`recover ${recovery.id}`, () => recovery.apply(context));
   }
-  return graph;
+  return { graph, training };
 }

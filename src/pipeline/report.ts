@@ -1,3 +1,4 @@
+import type { TrainingRecord } from "../recovery/recovery.ts";
 import type { Agreement } from "../runtime/agreement.ts";
 import type { Fidelity } from "../stats/fidelity.ts";
 import type { LawResult } from "../surgery/law.ts";
@@ -47,6 +48,8 @@ export interface Report {
   readonly nearTies: number;
   /** What could not be pruned, and why. */
   readonly blocked: readonly { readonly name: string; readonly reasons: readonly string[] }[];
+  /** What recoveries that train did, in their order. */
+  readonly training: readonly TrainingRecord[];
   readonly baselines: readonly {
     readonly method: string;
     readonly after: Measured;

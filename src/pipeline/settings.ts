@@ -1,6 +1,7 @@
 import { criterionNamed } from "../criteria/registry.ts";
 import { branchCriteria } from "../search/choose-branches.ts";
 import { EspalierError } from "../tensor/error.ts";
+import type { Learning } from "./learning.ts";
 import { layers, recoveryNamed, sparse, structured } from "./methods.ts";
 import type { Plan, WeightPlan } from "./plan.ts";
 
@@ -9,6 +10,8 @@ export interface Settings {
   readonly granularity?: string | undefined;
   readonly criterion?: string | undefined;
   readonly recover?: string | undefined;
+  /** How recoveries that train do it. */
+  readonly learning?: Learning | undefined;
   /** How much each weight matrix loses: the same share, by its shape (ERK), or by its scores (LAMP). */
   readonly allocation?: WeightPlan["profile"] | undefined;
   /** Sparsity of single weight matrices, by name. */
@@ -29,7 +32,7 @@ export function planOf(settings: Settings, seed: number): Plan {
   if (settings.granularity === "layer") return layerPlanOf(settings);
   const byError = settings.criterion === "error";
   const criterion = criterionNamed(byError ? "l2" : (settings.criterion ?? "l2"), { seed });
-  const recovery = recoveryNamed(settings.recover ?? (byError ? "lsq" : "none"));
+  const recovery = recoveryNamed(settings.recover ?? (byError ? "lsq" : "none"), settings.learning);
   const granularity = settings.granularity ?? "channel";
   const { allocation, table } = settings;
   if (granularity !== "channel" && granularity !== "head" && granularity !== "query-head") {
@@ -98,7 +101,7 @@ function layerPlanOf(settings: Settings): Plan {
     ...settings,
     criterion: known,
     means: recover === "bias",
-    recovery: recover === "bias" ? [] : recoveryNamed(recover),
+    recovery: recover === "bias" ? [] : recoveryNamed(recover, settings.learning),
   });
 }
 
@@ -115,16 +118,17 @@ const prefixes: readonly (readonly [string, Settings])[] = [
 ];
 
 /**
- * A method of a comparison: `l2`, `global-l2`, `erk-l1`, `wanda+lsq`. Throws `request` for names that are not known, or that
+ * A method of a comparison: `l2`, `global-l2`, `erk-l1`, `wanda+lsq`, `l2+lsq+norm`. Throws `request` for names that are not known, or that
  * the granularity has no use for.
  */
 export function contender(name: string, seed: number, granularity?: string): Contender {
   const [head = "", ...repairs] = name.split("+");
-  if (repairs.length > 1) {
-    throw new EspalierError("request", `--methods ${name}`, "expected at most one repair, such as l2+lsq.");
-  }
   const [prefix, set] = prefixes.find(([start]) => head.startsWith(start)) ?? ["", {}];
-  const settings: Settings = { criterion: head.slice(prefix.length), recover: repairs[0], ...set };
+  const settings: Settings = {
+    criterion: head.slice(prefix.length),
+    recover: repairs.length === 0 ? undefined : repairs.join("+"),
+    ...set,
+  };
   planOf({ ...settings, sparsity: granularity?.includes(":") === true ? undefined : 0, granularity }, seed);
   return {
     name,

@@ -1,4 +1,4 @@
-import type { Dataset } from "../data/dataset.ts";
+import type { Dataset, IndexedDataset } from "../data/dataset.ts";
 import type { Graph } from "../graph/graph.ts";
 import type { Analysis } from "../models/analysis.ts";
 import type { Runtime } from "../runtime/runtime.ts";
@@ -12,22 +12,54 @@ export interface Origin {
   readonly kept: KeptPositions;
 }
 
-/** What a recovery may look at: the original, what was kept of it, and unlabelled inputs. */
+/** What a recovery may look at: the original, what was kept of it, and inputs. */
 export interface RecoveryContext extends Origin {
   readonly runtime: Runtime;
   /** The network before the first pruning, where `original` is itself what an earlier one left. */
   readonly first?: Origin;
   /** The pruned graph; its parameters and values have the names of the original's. */
   readonly pruned: Graph;
+  /** Unlabelled inputs to measure on. */
   readonly calibration: Dataset | null;
+  /** Inputs to train on, with labels where the recovery needs them; the calibration inputs unless others were given. */
+  readonly training?: IndexedDataset | null;
   readonly batchSize: number;
+  readonly seed?: number;
   readonly job: Job;
+  /** Takes what a recovery that trains did, for the report. */
+  readonly record?: (training: TrainingRecord) => void;
+}
+
+/** What a recovery that trains did. */
+export interface TrainingRecord {
+  /** The recovery. */
+  readonly name: string;
+  readonly data: string;
+  readonly updates: number;
+  readonly epochs: number;
+  /** Samples that were fed, each time that they were. */
+  readonly samples: number;
+  readonly seconds: number;
+  /** Numbers that were trained, of all that can be. */
+  readonly trained: number;
+  readonly trainable: number;
+  readonly forwardMacs: number;
+  readonly backwardMacs: number;
+  readonly points: readonly TrainingPoint[];
+}
+
+/** One point of the curves. */
+export interface TrainingPoint {
+  readonly update: number;
+  readonly rate: number;
+  /** "loss" and its parts. */
+  readonly values: Readonly<Record<string, number>>;
 }
 
 /** Repairs a pruned graph by changing parameters; zeros of a sparse result stay zeros. */
 export interface Recovery {
   readonly id: string;
-  /** True when it cannot work without calibration inputs. */
+  /** True when it cannot work without inputs. */
   readonly needsData: boolean;
   apply(context: RecoveryContext): Promise<Graph>;
 }

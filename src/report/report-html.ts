@@ -1,5 +1,5 @@
 import type { Report } from "../pipeline/report.ts";
-import { shareBars, timings, widthBars } from "./charts.ts";
+import { curves, shareBars, timings, widthBars } from "./charts.ts";
 import { figures, share, short } from "./numbers.ts";
 import { figure, fileName, type Html, html, page, raw, section, tableOf } from "./page.ts";
 
@@ -27,6 +27,7 @@ export function reportHtml(report: Report): string {
     );
   }
   content.push(section("Proof", proof(report)));
+  for (const training of report.training) content.push(section(`Training: ${training.name}`, trainingPart(training)));
   content.push(section(layers[0]?.kind === "weights" ? "Weights that are not zero" : "Widths", widths(report)));
   if (blocked.length > 0) {
     const rows = blocked.map(({ name, reasons }) => [name, reasons.join("; ")]);
@@ -123,6 +124,29 @@ function proof({ law, fidelity, metric, nearTies }: Report): Html {
       ? html`<p class="note">Without data nothing is known of how near the answers are. Give --calib or --eval.</p>`
       : raw("");
   return html`${tableOf(["figure", "value", "on"], rows)}${missing}`;
+}
+
+/** How the loss and its parts went, and what that took. */
+function trainingPart(training: Report["training"][number]): Html {
+  const { points, updates, epochs, samples, seconds, trained, trainable, forwardMacs, backwardMacs, data } = training;
+  const names = [...new Set(points.flatMap(({ values }) => Object.keys(values)))];
+  const lines = names.map((name) => ({
+    name,
+    points: points.flatMap(({ update, values }): [number, number][] => {
+      const value = values[name];
+      return value === undefined ? [] : [[update, value]];
+    }),
+  }));
+  const rows = [
+    ["trained on", data],
+    ["updates", `${updates}`],
+    ["epochs", figures(epochs)],
+    ["samples fed", short(samples)],
+    ["numbers trained", `${short(trained)}, ${share(trained, trainable)} of those that can be`],
+    ["multiply-accumulates, forward and backward", `${short(forwardMacs)}, ${short(backwardMacs)}`],
+    ["seconds", figures(seconds)],
+  ];
+  return html`${curves(lines, { x: "updates", y: "loss" })}${tableOf(["what", "value"], rows)}`;
 }
 
 function widths({ layers }: Report): Html {

@@ -5,8 +5,9 @@ import type { Runtime } from "../runtime/runtime.ts";
 import { fromInts } from "../tensor/numeric.ts";
 import { type Job, step as report } from "../tensor/progress.ts";
 import { random } from "../tensor/random.ts";
+import { paceOf } from "./pace.ts";
 import { constantRate, type RateSchedule } from "./rates.ts";
-import type { TrainStep } from "./step.ts";
+import { slotName, type TrainStep } from "./step.ts";
 import { openTrainer, type Snapshot, type Trainer } from "./trainer.ts";
 
 /** Changes a batch before it is fed: crops, flips. `seed` is different for every batch of a run. */
@@ -21,6 +22,20 @@ export interface TrainPoint {
   readonly reports: ReadonlyMap<string, number>;
 }
 
+/** A point of a run from which it goes on as if it had never stopped. */
+export interface RunSnapshot extends Snapshot {
+  /** Updates of the whole run, which the learning rate follows. */
+  readonly planned: number;
+  readonly points: readonly TrainPoint[];
+}
+
+/** Keeps snapshots while a run goes on, and one of the last good state when it is stopped or fails. */
+export interface Keeping {
+  /** Least time between two snapshots, in seconds. */
+  readonly seconds: number;
+  write(snapshot: RunSnapshot): Promise<void>;
+}
+
 export interface TrainOptions extends Job {
   readonly runtime: Runtime;
   /** What `trainSteps` built; all but the last only gather gradients. */
@@ -28,8 +43,8 @@ export interface TrainOptions extends Job {
   readonly data: IndexedDataset;
   /** Samples of one run of a step; the steps were built for it. */
   readonly batchSize: number;
-  /** Updates of the whole run. */
-  readonly updates: number;
+  /** Updates of the whole run; or minutes, of which the first updates show how many updates they are. */
+  readonly updates: number | { readonly minutes: number };
   readonly rate: number;
   readonly schedule?: RateSchedule;
   readonly seed: number;
@@ -42,55 +57,114 @@ export interface TrainOptions extends Job {
   readonly afterUpdate?: (trainer: Trainer, point: TrainPoint) => Promise<void>;
   readonly number?: (name: string, update: number) => number;
   /** Goes on from here. */
-  readonly resume?: Snapshot;
+  readonly resume?: RunSnapshot;
+  readonly keep?: Keeping;
   /** How the phase is called in progress reports. */
   readonly phase?: string;
 }
 
 export interface Trained {
   readonly points: readonly TrainPoint[];
-  readonly last: Snapshot;
-  /** Multiply-accumulates of all runs. */
-  readonly work: { readonly forwardMacs: number; readonly backwardMacs: number };
+  readonly last: RunSnapshot;
+  /** Multiply-accumulates of all runs, and the samples that were fed; of this call, not of one that it resumed. */
+  readonly work: { readonly forwardMacs: number; readonly backwardMacs: number; readonly samples: number };
+  /** Of the updates, without compiling. */
+  readonly seconds: number;
 }
 
 /**
  * Runs updates over shuffled data. The order is a function of seed and epoch, so a run that resumes from a snapshot gives
- * the same bytes as one that was never stopped. The last, incomplete batch of an epoch is left out.
+ * the same bytes as one that was never stopped. The last, incomplete batch of an epoch is left out. A run of minutes gives
+ * the bytes of a run of as many updates.
  */
 export async function train(options: TrainOptions): Promise<Trained> {
-  const { runtime, steps, updates, rate, schedule = constantRate, resume, phase = "train" } = options;
+  const { runtime, steps, rate, schedule = constantRate, resume, keep, phase = "train" } = options;
+  const began = performance.now();
   const trainer = await openTrainer(runtime, steps);
-  const points: TrainPoint[] = [];
-  const work = { forwardMacs: 0, backwardMacs: 0 };
+  const points: TrainPoint[] = [...(resume?.points ?? [])];
+  const work = { forwardMacs: 0, backwardMacs: 0, samples: 0 };
+  let planned = resume?.planned ?? 0;
+  let kept = 0;
+  const snapshot = async (): Promise<RunSnapshot> => ({ ...(await trainer.snapshot()), planned, points: [...points] });
+  const save = async (): Promise<void> => {
+    kept = trainer.updates;
+    await keep?.write(betweenUpdates(await snapshot()));
+  };
   try {
     if (resume !== undefined) await trainer.restore(resume);
+    planned = await plannedUpdates(options, trainer, began);
+    kept = trainer.updates;
+    const start = performance.now();
+    let savedAt = start;
     const source = feedsInTurn(options, trainer.updates * steps.length);
-    while (trainer.updates < updates) {
-      const now = rate * schedule(trainer.updates, updates);
-      let reports: ReadonlyMap<string, number> = new Map();
-      for (const [index, step] of steps.entries()) {
-        const { value: batch = new Map() } = await source.next();
-        const upcoming = trainer.updates + 1;
-        const beside = options.feeds?.(trainer.updates * steps.length + index);
-        const feeds = beside === undefined ? batch : new Map([...batch, ...beside]);
-        const { number } = options;
-        reports = await trainer.run(step, feeds, now, {
-          advance: index === steps.length - 1,
-          ...(number === undefined ? {} : { number: (name: string) => number(name, upcoming) }),
-        });
+    while (trainer.updates < planned) {
+      const now = rate * schedule(trainer.updates, planned);
+      const reports = await update(options, trainer, source, now);
+      for (const step of steps) {
         work.forwardMacs += step.work.forwardMacs;
         work.backwardMacs += step.work.backwardMacs;
+        work.samples += options.batchSize;
       }
       const point = { update: trainer.updates, rate: now, reports };
       points.push(point);
       await options.afterUpdate?.(trainer, point);
-      report(options, phase, trainer.updates, updates, `loss ${(reports.get("loss") ?? Number.NaN).toPrecision(4)}`);
+      report(options, phase, trainer.updates, planned, `loss ${(reports.get("loss") ?? Number.NaN).toPrecision(4)}`);
+      if (keep === undefined || trainer.updates === planned) continue;
+      if (performance.now() - savedAt < 1000 * keep.seconds) continue;
+      await save();
+      savedAt = performance.now();
     }
-    return { points, last: await trainer.snapshot(), work };
+    return { points, last: await snapshot(), work, seconds: (performance.now() - start) / 1000 };
+  } catch (cause) {
+    // What stopped the run is what is told, also where the state cannot be had any more.
+    if (trainer.updates > kept) await save().catch(() => undefined);
+    throw cause;
   } finally {
     await trainer.release();
   }
+}
+
+/** One update: all steps on a batch each; gives the reports of the last. */
+async function update(
+  { steps, number, feeds: besides }: TrainOptions,
+  trainer: Trainer,
+  source: AsyncGenerator<Feeds>,
+  rate: number,
+): Promise<ReadonlyMap<string, number>> {
+  let reports: ReadonlyMap<string, number> = new Map();
+  const upcoming = trainer.updates + 1;
+  for (const [index, step] of steps.entries()) {
+    const { value: batch = new Map() } = await source.next();
+    const beside = besides?.(trainer.updates * steps.length + index);
+    const feeds = beside === undefined ? batch : new Map([...batch, ...beside]);
+    reports = await trainer.run(step, feeds, rate, {
+      advance: index === steps.length - 1,
+      ...(number === undefined ? {} : { number: (name: string) => number(name, upcoming) }),
+    });
+  }
+  return reports;
+}
+
+/** How many updates the run has; for minutes, by the pace of the first ones, which are undone. */
+async function plannedUpdates(options: TrainOptions, trainer: Trainer, began: number): Promise<number> {
+  const { updates, resume } = options;
+  if (typeof updates === "number") return updates;
+  if (resume !== undefined) return resume.planned;
+  const source = feedsInTurn(options, 0);
+  const pace = await paceOf(trainer, () => update(options, trainer, source, options.rate));
+  await source.return(undefined);
+  const left = updates.minutes * 60 - (performance.now() - began) / 1000;
+  return Math.max(1, Math.floor(left / pace));
+}
+
+/** A snapshot taken inside an update has sums of gradients that the update would gather again. */
+function betweenUpdates(snapshot: RunSnapshot): RunSnapshot {
+  const prefix = slotName("gradient", "");
+  const tensors = new Map(snapshot.tensors);
+  for (const [name, tensor] of tensors) {
+    if (name.startsWith(prefix)) tensors.set(name, { ...tensor, bytes: new Uint8Array(tensor.bytes.length) });
+  }
+  return { ...snapshot, tensors };
 }
 
 /** The feeds of one batch after the other from batch number `from` on; the next is made while one is used. */

@@ -1,0 +1,119 @@
+import * as z from "zod";
+import { jitter } from "../data/jitter.ts";
+import type { Part, RetrainOptions } from "../recovery/retrain.ts";
+import { EspalierError } from "../tensor/error.ts";
+import { adam, adamW } from "../train/optimisers/adam.ts";
+import { lars } from "../train/optimisers/lars.ts";
+import { lion } from "../train/optimisers/lion.ts";
+import type { Optimiser } from "../train/optimisers/optimiser.ts";
+import { sgd } from "../train/optimisers/sgd.ts";
+import { constantRate, cosineRate, linearRate, type RateSchedule, warmedUp } from "../train/rates.ts";
+import type { Length, TrainingSettings } from "../train/train-graph.ts";
+import { matcher } from "./ignore.ts";
+
+/** Optimisers by the name that recipes use: how each is made at a decay, and a rate that suits it. */
+const optimisers = {
+  adamw: { make: ({ decay }) => adamW({ decay }), rate: 1e-3 },
+  adam: { make: ({ decay }) => adam({ decay, decoupled: false }), rate: 1e-3 },
+  sgd: { make: ({ decay, momentum }) => sgd({ decay, momentum, nesterov: momentum > 0 }), rate: 0.02 },
+  lion: { make: ({ decay }) => lion({ decay }), rate: 1e-4 },
+  lars: { make: ({ decay, momentum }) => lars({ decay, momentum }), rate: 0.5 },
+} as const satisfies Readonly<
+  Record<string, { readonly make: (o: OptimiserNumbers) => Optimiser; readonly rate: number }>
+>;
+
+interface OptimiserNumbers {
+  readonly decay: number;
+  readonly momentum: number;
+}
+
+export type OptimiserName = keyof typeof optimisers;
+export const optimiserNames = ["adamw", "adam", "sgd", "lion", "lars"] as const satisfies readonly OptimiserName[];
+
+const scheduleNames = ["cosine", "linear", "constant"] as const;
+const schedules: Readonly<Record<(typeof scheduleNames)[number], RateSchedule>> = {
+  cosine: cosineRate(),
+  linear: linearRate(),
+  constant: constantRate,
+};
+
+const partNames = ["norms", "biases", "head", "matrices", "tables"] as const satisfies readonly Part[];
+
+const share = z.number().min(0).max(1);
+const positive = z.number().gt(0);
+
+/** How to train, in the words of recipes. */
+export const learningShape = {
+  epochs: positive.optional(),
+  updates: z.int().min(1).optional(),
+  minutes: positive.optional(),
+  batch: z.int().min(1).max(65536).optional(),
+  "run-batch": z.int().min(1).max(65536).optional(),
+  optimiser: z.enum(optimiserNames).optional(),
+  rate: positive.optional(),
+  momentum: share.optional(),
+  decay: z.number().min(0).optional(),
+  schedule: z.enum(scheduleNames).optional(),
+  norms: z.enum(["batch", "running"]).optional(),
+  "warm-up": share.optional(),
+  clip: positive.optional(),
+  average: share.optional(),
+  pad: z.int().min(0).max(1024).optional(),
+  flip: z.boolean().optional(),
+  freeze: z.array(z.string()).optional(),
+  only: z.array(z.enum(partNames)).min(1).optional(),
+  temperature: positive.optional(),
+  features: z.number().min(0).optional(),
+  answers: z.number().min(0).optional(),
+};
+
+const learning = z.strictObject(learningShape);
+
+/** How to train, as a user decides it; what is absent has a default. */
+export type Learning = z.infer<typeof learning>;
+
+/** How long, in what steps and with what changes to the data. Throws `request` where more than one length is given. */
+function trainingSettings(given: Learning): Partial<TrainingSettings> {
+  const { optimiser: name = "adamw", momentum = 0.9, decay = 0, schedule = "cosine", "warm-up": warm = 0.05 } = given;
+  const { make, rate } = optimisers[name];
+  const { batch, "run-batch": runSize, clip, average, pad = 0, flip = false } = given;
+  const length = lengthOf(given);
+  const shape = schedules[schedule];
+  return {
+    ...(length === null ? {} : { length }),
+    ...(batch === undefined ? {} : { batchSize: batch }),
+    ...(runSize === undefined ? {} : { runSize }),
+    ...(clip === undefined ? {} : { clip }),
+    ...(average === undefined ? {} : { average }),
+    ...(given.norms === undefined ? {} : { norms: given.norms }),
+    ...(pad > 0 || flip ? { augment: jitter({ pad, flip }) } : {}),
+    optimiser: (own) => make({ decay: own, momentum }),
+    rate: given.rate ?? rate,
+    decay,
+    schedule: warm > 0 ? warmedUp(warm, shape) : shape,
+  };
+}
+
+function lengthOf({ epochs, updates, minutes }: Learning): Length | null {
+  const given = Object.entries({ epochs, updates, minutes }).filter(([, value]) => value !== undefined);
+  if (given.length > 1) {
+    const got = given.map(([name]) => name).join(" and ");
+    throw new EspalierError("request", "length of training", `expected epochs, updates or minutes, got ${got}.`);
+  }
+  if (epochs !== undefined) return { epochs };
+  if (updates !== undefined) return { updates };
+  return minutes === undefined ? null : { minutes };
+}
+
+/** The same for a recovery: what it learns from, and which parameters stay. */
+export function retrainOptions(given: Learning): Partial<RetrainOptions> {
+  const { freeze = [], only, temperature, features, answers } = given;
+  return {
+    settings: trainingSettings(given),
+    ...(freeze.length === 0 ? {} : { frozen: matcher(freeze, "--freeze") }),
+    ...(only === undefined ? {} : { only }),
+    ...(temperature === undefined ? {} : { temperature }),
+    ...(features === undefined ? {} : { features }),
+    ...(answers === undefined ? {} : { answers }),
+  };
+}

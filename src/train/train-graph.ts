@@ -1,0 +1,217 @@
+import type { IndexedDataset } from "../data/dataset.ts";
+import type { Algebra, SizedGraph } from "../graph/algebra.ts";
+import type { Graph, Node, TensorType } from "../graph/graph.ts";
+import type { Runtime } from "../runtime/runtime.ts";
+import { EspalierError } from "../tensor/error.ts";
+import type { Job } from "../tensor/progress.ts";
+import type { HostTensor } from "../tensor/tensor.ts";
+import { adamW } from "./optimisers/adam.ts";
+import type { Optimiser } from "./optimisers/optimiser.ts";
+import type { Parameter, ParameterKind } from "./parameters.ts";
+import { cosineRate, type RateSchedule, warmedUp } from "./rates.ts";
+import { reparameterised, type Use } from "./reparameterisations/apply.ts";
+import { sized } from "./sized.ts";
+import { type Objective, type ParameterGroup, slotName, trainSteps } from "./step.ts";
+import { type Augment, type Trained, type TrainOptions, type TrainPoint, train } from "./train.ts";
+import { withState } from "./trainer.ts";
+import { trainingMode } from "./training-mode.ts";
+
+/** How long to train; by minutes, the first updates show how many there will be. */
+export type Length = { readonly updates: number } | { readonly epochs: number } | { readonly minutes: number };
+
+/** How to train, whatever the model and the data. */
+export interface TrainingSettings {
+  readonly length: Length;
+  /** Samples of an update; default 128. */
+  readonly batchSize?: number;
+  /** Samples of one run of the step, where an update must be put together from several for want of memory. */
+  readonly runSize?: number;
+  /** The optimiser at a weight decay; default AdamW. */
+  readonly optimiser?: (decay: number) => Optimiser;
+  readonly rate?: number;
+  /** Default: a rise over the first twentieth, then half a cosine. */
+  readonly schedule?: RateSchedule;
+  /** Weight decay of matrices, tables and offsets; default 0. */
+  readonly decay?: number;
+  /** Decays scales, shifts and biases too. */
+  readonly decayVectors?: boolean;
+  /** Factor on the rate by kind of parameter. */
+  readonly rates?: Readonly<Partial<Record<ParameterKind, number>>>;
+  readonly clip?: number;
+  /** Ends with a running mean of the parameters that forgets at this rate per update (0.99, say). */
+  readonly average?: number;
+  readonly augment?: Augment;
+  /**
+   * What norms with running statistics use: those of the batch, by which they follow the data, or what they have. Default:
+   * the batch where it has at least 16 samples.
+   */
+  readonly norms?: "batch" | "running";
+  readonly seed?: number;
+}
+
+export interface TrainGraphOptions
+  extends TrainingSettings,
+    Job,
+    Pick<TrainOptions, "labels" | "keep" | "resume" | "phase"> {
+  readonly runtime: Runtime;
+  /** Its batch may be open; a fixed one is what a run of the step takes. */
+  readonly graph: Graph;
+  /** Inputs by the names that they have in the graph. */
+  readonly data: IndexedDataset;
+  readonly objective: Objective;
+  readonly parameters: readonly Parameter[];
+  /** Re-parameterisations, whose own tensors are trained beside the parameters; they are merged in the end. */
+  readonly uses?: readonly Use[];
+  /** Masks by parameter: what is 0 stays zero. */
+  readonly masks?: ReadonlyMap<string, HostTensor>;
+  /** Nodes that are trained, of a graph that has others beside them; all unless told. */
+  readonly learns?: (node: Node) => boolean;
+}
+
+/** What training gave. */
+export interface TrainedGraph {
+  readonly graph: Graph;
+  readonly points: readonly TrainPoint[];
+  readonly updates: number;
+  readonly epochs: number;
+  /** Samples that were fed, each time that they were. */
+  readonly samples: number;
+  readonly seconds: number;
+  readonly work: Trained["work"];
+}
+
+/** Fewer samples than this have statistics that are too much of a chance. */
+const FEWEST = 16;
+
+const vectors: ReadonlySet<ParameterKind> = new Set(["bias", "scale", "shift"]);
+
+/** Trains a graph on data; gives the graph with other parameters, in their own types. */
+export async function trainGraph(options: TrainGraphOptions): Promise<TrainedGraph> {
+  const { runtime, graph, data, average, seed = 0, uses = [] } = options;
+  if (options.parameters.length === 0 && uses.length === 0) throw nothingToTrain(graph);
+  const { runSize, accumulate } = sizesOf(options);
+  const { norms = runSize >= FEWEST ? "batch" : "running" } = options;
+  const model = await sized(graph, runtime, inputTypes(graph, data, runSize));
+  const changed = uses.length === 0 ? null : await reparameterised(model, uses);
+  const brought = (changed?.trained ?? []).map((name): Parameter => ({ name, kind: "matrix" }));
+  const parameters = [...options.parameters, ...brought];
+  const steps = trainSteps({
+    ...options,
+    model: changed?.model ?? model,
+    loss: options.objective,
+    groups: groupsOf(options, parameters),
+    accumulate,
+    ...(norms === "batch" ? { prepare: (g: Algebra) => trainingMode(g, options.learns) } : {}),
+  });
+  const { length } = options;
+  const perEpoch = Math.max(1, Math.floor(data.count / (runSize * accumulate)));
+  const trained = await train({
+    ...options,
+    steps,
+    data: options.labels === undefined ? data : withinClasses(data, model),
+    seed,
+    ...(changed === null ? {} : { feeds: (run: number) => changed.feeds(run, seed) }),
+    rate: options.rate ?? 1e-3,
+    batchSize: runSize,
+    updates:
+      "epochs" in length
+        ? Math.max(1, Math.round(length.epochs * perEpoch))
+        : "updates" in length
+          ? length.updates
+          : length,
+    schedule: options.schedule ?? warmedUp(0.05, cosineRate()),
+  });
+  const { updates } = trained.last;
+  const tensors = average === undefined ? trained.last.tensors : averaged(trained.last.tensors, parameters);
+  const merged = await changed?.harden(runtime, tensors);
+  return {
+    graph: withState(graph, new Map([...tensors, ...(merged ?? [])])),
+    points: trained.points,
+    updates,
+    epochs: updates / perEpoch,
+    samples: trained.work.samples,
+    seconds: trained.seconds,
+    work: trained.work,
+  };
+}
+
+/** How many samples one run takes, and how many runs make an update. */
+function sizesOf({ graph, data, batchSize = 128, runSize }: TrainGraphOptions): {
+  readonly runSize: number;
+  readonly accumulate: number;
+} {
+  const first = graph.inputs.map(({ dims }) => dims?.[0]).find((dim) => typeof dim === "number");
+  const fixed = data.batch ?? (typeof first === "number" ? first : undefined);
+  const size = Math.min(fixed ?? runSize ?? batchSize, fixed ?? data.count);
+  return { runSize: size, accumulate: Math.max(1, Math.round(Math.min(batchSize, data.count) / size)) };
+}
+
+/** The data, which throws `data` at a label that the first output has no class for. */
+function withinClasses(data: IndexedDataset, { graph, types }: SizedGraph): IndexedDataset {
+  const output = graph.outputs[0]?.name ?? "";
+  const classes = types.get(output)?.shape.at(-1) ?? 0;
+  return {
+    ...data,
+    gather: async (positions) => {
+      const batch = await data.gather(positions);
+      const beyond = batch.labels?.find((label) => label >= classes);
+      if (beyond === undefined) return batch;
+      const message = `expected labels below ${classes}, the classes of output "${output}", got ${beyond}.`;
+      throw new EspalierError("data", data.description, message, "Labels and model must come from the same task.");
+    },
+  };
+}
+
+/** Types of the inputs at so many samples. Throws `data` for an input that the data does not feed. */
+function inputTypes(graph: Graph, data: IndexedDataset, samples: number): ReadonlyMap<string, TensorType> {
+  return new Map(
+    graph.inputs.map(({ name }) => {
+      const feature = data.features.get(name);
+      if (feature === undefined) {
+        const known = [...data.features.keys()].slice(0, 5).join(", ");
+        throw new EspalierError("data", `input "${name}"`, `expected data of this name, got ${known}.`);
+      }
+      return [name, { dtype: feature.dtype, shape: [samples, ...feature.shape] }];
+    }),
+  );
+}
+
+/** Parameters with the same decay and rate go together; vectors do not decay unless told. */
+function groupsOf(options: TrainGraphOptions, parameters: readonly Parameter[]): readonly ParameterGroup[] {
+  const { optimiser = (decay) => adamW({ decay }), decay = 0, decayVectors = false, rates = {} } = options;
+  const groups = new Map<string, { readonly decay: number; readonly rate: number; readonly names: string[] }>();
+  for (const { name, kind } of parameters) {
+    const own = { decay: decayVectors || !vectors.has(kind) ? decay : 0, rate: rates[kind] ?? 1 };
+    const key = `${own.decay} ${own.rate}`;
+    const group = groups.get(key) ?? { ...own, names: [] };
+    groups.set(key, group);
+    group.names.push(name);
+  }
+  return [...groups.values()].map((group) => ({
+    parameters: group.names,
+    optimiser: optimiser(group.decay),
+    rate: group.rate,
+  }));
+}
+
+/** The state with running means in the place of the parameters that they are of. */
+function averaged(
+  tensors: ReadonlyMap<string, HostTensor>,
+  parameters: readonly Parameter[],
+): ReadonlyMap<string, HostTensor> {
+  const found = new Map(tensors);
+  for (const { name } of parameters) {
+    const mean = tensors.get(slotName("average", name));
+    if (mean !== undefined) found.set(name, mean);
+  }
+  return found;
+}
+
+function nothingToTrain(graph: Graph): EspalierError {
+  return new EspalierError(
+    "request",
+    `graph "${graph.name}"`,
+    "expected at least one parameter to train, got none.",
+    "Look at what is frozen; a model without trained matrices cannot be trained.",
+  );
+}
