@@ -1,6 +1,7 @@
 import { captures } from "../graph/captures.ts";
 import type { Graph, Node, TensorType } from "../graph/graph.ts";
-import type { Axis, AxisContext, Kernel, NodeContext, Operand } from "../ops/spec.ts";
+import { type UseDef, useDef } from "../graph/uses.ts";
+import type { Axis, AxisContext, GraphContext, Kernel, Operand } from "../ops/spec.ts";
 import { opSpec, readsSizesOnly } from "../ops/table.ts";
 import { isFloat } from "../tensor/dtype.ts";
 import { EspalierError } from "../tensor/error.ts";
@@ -113,7 +114,7 @@ export interface Coupling {
   count(axis: Term, kept: (leaf: Term) => number): number;
   /** The trained matrices of a node. */
   kernels(node: Node): readonly Kernel[];
-  context(node: Node): NodeContext;
+  context(node: Node): GraphContext;
 }
 
 export interface CouplingOptions {
@@ -134,6 +135,7 @@ export function couple(graph: Graph, facts: CouplingFacts, options: CouplingOpti
   const mixing: Mixing[] = [];
   const heads: Term[] = [];
   const data = dataOf(graph);
+  const links = useDef(graph);
   const related: Node[] = [];
 
   const axes = (value: string): readonly Term[] | undefined => {
@@ -164,14 +166,16 @@ export function couple(graph: Graph, facts: CouplingFacts, options: CouplingOpti
       continue;
     }
     related.push(node);
-    spec.axes(axisContext(node, facts, graph, algebra, axes, { sums, restricts, mixing, heads, data }));
+    spec.axes(
+      axisContext(nodeContext(node, facts, graph, links), algebra, axes, { sums, restricts, mixing, heads, data }),
+    );
   }
   for (const { name } of graph.outputs) {
     if (options.freeOutputs?.has(name) !== true) blockValue(name, "an output of the model");
   }
 
   const kernels = (node: Node): readonly Kernel[] => {
-    const context = nodeContext(node, facts, graph);
+    const context = nodeContext(node, facts, graph, links);
     return opSpec(node.domain, node.op)?.kernels?.(context) ?? [];
   };
   const placement: Coupling["placement"] = ({ leaf, parents }, value, axis) =>
@@ -190,7 +194,7 @@ export function couple(graph: Graph, facts: CouplingFacts, options: CouplingOpti
     placement,
     count: (axis, kept) => algebra.count(axis, kept),
     kernels,
-    context: (node) => nodeContext(node, facts, graph),
+    context: (node) => nodeContext(node, facts, graph, links),
   };
 }
 
@@ -204,7 +208,7 @@ function dataOf(graph: Graph): ReadonlySet<string> {
   return data;
 }
 
-function nodeContext(node: Node, facts: CouplingFacts, graph: Graph): NodeContext {
+function nodeContext(node: Node, facts: CouplingFacts, graph: Graph, links: UseDef): GraphContext {
   const nameOf = (operand: Operand): string =>
     (operand.side === "input" ? node.inputs : node.outputs)[operand.index] ?? "";
   return {
@@ -212,14 +216,15 @@ function nodeContext(node: Node, facts: CouplingFacts, graph: Graph): NodeContex
     opset: graph.opsets.get(node.domain) ?? 1,
     shape: (operand) => facts.types.get(nameOf(operand))?.shape,
     value: (index) => facts.values.get(node.inputs[index] ?? ""),
+    producer: (value) => links.producer(value)?.node,
+    readers: (value) => links.consumers(value).map((use) => use.node),
+    known: (value) => facts.values.get(value),
     dynamic: (operand, axis) => isDynamic(facts, nameOf(operand), axis),
   };
 }
 
 function axisContext(
-  node: Node,
-  facts: CouplingFacts,
-  graph: Graph,
+  context: GraphContext,
   algebra: AxisAlgebra,
   axes: (value: string) => readonly Term[] | undefined,
   found: {
@@ -230,6 +235,7 @@ function axisContext(
     readonly data: ReadonlySet<string>;
   },
 ): AxisContext {
+  const { node } = context;
   const axesOf = (operand: Operand): readonly Term[] | undefined => {
     const name = (operand.side === "input" ? node.inputs : node.outputs)[operand.index] ?? "";
     return name === "" ? undefined : axes(name);
@@ -240,7 +246,7 @@ function axisContext(
     if (mixed !== undefined) found.mixing.push({ node, axis: mixed });
   };
   return {
-    ...nodeContext(node, facts, graph),
+    ...context,
     axes: axesOf,
     fresh: (size) => algebra.leaf(size),
     product: (parts) => algebra.product(parts.map(term)),

@@ -1,4 +1,5 @@
-import { intAttr, intsAttr } from "../graph/attributes.ts";
+import { floatAttr, intAttr, intsAttr } from "../graph/attributes.ts";
+import { sizeOf } from "../tensor/tensor.ts";
 import { at, axisOf, blockAll, broadcast, need, sameAxes, tie } from "./axis-rules.ts";
 import { lowerBatchNorm, trainBatchNorm } from "./batch-norm.ts";
 import {
@@ -15,9 +16,12 @@ import {
   type FormulaContext,
   type Gradient,
   type GradRule,
+  type GraphContext,
   input,
   type OpSpec,
   output,
+  type Resize,
+  type ResizeContext,
   type Roles,
 } from "./spec.ts";
 
@@ -84,7 +88,15 @@ export const groupNorm: OpSpec = {
   },
 };
 
-function normOver(c: AxisContext, firstAxis: number, parameters: readonly number[]): void {
+/** Where statistics are centred, removal restricts them to what is left; a mean of squares only lacks the removed zeros. */
+type Statistics = "restricts" | "sums";
+
+function normOver(
+  c: AxisContext,
+  firstAxis: number,
+  parameters: readonly number[],
+  how: Statistics = "restricts",
+): void {
   sameAxes(c);
   const x = need(c, input(0));
   const from = axisOf(x.length, firstAxis);
@@ -92,7 +104,7 @@ function normOver(c: AxisContext, firstAxis: number, parameters: readonly number
     const axes = c.axes(input(index));
     if (axes !== undefined) broadcast(c, axes, x);
   }
-  for (let axis = from; axis < x.length; axis++) c.restricts(input(0), axis);
+  for (let axis = from; axis < x.length; axis++) c[how](input(0), axis);
   for (let i = 1; i < c.node.outputs.length; i++) {
     for (const [axis, term] of (c.axes(output(i)) ?? []).entries()) {
       const same = x[axis];
@@ -109,8 +121,34 @@ export const layerNorm: OpSpec = {
   roles: affine,
 };
 
+/**
+ * With d′ of d positions left, the mean of squares is d/d′ times what it was with zeros in the removed ones. An epsilon d/d′
+ * times as large and a gain √(d/d′) times as large make the norm what it was.
+ */
+function asMasked(c: ResizeContext, from: number, gain: number, absent: number): Resize {
+  const [before, after] = [c.shape(input(0)), c.newShape(input(0))];
+  if (before === undefined || after === undefined) return {};
+  const first = axisOf(before.length, from);
+  const ratio = sizeOf(before.slice(first)) / sizeOf(after.slice(first));
+  if (ratio === 1) return {};
+  const epsilon = floatAttr(c.node, "epsilon", absent);
+  return {
+    attributes: { epsilon: { float: epsilon * ratio } },
+    scaled: [{ operand: input(gain), by: Math.sqrt(ratio) }],
+  };
+}
+
+/** Nobody reads the statistics themselves, which would not be what they were. */
+const onlyNorm = (c: GraphContext): boolean => c.node.outputs.slice(1, 3).every((name) => c.readers(name).length === 0);
+
 /** RMSNormalization and SimplifiedLayerNormalization: no mean, no offset. */
-export const rmsNorm: OpSpec = { ...layerNorm, roles: { scale: 1 }, grad: rmsNormGradient };
+export const rmsNorm: OpSpec = {
+  ...layerNorm,
+  roles: { scale: 1 },
+  grad: rmsNormGradient,
+  axes: (c) => normOver(c, intAttr(c.node, "axis", -1), [1], onlyNorm(c) ? "sums" : "restricts"),
+  resize: (c) => (onlyNorm(c) ? asMasked(c, intAttr(c.node, "axis", -1), 1, 1e-5) : {}),
+};
 
 /** com.microsoft SkipLayerNormalization and its simplified form: norm of x + skip + bias, with the sum as output 3. */
 export const skipLayerNorm = (biasInput: number): OpSpec => ({
@@ -120,8 +158,13 @@ export const skipLayerNorm = (biasInput: number): OpSpec => ({
   axes: (c) => {
     const skip = c.axes(input(1));
     if (skip !== undefined) broadcast(c, skip, need(c, input(0)));
-    normOver(c, -1, [2, ...(biasInput === 4 ? [3] : []), biasInput]);
+    const squares = biasInput === 3 && onlyNorm(c);
+    normOver(c, -1, [2, ...(biasInput === 4 ? [3] : []), biasInput], squares ? "sums" : "restricts");
+    if (!squares) return;
+    if (skip !== undefined) c.sums(input(1), skip.length - 1);
+    if (c.axes(input(biasInput)) !== undefined) c.sums(input(biasInput), 0);
   },
+  resize: biasInput === 3 ? (c) => (onlyNorm(c) ? asMasked(c, -1, 2, 1e-12) : {}) : null,
 });
 
 /** Norm over one axis (LpNormalization) or a list of axes (MeanVarianceNormalization). */

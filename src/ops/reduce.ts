@@ -1,5 +1,6 @@
 import type { Value } from "../graph/algebra.ts";
 import { int, intAttr } from "../graph/attributes.ts";
+import { toFloat64 } from "../tensor/numeric.ts";
 import { sizeOf } from "../tensor/tensor.ts";
 import { axisOf, intsOf, need, tie } from "./axis-rules.ts";
 import {
@@ -8,6 +9,7 @@ import {
   type GradContext,
   type Gradient,
   type GradRule,
+  type GraphContext,
   input,
   type OpSpec,
   output,
@@ -74,6 +76,44 @@ const statistic = (grad: Gradient): OpSpec => ({
   axes: (c) => reduceAxes(c, (axis) => c.restricts(input(0), axis)),
 });
 
+/**
+ * True for a mean of squares as root-mean-square norms take it: x · x or x² of a value that was not centred, whose only
+ * reader adds an epsilon or takes the root.
+ */
+function isMeanOfSquares(c: GraphContext): boolean {
+  const square = c.producer(c.node.inputs[0] ?? "");
+  const [x = "", other = ""] = square?.inputs ?? [];
+  const two = c.known(other);
+  const squared =
+    square?.op === "Pow"
+      ? two !== undefined && sizeOf(two.shape) === 1 && toFloat64(two)[0] === 2
+      : square?.op === "Mul" && x === other;
+  if (!squared) return false;
+  let source = c.producer(x);
+  while (source?.op === "Cast") source = c.producer(source.inputs[0] ?? "");
+  const centred = source?.inputs.some((name) => c.producer(name)?.op === "ReduceMean") === true;
+  const [reader, ...others] = c.readers(c.node.outputs[0] ?? "");
+  const added = reader?.op === "Add" && reader.inputs.some((name) => sizeOf(c.known(name)?.shape ?? [0]) === 1);
+  return !centred && others.length === 0 && (added || reader?.op === "Sqrt");
+}
+
+/** A mean is taken over what is left; one of squares counts removed positions as zeros, so that norms give what they gave. */
+const mean = (grad: Gradient): OpSpec => ({
+  ...plain,
+  grad,
+  axes: (c) => {
+    const squares = isMeanOfSquares(c);
+    reduceAxes(c, (axis) => (squares ? c.sums(input(0), axis) : c.restricts(input(0), axis)));
+  },
+  resize: (c) => {
+    const [before, after] = [c.shape(input(0)), c.newShape(input(0))];
+    const [was, is] = [c.shape(output(0)), c.newShape(output(0))];
+    if (before === undefined || after === undefined || was === undefined || is === undefined) return {};
+    const left = (sizeOf(after) / sizeOf(is)) * (sizeOf(was) / sizeOf(before));
+    return left === 1 || !isMeanOfSquares(c) ? {} : { scaled: [{ operand: output(0), by: left }] };
+  },
+});
+
 /** The largest, or smallest, positions share the gradient. */
 const extreme = spread((c, y, dy) => {
   const hits = c.g.cast(c.g.equal(c.x(0), y), dy.dtype);
@@ -102,7 +142,7 @@ export const reductions = {
   ReduceLogSum: sums(spread((c, _, dy) => c.g.div(dy, c.g.sum(c.x(0), reducedAxes(c), true)))),
   ReduceLogSumExp: statistic(spread(({ g, x }, y, dy) => g.mul(dy, g.exp(g.sub(x(0), y))))),
   ReduceMax: statistic(extreme),
-  ReduceMean: statistic(spread((c, _, dy) => c.g.div(dy, sizeOf(c.x(0).shape) / sizeOf(c.y(0).shape)))),
+  ReduceMean: mean(spread((c, _, dy) => c.g.div(dy, sizeOf(c.x(0).shape) / sizeOf(c.y(0).shape)))),
   ReduceMin: statistic(extreme),
   ReduceProd: statistic(product),
   ReduceSum: sums(spread((_, __, dy) => dy)),

@@ -26,8 +26,18 @@ export interface NodeContext {
   dynamic(operand: Operand, axis: number): boolean;
 }
 
+/** What rules that look beyond their node can ask. */
+export interface GraphContext extends NodeContext {
+  /** The node that gives a value; undefined for inputs and constants. */
+  producer(value: string): Node | undefined;
+  /** The nodes that read a value. */
+  readers(value: string): readonly Node[];
+  /** A value that does not depend on the data, by name. */
+  known(value: string): HostTensor | undefined;
+}
+
 /** How a rule says what its operator does to axes. Axis numbers may be negative, counted from the end. */
-export interface AxisContext extends NodeContext {
+export interface AxisContext extends GraphContext {
   /** The axes of an operand; undefined where the operand is absent. A rule is only called when all shapes are known. */
   axes(operand: Operand): readonly Axis[] | undefined;
   /** A new axis of `size` positions that nothing else shares yet. */
@@ -57,7 +67,7 @@ export interface AxisContext extends NodeContext {
 }
 
 /** What of a node's own numbers follows the sizes of its operands, after a cut. */
-export interface ResizeContext extends NodeContext {
+export interface ResizeContext extends GraphContext {
   /** Shape of an operand after the cut. */
   newShape(operand: Operand): Shape | undefined;
   /**
@@ -71,6 +81,8 @@ export interface ResizeContext extends NodeContext {
 export interface Resize {
   /** Attributes to set: an integer, a list of integers, a float; null removes the attribute. */
   readonly attributes?: Readonly<Record<string, number | readonly number[] | { readonly float: number } | null>>;
+  /** Operands to multiply: float inputs before the node, or outputs behind it. */
+  readonly scaled?: readonly { readonly operand: Operand; readonly by: number }[];
   /** Integer inputs to replace, by position; the caller makes constants of them. */
   readonly operands?: ReadonlyMap<number, readonly number[]>;
   /**

@@ -12,11 +12,12 @@ import { resizeNode } from "./resize.ts";
 export async function cut(graph: Graph, coupling: Coupling, facts: CouplingFacts, units: UnitMasks): Promise<Graph> {
   const kept = keptPositions(coupling, units);
   const draft = edit(graph);
+  const cut = new Map<string, HostTensor>();
   for (const name of graph.constants.keys()) await cutConstant(name);
   const frozen = new Map<string, string>();
   for (const node of graph.nodes) {
     if (isBookkeeping(node, facts)) continue;
-    resizeNode(draft, node, coupling, facts, kept);
+    resizeNode(draft, node, coupling, facts, kept, cut);
     for (const [index, name] of node.inputs.entries()) {
       // A number computed from sizes, such as a scale, keeps the value that it had before the cut.
       const value = facts.values.get(name);
@@ -41,7 +42,10 @@ export async function cut(graph: Graph, coupling: Coupling, facts: CouplingFacts
   async function cutConstant(name: string): Promise<void> {
     const ref = graph.constants.get(name);
     if (ref === undefined) return;
-    if (kept.touches(name)) draft.setConstant(name, cutTensor(await load(ref), name, kept));
+    if (!kept.touches(name)) return;
+    const left = cutTensor(await load(ref), name, kept);
+    draft.setConstant(name, left);
+    cut.set(name, left);
   }
 
   function declareTypes(): void {

@@ -3,13 +3,24 @@ import type { Draft } from "../graph/edit.ts";
 import type { Attribute, Node } from "../graph/graph.ts";
 import type { Operand, Resize, ResizeContext } from "../ops/spec.ts";
 import { opSpec } from "../ops/table.ts";
+import { isFloat } from "../tensor/dtype.ts";
 import { EspalierError } from "../tensor/error.ts";
-import { fromInts, toInts } from "../tensor/numeric.ts";
-import { formatShape } from "../tensor/tensor.ts";
+import { fromFloats, fromInts, toFloat64, toInts } from "../tensor/numeric.ts";
+import { formatShape, type HostTensor } from "../tensor/tensor.ts";
 import type { Kept } from "./kept.ts";
 
-/** Gives a node the attributes and integer operands that fit the sizes after the cut. */
-export function resizeNode(draft: Draft, node: Node, coupling: Coupling, facts: CouplingFacts, kept: Kept): void {
+/**
+ * Gives a node the attributes and operands that fit the sizes after the cut. `cut` knows constants that were cut: a factor
+ * goes into those that nobody else reads.
+ */
+export function resizeNode(
+  draft: Draft,
+  node: Node,
+  coupling: Coupling,
+  facts: CouplingFacts,
+  kept: Kept,
+  cut: ReadonlyMap<string, HostTensor> = new Map(),
+): void {
   const resize = opSpec(node.domain, node.op)?.resize;
   if (resize === undefined || resize === null) return;
   const change = resize(resizeContext(node, coupling, kept));
@@ -31,7 +42,35 @@ export function resizeNode(draft: Draft, node: Node, coupling: Coupling, facts: 
     const values = list.map((n) => Math.min(n, limit));
     draft.setInput(node, index, draft.constant(fromInts(dtype, [values.length], values), `${label}_sizes`));
   }
+  for (const { operand, by } of change.scaled ?? []) scale(draft, node, operand, by, facts, cut);
   if (change.sizes !== undefined) resizeList(draft, node, change.sizes, facts, label);
+}
+
+/** Multiplies an operand of a node. */
+function scale(
+  draft: Draft,
+  node: Node,
+  { side, index }: Operand,
+  by: number,
+  facts: CouplingFacts,
+  cut: ReadonlyMap<string, HostTensor>,
+): void {
+  const name = (side === "input" ? draft.current(node).inputs : node.outputs)[index] ?? "";
+  const dtype = facts.types.get(name)?.dtype;
+  if (dtype === undefined || !isFloat(dtype)) return;
+  const factor = (): string => draft.constant(fromFloats(dtype, [], Float64Array.of(by)), "ratio");
+  if (side === "output") {
+    draft.replaceUses(name, draft.op("Mul", [name, factor()], {}, draft.fresh(`${name}_scaled`)));
+    return;
+  }
+  const constant = cut.get(name);
+  if (constant === undefined || draft.consumers(name).length > 1) {
+    const scaled = draft.op("Mul", [name, factor()], {}, draft.fresh(`${name}_scaled`), { before: node });
+    draft.setInput(node, index, scaled);
+    return;
+  }
+  const values = toFloat64(constant).map((n) => n * by);
+  draft.setConstant(name, fromFloats(dtype, constant.shape, values));
 }
 
 /** Replaces the operand that lists the sizes of output 0. */
