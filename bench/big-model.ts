@@ -57,6 +57,16 @@ function chain(bytes: number, width: number): Graph {
   return draft.finish();
 }
 
+/** The job that is not this file's own. */
+const COMMAND = "prune, the command";
+
+/** The command line as a user types it; it writes, reads back, and measures both models. */
+const command = (folder: string): readonly string[] => [
+  fileURLToPath(new URL("../src/cli/main.ts", import.meta.url)),
+  ...["prune", join(folder, "big.onnx"), "-o", join(folder, "pruned.onnx")],
+  ...["--granularity", "weight", "--criterion", "l1", "--sparsity", "0.5", "--json"],
+];
+
 const jobs: Readonly<Record<string, (folder: string, gigabytes: number) => Promise<unknown>>> = {
   "make one file": (folder) => saveOnnx(modelOf(chain(0.5e9, 2048)), join(folder, "one.onnx")),
   "make external": (folder, gigabytes) =>
@@ -103,8 +113,9 @@ interface Peak {
 /** Runs one job in a process of its own and watches its memory. */
 async function watched(job: string, folder: string, gigabytes: number): Promise<Peak> {
   const start = performance.now();
-  const args = ["--import", "tsx", fileURLToPath(import.meta.url), "job", job, folder, String(gigabytes)];
-  const child = spawn(process.execPath, args, { stdio: "inherit" });
+  const own = [fileURLToPath(import.meta.url), "job", job, folder, String(gigabytes)];
+  const args = ["--import", "tsx", ...(job === COMMAND ? command(folder) : own)];
+  const child = spawn(process.execPath, args, { stdio: ["inherit", "ignore", "inherit"] });
   let rss = 0;
   let anonymous = 0;
   const timer = setInterval(async () => {
@@ -128,7 +139,7 @@ if (mode === "job") {
   const folder = await mkdtemp(join(tmpdir(), "espalier-big-"));
   try {
     const rows: Record<string, string>[] = [];
-    for (const name of Object.keys(jobs)) {
+    for (const name of [...Object.keys(jobs), COMMAND]) {
       const peak = await watched(name, folder, gigabytes);
       const limit = name.startsWith("prune") ? limits.prune : name === "inspect" ? limits.inspect : undefined;
       const used = limit?.kind === "rss" ? peak.rss : peak.anonymous;

@@ -1,5 +1,6 @@
 import { openOnnx } from "./formats/onnx/external.node.ts";
 import { saveOnnx } from "./formats/onnx/save.node.ts";
+import { stageOnnx } from "./formats/onnx/stage.node.ts";
 import { withFixed } from "./models/fix.ts";
 import { type Model, modelFrom } from "./models/model.ts";
 import type { CompareReport } from "./pipeline/compare.ts";
@@ -18,13 +19,10 @@ export { openTestbed, testbedIds } from "./testbeds/open.node.ts";
 export async function load(from: string | URL | Blob | Uint8Array, options: LoadOptions = {}): Promise<Model> {
   if (typeof from !== "string") return loadFrom(from, options);
   if (/^https?:\/\//.test(from)) return loadFrom(new URL(from), options);
-  return modelFrom(
-    options.name ?? from,
-    await withFixed(await openOnnx(from), options.fix ?? new Map()),
-    async (model, path) => {
-      await saveOnnx(model, path);
-    },
-  );
+  return modelFrom(options.name ?? from, await withFixed(await openOnnx(from), options.fix ?? new Map()), {
+    save: (model, path) => saveOnnx(model, path),
+    stage: stageOnnx,
+  });
 }
 
 /** The report of a pruning as one HTML page with plots. The plotting library is only loaded here. */

@@ -110,12 +110,12 @@ export const pruneCommand = command({
         seed,
         latencyBatch: batch,
         command: "espalier prune",
+        ...given({ out }),
         progress: host.progress,
         signal: host.signal,
       }),
     );
     host.signal.throwIfAborted();
-    if (out !== undefined) await result.model.save(out);
     await writeReport(options.report, result.report, reportHtml, host);
     host.print(options.json ? JSON.stringify(result.report) : reportText(result.report));
   },

@@ -12,14 +12,28 @@ export interface Model {
   encode(): Promise<Uint8Array>;
   /** Writes the model to a path, whole or not at all. Only where there is a file system. */
   save(path: string): Promise<void>;
-  /** How this platform writes; handed on to models made from this one. */
-  readonly saver: Save;
+  /** Where this platform writes; handed on to models made from this one. */
+  readonly disk: Disk;
 }
 
-/** How a platform writes a model to a path. */
-export type Save = (model: OnnxModel, path: string) => Promise<void>;
+/** A model that is written, but not yet where it was asked for. */
+export interface StagedModel {
+  /** The model as it lies there: its weights can be mapped. */
+  readonly onnx: OnnxModel;
+  /** Moves it to its place, and gives it as it lies there. */
+  commit(): Promise<OnnxModel>;
+  /** Removes it. */
+  discard(): Promise<void>;
+}
 
-const nowhere: Save = (_, path) =>
+/** How a platform writes models to paths. */
+export interface Disk {
+  save(model: OnnxModel, path: string): Promise<void>;
+  /** Writes a model where it can be measured before it appears at the path. */
+  stage(model: OnnxModel, path: string): Promise<StagedModel>;
+}
+
+const nowhere = (_: OnnxModel, path: string): Promise<never> =>
   Promise.reject(
     new EspalierError(
       "file",
@@ -28,13 +42,14 @@ const nowhere: Save = (_, path) =>
       "Use encode() and offer the bytes as a download.",
     ),
   );
+const noDisk: Disk = { save: nowhere, stage: nowhere };
 
 /** Wraps what a codec read. */
-export function modelFrom(name: string, onnx: OnnxModel, save: Save = nowhere): Model {
-  return { name, onnx, encode: () => encodeToBytes(onnx), save: (path) => save(onnx, path), saver: save };
+export function modelFrom(name: string, onnx: OnnxModel, disk: Disk = noDisk): Model {
+  return { name, onnx, encode: () => encodeToBytes(onnx), save: (path) => disk.save(onnx, path), disk };
 }
 
 /** The same model around another graph, saved the same way. */
 export function withGraph(model: Model, graph: Graph): Model {
-  return modelFrom(model.name, { ...model.onnx, graph }, model.saver);
+  return modelFrom(model.name, { ...model.onnx, graph }, model.disk);
 }

@@ -1,6 +1,6 @@
 import type { IndexedDataset } from "../data/dataset.ts";
 import { type Analysis, analyse } from "../models/analysis.ts";
-import { type Model, withGraph } from "../models/model.ts";
+import { type Model, modelFrom, withGraph } from "../models/model.ts";
 import type { Origin } from "../recovery/recovery.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { type Job, step } from "../tensor/progress.ts";
@@ -37,6 +37,11 @@ export interface PruneOptions extends Job {
   readonly command?: string;
   /** Of a model that was pruned before, the `origin` of that pruning: least squares then aims at what the model first gave. */
   readonly origin?: Origin;
+  /**
+   * Where the result goes. It is written before it is measured, so that what is measured is what will be read and large
+   * weights are mapped, and appears there when all is done.
+   */
+  readonly out?: string;
   /** Leave out the latency measurement. */
   readonly measure?: boolean;
 }
@@ -82,12 +87,24 @@ export async function prune(model: Model, plan: Plan, options: PruneOptions): Pr
       : plan.kind === "branches"
         ? await pruneBranches(analysis, plan, settings, clock)
         : await pruneWeights(analysis, plan, settings, clock);
-  const small = withGraph(model, graph);
-  step(options, "measure", 0, 1);
-  const measured = await clock.time("measure", () => measurePair(model, analysis, small, settings));
-  step(options, "measure", 1, 1);
+  const made = withGraph(model, graph);
+  const { out } = options;
+  const staged = out === undefined ? null : await clock.time("write", () => model.disk.stage(made.onnx, out));
+  const small = staged === null ? made : modelFrom(model.name, staged.onnx, model.disk);
+  let measured: Awaited<ReturnType<typeof measurePair>>;
+  let result = small;
+  try {
+    step(options, "measure", 0, 1);
+    measured = await clock.time("measure", () => measurePair(model, analysis, small, settings));
+    step(options, "measure", 1, 1);
+    options.signal?.throwIfAborted();
+    if (staged !== null) result = modelFrom(model.name, await staged.commit(), model.disk);
+  } catch (cause) {
+    await staged?.discard();
+    throw cause;
+  }
   return {
-    model: small,
+    model: result,
     masks,
     origin: originOf({ original: analysis, kept }, options.origin),
     report: {

@@ -14,7 +14,7 @@ export interface PackedModel {
 export interface CreateOptions {
   readonly threads: number;
   readonly optimisation: "disabled" | "basic" | "extended" | "all";
-  /** For sessions that run at most once: weights are neither repacked nor is memory kept for a next run. */
+  /** For sessions that run hardly more than once: weights are neither repacked nor is memory kept for a next run. */
   readonly once: boolean;
 }
 

@@ -48,16 +48,16 @@ export function runtimeOverEngine(engine: Engine, settings: RuntimeSettings): Ru
     }
   }
 
-  async function create(graph: Graph, options: Required<SessionOptions>, once: boolean): Promise<number> {
+  async function create(graph: Graph, { repack, ...options }: Required<SessionOptions>): Promise<number> {
     await checkBounds(graph);
-    return engine.create(await pack(graph, settings.locate), { ...options, once });
+    return engine.create(await pack(graph, settings.locate), { ...options, once: !repack });
   }
 
   function share(graph: Graph, options: Required<SessionOptions>): { shared: Shared; leave: () => Promise<void> } {
-    const key = `${options.threads} ${options.optimisation}`;
+    const key = `${options.threads} ${options.optimisation} ${options.repack}`;
     const byOptions = compiled.get(graph) ?? new Map<string, Shared>();
     compiled.set(graph, byOptions);
-    const shared = byOptions.get(key) ?? { id: create(graph, options, false), users: 0 };
+    const shared = byOptions.get(key) ?? { id: create(graph, options), users: 0 };
     byOptions.set(key, shared);
     shared.users++;
     const leave = async () => {
@@ -70,8 +70,8 @@ export function runtimeOverEngine(engine: Engine, settings: RuntimeSettings): Ru
   }
 
   async function compile(graph: Graph, options: SessionOptions = {}): Promise<Session> {
-    const { threads = settings.threads, optimisation = "all" } = options;
-    const { shared, leave } = share(graph, { threads, optimisation });
+    const { threads = settings.threads, optimisation = "all", repack = true } = options;
+    const { shared, leave } = share(graph, { threads, optimisation, repack });
     try {
       await shared.id;
     } catch (cause) {
@@ -138,7 +138,7 @@ export function runtimeOverEngine(engine: Engine, settings: RuntimeSettings): Ru
         const types = await inferTypes(graph, inputs, {
           outputTypes: async (asked) => engine.outputTypes(await pack(asked, settings.locate)),
           runOnce: async (asked, feeds) => {
-            const id = await create(asked, { threads: settings.threads, optimisation: "basic" }, true);
+            const id = await create(asked, { threads: settings.threads, optimisation: "basic", repack: false });
             try {
               const fetch = asked.outputs.map((output) => output.name);
               return new Map(await engine.run(id, checkFeeds(asked.inputs, feeds), fetch));

@@ -8,6 +8,8 @@ export interface SessionOptions {
   readonly threads?: number;
   /** Graph optimisation of the runtime; default "all". */
   readonly optimisation?: "disabled" | "basic" | "extended" | "all";
+  /** Weights are repacked for speed, in memory of their own; default true. Else those of files stay mapped. */
+  readonly repack?: boolean;
 }
 
 /**

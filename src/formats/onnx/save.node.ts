@@ -92,6 +92,11 @@ class Layout {
   }
 }
 
+/** Throws `request` where a model's weights are still read from a file that writing it to `target` may replace. */
+export function checkTargets(graph: Graph, target: string): Promise<void> {
+  return refuseInputs(graph, [target, `${target}_data`]);
+}
+
 async function refuseInputs(graph: Graph, targets: readonly string[]): Promise<void> {
   const sources = new Set<string>();
   collectPaths(graph, sources);
@@ -143,7 +148,7 @@ function sinkOf(handle: FileHandle): Sink {
 }
 
 /** Makes the new name last through a power cut, where the system lets a folder be synced. */
-async function syncFolder(path: string): Promise<void> {
+export async function syncFolder(path: string): Promise<void> {
   const handle = await open(path, "r").catch(() => undefined);
   await handle?.sync().catch(() => undefined);
   await handle?.close();
