@@ -52,17 +52,19 @@ export async function widthTimes(
   const known = new Map<string, ReadonlyMap<number, number>>();
   for (const [done, group] of groups.entries()) {
     step(context, "measure widths", done, groups.length, group.id);
-    const part = partOf(analysis, touched.get(group.leaf) ?? new Set(), types);
+    const nodes = touched.get(group.leaf);
+    if (nodes === undefined) continue;
     const counts = widths(group);
-    const narrow = (count: number): Promise<Graph> => firstUnits(part, analysis, group, count);
-    const key = JSON.stringify([counts, likeness(part), likeness(await narrow(counts[0] ?? group.size))]);
     try {
+      const part = partOf(analysis, nodes, types);
+      const narrow = (count: number): Promise<Graph> => firstUnits(part, analysis, group, count);
+      const key = JSON.stringify([counts, likeness(part), likeness(await narrow(counts[0] ?? group.size))]);
       const measured = known.get(key) ?? (await measuredAt(runtime, counts, narrow, feeds));
       known.set(key, measured);
       times.set(group, measured);
     } catch (error) {
       // A part may want inputs that cannot be made up: positions in range, sizes that fit.
-      if (!(error instanceof EspalierError) || error.code !== "runtime") throw error;
+      if (!(error instanceof EspalierError)) throw error;
     }
   }
   step(context, "measure widths", groups.length, groups.length);
