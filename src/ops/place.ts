@@ -106,7 +106,7 @@ export function addRows(g: Algebra, rows: Value, positions: Value, count: number
     return addElements(g, zeros(width), g.expand(g.reshape(positions, [n, 1]), [n, width]), rows, 0);
   }
   const columns = Math.max(1, Math.floor(elementsOfOneThread / Math.max(n, 1)));
-  const at = g.reshape(positions, [n, 1]);
+  const at = g.cast(g.reshape(positions, [n, 1]), "i64");
   const parts: Value[] = [];
   for (let from = 0; from < width; from += columns) {
     const part = g.slice(rows, 1, from, Math.min(from + columns, width));

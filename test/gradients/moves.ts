@@ -50,6 +50,11 @@ export const moveCases: readonly GradientCase[] = [
     inputs: [{ shape: [2, 9] }, list(0, 5, 2, 7, 1, 5, 3, 8)],
     attributes: { axis: int(1) },
   },
+  {
+    op: "Gather",
+    form: "a table, 32-bit indices",
+    inputs: [x, { ints: [2, 0, 1, 1], shape: [2, 2], dtype: "i32", feed: true }],
+  },
   { op: "Gather", form: "a table", inputs: [x, { ints: [2, 0, 1, 1, 2, -1], shape: [2, 3], feed: true }] },
   {
     op: "Gather",
