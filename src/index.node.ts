@@ -3,10 +3,10 @@ import { saveOnnx } from "./formats/onnx/save.node.ts";
 import { stageOnnx } from "./formats/onnx/stage.node.ts";
 import { withFixed } from "./models/fix.ts";
 import { type Model, modelFrom } from "./models/model.ts";
-import type { CompareReport } from "./pipeline/compare.ts";
 import type { Report } from "./pipeline/report.ts";
-import type { SensitivityReport } from "./pipeline/sensitivity.ts";
 import { type LoadOptions, loadFrom } from "./public.ts";
+import type { CompareReport } from "./studies/compare.ts";
+import type { SensitivityReport } from "./studies/sensitivity.ts";
 
 export { imageFolder } from "./data/images.node.ts";
 export { type OpenOptions as DataOptions, openData } from "./data/open.node.ts";

@@ -5,6 +5,8 @@ import { withFixed } from "./models/fix.ts";
 import { type Model, modelFrom } from "./models/model.ts";
 import { layers, sparse, structured } from "./pipeline/methods.ts";
 
+export type { Paper } from "./claims/paper.ts";
+export type { Findings } from "./claims/reproduction.ts";
 export { type Branch, branchesOf } from "./coupling/branches.ts";
 export { type Heads, headsOf } from "./coupling/heads.ts";
 export { magnitude } from "./criteria/magnitude.ts";
@@ -26,28 +28,26 @@ export { paperSection, papersWhere } from "./papers/catalogue.ts";
 export { findingsSection, resultsPage } from "./papers/findings-text.ts";
 export { paperNamed, papers } from "./papers/registry.ts";
 export { reproduce } from "./papers/reproduce.ts";
+export { type Learning, optimiserNames } from "./pipeline/learning.ts";
+export { recoveries, recoveryNamed } from "./pipeline/methods.ts";
+export type { BranchPlan, Plan, UnitPlan, WeightPlan } from "./pipeline/plan.ts";
+export { type Pruned, type PruneOptions, prune } from "./pipeline/prune.ts";
+export type { Report } from "./pipeline/report.ts";
+export { type Amount, type Contender, contender, planOf, type Settings } from "./pipeline/settings.ts";
+export { type BrowserOptions, openBrowserRuntime } from "./runtime/browser-runtime.ts";
+export type { Device, Runtime } from "./runtime/runtime.ts";
+export { branchCriteria } from "./search/choose-branches.ts";
 export {
   amountText,
   baselines,
   type CompareReport,
   type CompareRow,
   compare,
-} from "./pipeline/compare.ts";
-export { type EvaluationReport, evaluate } from "./pipeline/evaluate.ts";
-export { type Explanation, explain } from "./pipeline/explain.ts";
-export type { Journal } from "./pipeline/journal.ts";
-export { type Learning, optimiserNames } from "./pipeline/learning.ts";
-export { recoveries, recoveryNamed } from "./pipeline/methods.ts";
-export type { Paper } from "./pipeline/paper.ts";
-export type { BranchPlan, Plan, UnitPlan, WeightPlan } from "./pipeline/plan.ts";
-export { type Pruned, type PruneOptions, prune } from "./pipeline/prune.ts";
-export type { Report } from "./pipeline/report.ts";
-export type { Findings } from "./pipeline/reproduction.ts";
-export { type SensitivityPoint, type SensitivityReport, sensitivity } from "./pipeline/sensitivity.ts";
-export { type Amount, type Contender, contender, planOf, type Settings } from "./pipeline/settings.ts";
-export { type BrowserOptions, openBrowserRuntime } from "./runtime/browser-runtime.ts";
-export type { Device, Runtime } from "./runtime/runtime.ts";
-export { branchCriteria } from "./search/choose-branches.ts";
+} from "./studies/compare.ts";
+export { type EvaluationReport, evaluate } from "./studies/evaluate.ts";
+export { type Explanation, explain } from "./studies/explain.ts";
+export type { Journal } from "./studies/journal.ts";
+export { type SensitivityPoint, type SensitivityReport, sensitivity } from "./studies/sensitivity.ts";
 export { didYouMean, type ErrorCode, EspalierError } from "./tensor/error.ts";
 export type { Job, Step } from "./tensor/progress.ts";
 export type { HostTensor, TensorRef } from "./tensor/tensor.ts";

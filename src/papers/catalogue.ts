@@ -1,5 +1,5 @@
-import type { Paper } from "../pipeline/paper.ts";
-import { type Axis, type PaperRecord, vocabulary } from "../pipeline/record.ts";
+import type { Paper } from "../claims/paper.ts";
+import { type Axis, type PaperRecord, vocabulary } from "../claims/record.ts";
 import { didYouMean, EspalierError } from "../tensor/error.ts";
 
 const axes: Readonly<Record<Axis, string>> = {

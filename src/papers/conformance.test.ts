@@ -1,12 +1,12 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { Law, Paper } from "../claims/paper.ts";
+import type { OptionValue } from "../claims/plan-options.ts";
+import type { Comparison } from "../claims/reproduction.ts";
 import { type Analysis, analyse } from "../models/analysis.ts";
-import type { Law, Paper } from "../pipeline/paper.ts";
 import type { Plan } from "../pipeline/plan.ts";
-import type { OptionValue } from "../pipeline/plan-options.ts";
 import { type Pruned, prune } from "../pipeline/prune.ts";
-import type { Comparison } from "../pipeline/reproduction.ts";
 import { openRuntime } from "../runtime/open-runtime.node.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { toFloat32 } from "../tensor/numeric.ts";

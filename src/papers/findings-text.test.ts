@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { type Findings, verdictOf } from "../pipeline/reproduction.ts";
+import { type Findings, verdictOf } from "../claims/reproduction.ts";
 import { adviceOn, papersWhere } from "./catalogue.ts";
 import { findingsSection, resultsPage } from "./findings-text.ts";
 import { paperNamed, papers } from "./registry.ts";

@@ -1,5 +1,5 @@
-import type { Paper } from "../pipeline/paper.ts";
-import type { Check, Findings, Measurement } from "../pipeline/reproduction.ts";
+import type { Paper } from "../claims/paper.ts";
+import type { Check, Findings, Measurement } from "../claims/reproduction.ts";
 import { mean } from "../tensor/statistics.ts";
 
 /** A run's findings as a section in Markdown: claim, verdict, what was expected, and every measurement. */

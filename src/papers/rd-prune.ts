@@ -1,7 +1,7 @@
+import { paper } from "../claims/paper.ts";
+import { fraction, oneOf, whole } from "../claims/plan-options.ts";
 import { magnitude } from "../criteria/magnitude.ts";
 import { layered } from "../pipeline/layered.ts";
-import { paper } from "../pipeline/paper.ts";
-import { fraction, oneOf, whole } from "../pipeline/plan-options.ts";
 import { rateDistortion } from "../pipeline/rate-distortion.ts";
 
 /** Prunes each layer by magnitude; the shares of layers are those with the least sum of single output distortions. */

@@ -1,4 +1,4 @@
-import type { Paper } from "../pipeline/paper.ts";
+import type { Paper } from "../claims/paper.ts";
 import { didYouMean, EspalierError } from "../tensor/error.ts";
 import { depgraph } from "./depgraph.ts";
 import { globalMp } from "./global-mp.ts";

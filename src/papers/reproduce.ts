@@ -1,5 +1,5 @@
-import type { Paper } from "../pipeline/paper.ts";
-import type { Findings } from "../pipeline/reproduction.ts";
+import type { Paper } from "../claims/paper.ts";
+import type { Findings } from "../claims/reproduction.ts";
 import { EspalierError } from "../tensor/error.ts";
 import { type BenchOptions, benchOn } from "../testbeds/bench.ts";
 import type { Absent, Testbed } from "../testbeds/testbed.ts";

@@ -1,4 +1,4 @@
-import { amountText, type CompareReport, type CompareRow } from "../pipeline/compare.ts";
+import { amountText, type CompareReport, type CompareRow } from "../studies/compare.ts";
 import { type Curve, curves } from "./charts.ts";
 import { figures, share } from "./numbers.ts";
 import { fileName, type Html, html, page, section, tableOf } from "./page.ts";

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
-import type { CompareReport, CompareRow } from "../pipeline/compare.ts";
 import type { Measured, Report } from "../pipeline/report.ts";
+import type { CompareReport, CompareRow } from "../studies/compare.ts";
 import { compareHtml } from "./compare-html.ts";
 import { html, raw } from "./page.ts";
 import { reportHtml } from "./report-html.ts";

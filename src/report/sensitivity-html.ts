@@ -1,4 +1,4 @@
-import type { SensitivityPoint, SensitivityReport } from "../pipeline/sensitivity.ts";
+import type { SensitivityPoint, SensitivityReport } from "../studies/sensitivity.ts";
 import { curves } from "./charts.ts";
 import { figures, share } from "./numbers.ts";
 import { fileName, html, page, section, tableOf } from "./page.ts";

@@ -1,14 +1,5 @@
 import { unitAllocationDefaults } from "../allocation/units.ts";
-import type { Criterion, Statistic } from "../criteria/criterion.ts";
-import { magnitude } from "../criteria/magnitude.ts";
-import { random } from "../criteria/random.ts";
-import { groupDefaults } from "../criteria/unit-scores.ts";
-import type { IndexedDataset } from "../data/dataset.ts";
-import { sample } from "../data/subset.ts";
-import { ledger } from "../pipeline/ledger.ts";
-import type { Plan } from "../pipeline/plan.ts";
-import { prune } from "../pipeline/prune.ts";
-import type { Report } from "../pipeline/report.ts";
+import { ledger } from "../claims/ledger.ts";
 import {
   type Arm,
   type Bench,
@@ -17,7 +8,16 @@ import {
   type Expectation,
   type Measurement,
   verdictOf,
-} from "../pipeline/reproduction.ts";
+} from "../claims/reproduction.ts";
+import type { Criterion, Statistic } from "../criteria/criterion.ts";
+import { magnitude } from "../criteria/magnitude.ts";
+import { random } from "../criteria/random.ts";
+import { groupDefaults } from "../criteria/unit-scores.ts";
+import type { IndexedDataset } from "../data/dataset.ts";
+import { sample } from "../data/subset.ts";
+import type { Plan } from "../pipeline/plan.ts";
+import { prune } from "../pipeline/prune.ts";
+import type { Report } from "../pipeline/report.ts";
 import { looksAtInputs } from "../pipeline/statistics.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { EspalierError } from "../tensor/error.ts";

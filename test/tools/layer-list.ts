@@ -48,7 +48,12 @@ export const layers: readonly Layer[] = [
   },
   {
     folders: ["pipeline"],
-    holds: "plans, methods, `prune` and the report's data; the only place where the steps meet",
+    holds: "plans, methods, recipes, `prune` and the report's data; the only place where the steps meet",
+  },
+  {
+    folders: ["studies", "claims"],
+    holds:
+      "questions that take many prunings or none (compare, sensitivity, evaluate, explain); what a paper states: its record, options and reproductions, and the ledger that counts what a run took",
   },
   { folders: ["testbeds"], holds: "small models and data that reproductions and tests share" },
   { folders: ["papers"], holds: "one file per paper: citation, method, reproduction with a measured claim" },

@@ -1,11 +1,11 @@
 import type { Dataset } from "../data/dataset.ts";
 import { analyse } from "../models/analysis.ts";
 import type { Model } from "../models/model.ts";
+import { latencies } from "../pipeline/measure.ts";
+import type { Fidelity, Measured } from "../pipeline/report.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { accuracy, evaluatePair } from "../stats/fidelity.ts";
 import { type Job, step } from "../tensor/progress.ts";
-import { latencies } from "./measure.ts";
-import type { Fidelity, Measured } from "./report.ts";
 
 export interface EvaluateOptions extends Job {
   readonly runtime: Runtime;

@@ -1,9 +1,9 @@
 import type { Model } from "../models/model.ts";
+import { type PruneOptions, prune } from "../pipeline/prune.ts";
+import type { Fidelity, Measured } from "../pipeline/report.ts";
+import type { Amount, Contender } from "../pipeline/settings.ts";
 import { EspalierError } from "../tensor/error.ts";
 import { type Journal, noJournal } from "./journal.ts";
-import { type PruneOptions, prune } from "./prune.ts";
-import type { Fidelity, Measured } from "./report.ts";
-import type { Amount, Contender } from "./settings.ts";
 
 export interface CompareOptions extends Omit<PruneOptions, "method" | "command"> {
   readonly journal?: Journal<CompareRow>;

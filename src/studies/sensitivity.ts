@@ -7,15 +7,15 @@ import type { IndexedDataset } from "../data/dataset.ts";
 import { unitMasks } from "../masks/units.ts";
 import { type Analysis, analyse } from "../models/analysis.ts";
 import type { Model } from "../models/model.ts";
+import { matcher } from "../pipeline/ignore.ts";
+import type { Fidelity } from "../pipeline/report.ts";
+import { readerOf, statisticsFor } from "../pipeline/statistics.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { fidelity } from "../stats/fidelity.ts";
 import { cut } from "../surgery/cut.ts";
 import { EspalierError } from "../tensor/error.ts";
 import { type Job, step } from "../tensor/progress.ts";
-import { matcher } from "./ignore.ts";
 import { type Journal, noJournal } from "./journal.ts";
-import type { Fidelity } from "./report.ts";
-import { readerOf, statisticsFor } from "./statistics.ts";
 
 export interface SensitivityOptions extends Job {
   readonly runtime: Runtime;

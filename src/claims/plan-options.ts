@@ -1,6 +1,6 @@
 import type { Target } from "../allocation/target.ts";
+import type { WeightPlan } from "../pipeline/plan.ts";
 import { didYouMean, EspalierError } from "../tensor/error.ts";
-import type { WeightPlan } from "./plan.ts";
 
 export type OptionValue = number | string | boolean;
 

@@ -1,6 +1,6 @@
+import type { Plan } from "../pipeline/plan.ts";
 import type { Interval } from "../tensor/statistics.ts";
 import type { LedgerTotals } from "./ledger.ts";
-import type { Plan } from "./plan.ts";
 import type { Some } from "./record.ts";
 
 /** Where an arm's calibration inputs come from. */
