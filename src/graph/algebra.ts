@@ -278,11 +278,11 @@ class Writer implements Algebra {
   }
 
   sum(x: Value, axes?: readonly number[], keep = false): Value {
-    return this.reduce("ReduceSum", x, axes, keep);
+    return this.#fold("ReduceSum", x, axes, keep);
   }
 
   mean(x: Value, axes?: readonly number[], keep = false): Value {
-    return this.reduce("ReduceMean", x, axes, keep);
+    return this.#fold("ReduceMean", x, axes, keep);
   }
 
   reduce(op: string, x: Value, axes: readonly number[] = x.shape.map((_, i) => i), keep = false): Value {
@@ -428,6 +428,16 @@ class Writer implements Algebra {
       values: new Map(this.#values),
       stopped: new Set(this.#stopped),
     };
+  }
+
+  /** A sum or mean: over an axis of one position it changes nothing, and the runtime would take a pass for it. */
+  #fold(op: string, x: Value, axes: readonly number[] = x.shape.map((_, i) => i), keep: boolean): Value {
+    const rank = x.shape.length;
+    const over = new Set(axes.map((axis) => (axis < 0 ? axis + rank : axis)));
+    const long = [...over].filter((axis) => x.shape[axis] !== 1);
+    if (long.length === over.size) return this.reduce(op, x, axes, keep);
+    const shape = keep ? x.shape.map((n, i) => (over.has(i) ? 1 : n)) : x.shape.filter((_, i) => !over.has(i));
+    return this.reshape(this.reduce(op, x, long, true), shape);
   }
 
   #binary(op: string, a: Operand, b: Operand, dtype?: DType): Value {

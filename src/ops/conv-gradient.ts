@@ -70,6 +70,8 @@ export function dataGradient(g: Algebra, w: Value, dy: Value, { groups, window }
 /** dw[o, i, k] = Σ over batch and positions of dy[o] · what kernel position k sees of x[i]. */
 function weightGradient(g: Algebra, x: Value, dy: Value, form: Convolution): Value {
   const local = (x.shape[1] ?? 1) / form.groups;
+  const seenOnce = (dy.shape[0] ?? 1) * sizeOf(form.window.outputs);
+  if (form.groups === 1 && seenOnce <= (dy.shape[1] ?? 1)) return fromColumns(g, x, dy, form);
   if (form.groups > 1 || local >= 8) return fromSlices(g, x, dy, form);
   return sizeOf(form.window.kernel) <= 25 ? fromColumns(g, x, dy, form) : fromConvolution(g, x, dy, form);
 }
@@ -97,16 +99,24 @@ function fromSlices(g: Algebra, x: Value, dy: Value, { groups, window }: Convolu
   return g.reshape(g.concat(taps, 2), [out, local, ...window.kernel]);
 }
 
-/** One product for all kernel positions, image by image. For few channels, whose products alone would be slivers. */
+/**
+ * One product for all kernel positions, image by image: for few channels, whose products alone would be slivers. Or over
+ * the whole batch, where a weight is larger than what it saw, and putting it together is most of the work.
+ */
 function fromColumns(g: Algebra, x: Value, dy: Value, { window }: Convolution): Value {
   const [batch = 1, channels = 1] = x.shape;
   const out = dy.shape[1] ?? 1;
   const [taps, positions] = [sizeOf(window.kernel), sizeOf(window.outputs)];
+  const atOnce = batch * positions <= out;
+  const flat = (v: Value, count: number): Value =>
+    g.reshape(v, atOnce ? [count, batch * positions] : [batch, count, positions]);
+  const [source, d] = atOnce ? [swapFirst(g, x), swapFirst(g, dy)] : [x, dy];
   const columns = g.concat(
-    seen(g, x, window).map((part) => g.reshape(part, [batch, channels, positions])),
-    1,
+    seen(g, source, window).map((part) => flat(part, channels)),
+    atOnce ? 0 : 1,
   );
-  const product = g.sum(g.matMul(g.reshape(dy, [batch, out, positions]), g.swapLast(columns)), [0]);
+  const products = g.matMul(flat(d, out), g.swapLast(columns));
+  const product = atOnce ? products : g.sum(products, [0]);
   const moved = g.transpose(g.reshape(product, [out, taps, channels]), [0, 2, 1]);
   return g.reshape(moved, [out, channels, ...window.kernel]);
 }
