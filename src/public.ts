@@ -36,7 +36,10 @@ export type { Report } from "./pipeline/report.ts";
 export { type Amount, type Contender, contender, planOf, type Settings } from "./pipeline/settings.ts";
 export { type BrowserOptions, openBrowserRuntime } from "./runtime/browser-runtime.ts";
 export type { Device, Runtime } from "./runtime/runtime.ts";
+export { schedules } from "./schedule/sparsity-schedule.ts";
 export { branchCriteria } from "./search/choose-branches.ts";
+export { type DynamicSparsity, dynamicSparsity, type SparsityProgramme } from "./sparsify/dynamic-sparsity.ts";
+export * as programmes from "./sparsify/programmes.ts";
 export {
   amountText,
   baselines,

@@ -104,6 +104,42 @@ export function trainSteps(definition: StepDefinition): readonly TrainStep[] {
     : [buildStep(definition, "update")];
 }
 
+/** A pass that looks at gradients of a state and changes nothing. */
+export interface GradientProbe {
+  readonly graph: Graph;
+  readonly data: readonly string[];
+  readonly reads: ReadonlyMap<string, string>;
+  /** Outputs by parameter: the gradient at what the model computes with, masked weights included. */
+  readonly gradients: ReadonlyMap<string, string>;
+  numbers(step: number, rate: number, extra?: (name: string) => number): Feeds;
+}
+
+/**
+ * Builds a probe of the same model, loss and state as the steps of a definition: gradients by parameters where their masked product is
+ * read, so that weights which are masked now have one too (RigL's growth score).
+ */
+export function gradientProbe(definition: StepDefinition, parameters: readonly string[]): GradientProbe {
+  const { site } = openSite(definition);
+  const { g } = site;
+  const { loss, data, effective } = writeLoss(site);
+  const at = new Map(parameters.map((name) => [name, (effective.get(name) ?? g.of(name)).name]));
+  const found = gradient(g, loss, at.values(), { unreached: "zero" });
+  const values = new Map<string, Value>();
+  for (const [name, where] of at) {
+    const value = found.get(where);
+    if (value !== undefined) values.set(name, g.cast(value, "f32"));
+  }
+  const guard = g.sum(loss);
+  const step = assemble(site, { guard, data, forwardMacs: 0, outputs: [...values.values()] });
+  return {
+    graph: step.graph,
+    data: step.data,
+    reads: step.reads,
+    numbers: step.numbers,
+    gradients: new Map([...values].map(([name, value]) => [name, value.name])),
+  };
+}
+
 /** What the parts of a step share while it is built. */
 interface Site {
   readonly g: Algebra;
@@ -114,15 +150,8 @@ interface Site {
 }
 
 function buildStep(definition: StepDefinition, phase: Phase): TrainStep {
-  const { model } = definition;
-  const g = algebra(model);
-  const state = stepState(g, model.graph.constants);
-  const site: Site = { g, definition, state, numbers: numbersOf(g), reports: new Map() };
-  const parameters = new Map(
-    definition.groups.flatMap((group) => group.parameters.map((name) => [name, state.parameter(name)])),
-  );
-  const buffers = definition.prepare?.(g) ?? new Map<string, Value>();
-  for (const name of buffers.keys()) state.parameter(name);
+  const { site, parameters, buffers } = openSite(definition);
+  const { g, state } = site;
   const { loss, data } = writeLoss(site);
   const forwardMacs = macsOf(g, g.draft.nodes());
   const { gradients, guard } = writeGradients(site, loss, parameters);
@@ -132,8 +161,22 @@ function buildStep(definition: StepDefinition, phase: Phase): TrainStep {
   return assemble(site, { guard, data, forwardMacs });
 }
 
+/** Starts writing: parameters and running statistics are inputs of the state from here on. */
+function openSite(definition: StepDefinition) {
+  const { model } = definition;
+  const g = algebra(model);
+  const state = stepState(g, model.graph.constants);
+  const site: Site = { g, definition, state, numbers: numbersOf(g), reports: new Map() };
+  const parameters = new Map(
+    definition.groups.flatMap((group) => group.parameters.map((name) => [name, state.parameter(name)])),
+  );
+  const buffers = definition.prepare?.(g) ?? new Map<string, Value>();
+  for (const name of buffers.keys()) state.parameter(name);
+  return { site, parameters, buffers };
+}
+
 /** Masks the model and writes the loss behind it. */
-function writeLoss({ g, definition, state, numbers, reports }: Site): { loss: Value; data: ReadonlySet<string> } {
+function writeLoss({ g, definition, state, numbers, reports }: Site) {
   const { model, masks = new Map() } = definition;
   const outputs = model.graph.outputs.map(({ name }) => g.of(name));
   const effective = new Map<string, Value>();
@@ -153,7 +196,7 @@ function writeLoss({ g, definition, state, numbers, reports }: Site): { loss: Va
   const { loss, reports: named } = "loss" in found ? found : { loss: found, reports: {} };
   reports.set("loss", loss);
   for (const [name, value] of Object.entries(named)) reports.set(name, value);
-  return { loss, data };
+  return { loss, data: data, effective };
 }
 
 /** Gradients by parameter, the mean over accumulated batches; and a number that is finite where all of them are. */
@@ -224,10 +267,15 @@ function writeUpdate(site: Site, parameters: ReadonlyMap<string, Value>, gradien
 
 function assemble(
   { g, definition, state, numbers, reports }: Site,
-  { guard, data, forwardMacs }: { guard: Value; data: ReadonlySet<string>; forwardMacs: number },
+  {
+    guard,
+    data,
+    forwardMacs,
+    outputs: more = [],
+  }: { guard: Value; data: ReadonlySet<string>; forwardMacs: number; outputs?: readonly Value[] },
 ): TrainStep {
   composeAll(g);
-  const asked = new Set([...state.writes.keys(), ...[...reports.values(), guard].map(({ name }) => name)]);
+  const asked = new Set([...state.writes.keys(), ...[...reports.values(), guard, ...more].map(({ name }) => name)]);
   const outputs = [...asked].map((name) => ({ name, dtype: g.of(name).dtype, dims: g.of(name).shape }));
   const graph = removeDeadCode({ ...g.finish().graph, outputs, valueInfo: new Map() });
   const used = new Set(graph.nodes.flatMap(({ inputs }) => inputs));

@@ -45,6 +45,8 @@ export interface TrainOptions extends Job {
   readonly batchSize: number;
   /** Updates of the whole run; or minutes, of which the first updates show how many updates they are. */
   readonly updates: number | { readonly minutes: number };
+  /** Stops after this update, on the way of the whole run: what comes then can be resumed from its snapshot. */
+  readonly until?: number;
   readonly rate: number;
   readonly schedule?: RateSchedule;
   readonly seed: number;
@@ -53,8 +55,8 @@ export interface TrainOptions extends Job {
   readonly feeds?: (run: number) => Feeds;
   /** Name of the input that takes the labels, where the loss has one. */
   readonly labels?: string;
-  /** Called after each update: dynamic sparsity, controllers, evaluation. May change the state. */
-  readonly afterUpdate?: (trainer: Trainer, point: TrainPoint) => Promise<void>;
+  /** Called after each update with the feeds of its last run: dynamic sparsity, controllers, evaluation. May change the state. */
+  readonly afterUpdate?: (trainer: Trainer, point: TrainPoint, feeds: Feeds) => Promise<void>;
   readonly number?: (name: string, update: number) => number;
   /** Goes on from here. */
   readonly resume?: RunSnapshot;
@@ -97,9 +99,10 @@ export async function train(options: TrainOptions): Promise<Trained> {
     const start = performance.now();
     let savedAt = start;
     const source = feedsInTurn(options, trainer.updates * steps.length);
-    while (trainer.updates < planned) {
+    const end = Math.min(planned, options.until ?? planned);
+    while (trainer.updates < end) {
       const now = rate * schedule(trainer.updates, planned);
-      const reports = await update(options, trainer, source, now);
+      const { reports, feeds } = await update(options, trainer, source, now);
       for (const step of steps) {
         work.forwardMacs += step.work.forwardMacs;
         work.backwardMacs += step.work.backwardMacs;
@@ -107,7 +110,7 @@ export async function train(options: TrainOptions): Promise<Trained> {
       }
       const point = { update: trainer.updates, rate: now, reports };
       points.push(point);
-      await options.afterUpdate?.(trainer, point);
+      await options.afterUpdate?.(trainer, point, feeds);
       report(options, phase, trainer.updates, planned, `loss ${(reports.get("loss") ?? Number.NaN).toPrecision(4)}`);
       if (keep === undefined || trainer.updates === planned) continue;
       if (performance.now() - savedAt < 1000 * keep.seconds) continue;
@@ -124,25 +127,27 @@ export async function train(options: TrainOptions): Promise<Trained> {
   }
 }
 
-/** One update: all steps on a batch each; gives the reports of the last. */
+/** One update: all steps on a batch each; gives the reports and the feeds of the last. */
 async function update(
   { steps, number, feeds: besides }: TrainOptions,
   trainer: Trainer,
   source: AsyncGenerator<Feeds>,
   rate: number,
-): Promise<ReadonlyMap<string, number>> {
+): Promise<{ readonly reports: ReadonlyMap<string, number>; readonly feeds: Feeds }> {
   let reports: ReadonlyMap<string, number> = new Map();
+  let last: Feeds = new Map();
   const upcoming = trainer.updates + 1;
   for (const [index, step] of steps.entries()) {
     const { value: batch = new Map() } = await source.next();
     const beside = besides?.(trainer.updates * steps.length + index);
     const feeds = beside === undefined ? batch : new Map([...batch, ...beside]);
+    last = feeds;
     reports = await trainer.run(step, feeds, rate, {
       advance: index === steps.length - 1,
       ...(number === undefined ? {} : { number: (name: string) => number(name, upcoming) }),
     });
   }
-  return reports;
+  return { reports, feeds: last };
 }
 
 /** How many updates the run has; for minutes, by the pace of the first ones, which are undone. */

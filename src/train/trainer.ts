@@ -5,7 +5,7 @@ import { EspalierError } from "../tensor/error.ts";
 import { fromFloats, toFloat64 } from "../tensor/numeric.ts";
 import { type HostTensor, load, type TensorRef } from "../tensor/tensor.ts";
 import { diagnose } from "./diagnose.ts";
-import type { TrainStep } from "./step.ts";
+import type { GradientProbe, TrainStep } from "./step.ts";
 
 /** Everything that a run needs to go on as if it had never stopped: the state, and how many updates made it. */
 export interface Snapshot {
@@ -23,6 +23,8 @@ export interface Trainer {
    * a gradient is not finite, naming the first value that is not; the state is then as it was before the step.
    */
   run(step: TrainStep, feeds: Feeds, rate: number, options?: RunOptions): Promise<ReadonlyMap<string, number>>;
+  /** Gradients by parameter at the present state; nothing changes. The probe is compiled when it is first used. */
+  probe(probe: GradientProbe, feeds: Feeds, options?: RunOptions): Promise<ReadonlyMap<string, HostTensor>>;
   snapshot(): Promise<Snapshot>;
   restore(snapshot: Snapshot): Promise<void>;
   /** Changes tensors of the state: masks, parameters. */
@@ -40,7 +42,7 @@ export interface RunOptions {
 /** Compiles steps and fills their common state with what they start from. */
 export async function openTrainer(runtime: Runtime, steps: readonly TrainStep[]): Promise<Trainer> {
   const state = await runtime.state();
-  const sessions = new Map<TrainStep, Session>();
+  const sessions = new Map<TrainStep | GradientProbe, Session>();
   const names = new Set<string>();
   let updates = 0;
 
@@ -82,6 +84,14 @@ export async function openTrainer(runtime: Runtime, steps: readonly TrainStep[])
       }
       if (advance) updates++;
       return new Map([...step.reports].map(([name, output]) => [name, scalarOf(found.get(output))]));
+    },
+    probe: async (probe, feeds, { number } = {}) => {
+      const session = sessions.get(probe) ?? (await runtime.compile(probe.graph));
+      sessions.set(probe, session);
+      const given = new Map([...pick(feeds, probe.data), ...probe.numbers(updates, 0, number)]);
+      const carry: Carry = { state, reads: probe.reads, writes: new Map() };
+      const found = await session.run(given, [...probe.gradients.values()], carry);
+      return new Map([...probe.gradients].map(([name, output]) => [name, needed(found, output)]));
     },
     snapshot: async () => ({ updates, tensors: await state.get() }),
     restore: async (snapshot) => {
