@@ -112,6 +112,7 @@ for (const [name, layer] of Object.entries(layers)) {
   await race(`${name}: data`, s > 2 || turned === undefined ? others : data, shapes);
 }
 await lookups();
+await pools();
 await runtime.close();
 
 /** What a table of embeddings gets: rows added by the rule's ScatterND, against one ScatterElements. */
@@ -136,6 +137,34 @@ async function lookups(): Promise<void> {
     },
   };
   await race("embedding, 4096 tokens of 128", forms, shapes);
+}
+
+/** What a maximum over windows gets: the rule's comparison, against the runtime's indices. */
+async function pools(): Promise<void> {
+  const forms = [
+    ["maximum of 2x2 by 2", [16, 16, 28, 28], 2, 0],
+    ["maximum of 3x3 by 2", [1, 64, 112, 112], 3, 1],
+  ] as const;
+  for (const [name, shape, k, p] of forms) {
+    if (!name.includes(options.only)) continue;
+    const out = Math.floor((shape[2] + 2 * p - k) / 2) + 1;
+    const pooled = [shape[0], shape[1], out, out];
+    const attributes = { kernel_shape: ints([k, k]), strides: ints([2, 2]), pads: ints([p, p, p, p]) };
+    const rule: Form = (g, x, _, dy) => {
+      const y = g.op("MaxPool", [x], attributes, dy);
+      g.draft.output(y.name, "f32");
+      return [...gradient(g, g.sum(g.mul(y, dy)), [x.name]).values()][0] ?? y;
+    };
+    const indices: Form = (g, x, _, dy) => {
+      const [y = dy, places = dy] = g.ops("MaxPool", [x], attributes, [dy, { dtype: "i64", shape: pooled }]);
+      g.draft.output(y.name, "f32");
+      const count = sizeOf(pooled);
+      const zeros = g.expand(0, [sizeOf(shape)], "f32");
+      const operands = [zeros, g.reshape(places, [count, 1]), g.reshape(dy, [count])];
+      return g.reshape(g.op("ScatterND", operands, { reduction: string("add") }, zeros), shape);
+    };
+    await race(`${name}, both ways`, { rule, indices }, { x: shape, w: [1], dy: pooled });
+  }
 }
 
 async function race(
