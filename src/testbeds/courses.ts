@@ -38,12 +38,12 @@ const { mlp, lenet5, vgg, resnet8, resnet20, mobilenet, vit, lstm } = glyphModel
 export const courses: ReadonlyMap<string, CoursePlan> = new Map([
   ["glyphs-mlp", onGlyphs(mlp, { rate: 1e-3 })],
   ["glyphs-lenet5", onGlyphs(lenet5)],
-  ["glyphs-vgg", onGlyphs(vgg, { epochs: 6 })],
+  ["glyphs-vgg", onGlyphs(vgg, { epochs: 5 })],
   ["glyphs-resnet8", onGlyphs(resnet8, { epochs: 8 })],
   ["glyphs-resnet20", onGlyphs(resnet20, { epochs: 6 })],
-  ["glyphs-mobilenet", onGlyphs(mobilenet, { epochs: 8 })],
-  ["glyphs-vit", onGlyphs(vit, { epochs: 10, rate: 1e-3, warmUp: 0.1 })],
-  ["glyphs-lstm", onGlyphs(lstm)],
+  ["glyphs-mobilenet", onGlyphs(mobilenet, { epochs: 12 })],
+  ["glyphs-vit", onGlyphs(vit, { epochs: 20, rate: 2e-3, warmUp: 0.1 })],
+  ["glyphs-lstm", onGlyphs(lstm, { epochs: 20, rate: 5e-3 })],
   ["mnist-mlp", { pictures: "mnist", blueprint: mlp, lessons: { ...lessons, rate: 1e-3 } }],
   ["mnist-lenet5", { pictures: "mnist", blueprint: lenet5, lessons: { ...lessons, epochs: 8 } }],
   [

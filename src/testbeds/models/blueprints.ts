@@ -57,8 +57,8 @@ export const glyphModels = {
     scheme: "kaiming-normal",
   },
   vit: {
-    graph: () => vit({ picture, patch: 4, width: 64, layers: 4, heads: 4, hidden: 128, classes }),
-    scheme: { sd: 0.02 },
+    graph: () => vit({ picture, patch: 7, width: 64, layers: 4, heads: 4, hidden: 128, classes }),
+    scheme: "xavier-uniform",
     normal: new Map([[vitPositions, 0.02]]),
   },
   lstm: { graph: () => lstm({ picture, hidden: 128, layers: 1, classes }), scheme: "pytorch" },
