@@ -40,6 +40,7 @@ export { schedules } from "./schedule/sparsity-schedule.ts";
 export { branchCriteria } from "./search/choose-branches.ts";
 export { type DynamicSparsity, dynamicSparsity, type SparsityProgramme } from "./sparsify/dynamic-sparsity.ts";
 export * as programmes from "./sparsify/programmes.ts";
+export { type SparselyTrained, type SparseTraining, trainSparse } from "./sparsify/train-sparse.ts";
 export {
   amountText,
   baselines,

@@ -11,8 +11,8 @@ import type { Parameter, ParameterKind } from "./parameters.ts";
 import { cosineRate, type RateSchedule, warmedUp } from "./rates.ts";
 import { reparameterised, type Use } from "./reparameterisations/apply.ts";
 import { sized } from "./sized.ts";
-import { type Objective, type ParameterGroup, slotName, trainSteps } from "./step.ts";
-import { type Augment, type Trained, type TrainOptions, type TrainPoint, train } from "./train.ts";
+import { type Objective, type ParameterGroup, type StepDefinition, slotName, trainSteps } from "./step.ts";
+import { type Augment, type RunSnapshot, type Trained, type TrainOptions, type TrainPoint, train } from "./train.ts";
 import { withState } from "./trainer.ts";
 import { trainingMode } from "./training-mode.ts";
 
@@ -52,7 +52,7 @@ export interface TrainingSettings {
 export interface TrainGraphOptions
   extends TrainingSettings,
     Job,
-    Pick<TrainOptions, "labels" | "keep" | "resume" | "phase"> {
+    Pick<TrainOptions, "labels" | "keep" | "resume" | "phase" | "until"> {
   readonly runtime: Runtime;
   /** Its batch may be open; a fixed one is what a run of the step takes. */
   readonly graph: Graph;
@@ -64,13 +64,21 @@ export interface TrainGraphOptions
   readonly uses?: readonly Use[];
   /** Masks by parameter: what is 0 stays zero. */
   readonly masks?: ReadonlyMap<string, HostTensor>;
+  /** Masks that move while the network learns, in the place of `masks`; needs a length in updates or epochs. */
+  readonly follow?: (definition: StepDefinition, updates: number) => Followed;
   /** Nodes that are trained, of a graph that has others beside them; all unless told. */
   readonly learns?: (node: Node) => boolean;
+}
+
+/** What a run follows: masks before its first update, and what happens after each. */
+export interface Followed extends Required<Pick<TrainOptions, "afterUpdate">> {
+  readonly masks: ReadonlyMap<string, HostTensor>;
 }
 
 /** What training gave. */
 export interface TrainedGraph {
   readonly graph: Graph;
+  readonly last: RunSnapshot;
   readonly points: readonly TrainPoint[];
   readonly updates: number;
   readonly epochs: number;
@@ -95,30 +103,33 @@ export async function trainGraph(options: TrainGraphOptions): Promise<TrainedGra
   const changed = uses.length === 0 ? null : await reparameterised(model, uses);
   const brought = (changed?.trained ?? []).map((name): Parameter => ({ name, kind: "matrix" }));
   const parameters = [...options.parameters, ...brought];
-  const steps = trainSteps({
+  const definition: StepDefinition = {
     ...options,
     model: changed?.model ?? model,
     loss: options.objective,
     groups: groupsOf(options, parameters),
     accumulate,
     ...(norms === "batch" ? { prepare: (g: Algebra) => trainingMode(g, options.learns) } : {}),
-  });
+  };
   const { length } = options;
   const perEpoch = Math.max(1, Math.floor(data.count / (runSize * accumulate)));
+  const planned =
+    "epochs" in length
+      ? Math.max(1, Math.round(length.epochs * perEpoch))
+      : "updates" in length
+        ? length.updates
+        : length;
+  const followed = typeof planned === "number" ? options.follow?.(definition, planned) : undefined;
   const trained = await train({
     ...options,
-    steps,
+    steps: trainSteps(followed === undefined ? definition : { ...definition, masks: followed.masks }),
+    ...(followed === undefined ? {} : { afterUpdate: followed.afterUpdate }),
     data: options.labels === undefined ? data : withinClasses(data, model),
     seed,
     ...(changed === null ? {} : { feeds: (run: number) => changed.feeds(run, seed) }),
     rate: options.rate ?? 1e-3,
     batchSize: runSize,
-    updates:
-      "epochs" in length
-        ? Math.max(1, Math.round(length.epochs * perEpoch))
-        : "updates" in length
-          ? length.updates
-          : length,
+    updates: planned,
     schedule: options.schedule ?? warmedUp(0.05, cosineRate()),
   });
   const { updates } = trained.last;
@@ -126,6 +137,7 @@ export async function trainGraph(options: TrainGraphOptions): Promise<TrainedGra
   const merged = await changed?.harden(runtime, tensors);
   return {
     graph: withState(graph, new Map([...tensors, ...(merged ?? [])])),
+    last: trained.last,
     points: trained.points,
     updates,
     epochs: updates / perEpoch,

@@ -1,0 +1,125 @@
+import { exponential } from "../schedule/sparsity-schedule.ts";
+import { EspalierError } from "../tensor/error.ts";
+import { fromFloats, toFloat32 } from "../tensor/numeric.ts";
+import type { HostTensor, Shape } from "../tensor/tensor.ts";
+import { slotName } from "../train/step.ts";
+import type { RunSnapshot } from "../train/train.ts";
+import { type MaskedLayer, type PruneScope, prunedMasks } from "./mask-moves.ts";
+
+/** Where a round starts again. */
+export interface Rewind {
+  /** Parameters of this update of the first run; null: those that the round before ended with. */
+  readonly weights: number | null;
+  /** The update at which schedule and data order go on. */
+  readonly schedule: number;
+}
+
+/** The usual ways to start a round again. */
+export const rewinds = {
+  /** To the first parameters (Frankle and Carbin 2019). */
+  init: { weights: 0, schedule: 0 },
+  /** To an early update, the schedule too (Frankle et al. 2019). */
+  to: (update: number): Rewind => ({ weights: update, schedule: update }),
+  /** Weights stay, the schedule starts again (Renda et al. 2020). */
+  rate: { weights: null, schedule: 0 },
+  /** Weights stay and the rest of the schedule, from an update on, is run again. */
+  tune: (from: number): Rewind => ({ weights: null, schedule: from }),
+} as const;
+
+export interface RoundsOptions {
+  /** Goes on with training: from a snapshot, or from the start, up to an update or to the end. */
+  readonly run: (from: RunSnapshot | null, until: number | null) => Promise<RunSnapshot>;
+  /** What is masked; the steps of `run` have masks of ones for all of them. */
+  readonly parameters: ReadonlyMap<string, Shape>;
+  /** Sparsity after the last round, reached by removing the same share of the survivors in each. */
+  readonly sparsity: number;
+  readonly rounds: number;
+  readonly scope: PruneScope;
+  readonly rewind: Rewind;
+  /** Looks at the end of a round; round 0 is the dense run. */
+  readonly afterRound?: (round: Round) => void;
+  /** Changes what a round starts from, before masks are applied, and the masks: a fresh draw, other places. */
+  readonly restart?: (start: RoundStart, round: number) => Promise<RoundStart>;
+}
+
+/** What a round starts from: a state of all weights, and masks. */
+export interface RoundStart {
+  readonly from: RunSnapshot;
+  readonly masks: ReadonlyMap<string, Uint8Array>;
+}
+
+/** The end of one round. */
+export interface Round {
+  readonly round: number;
+  readonly sparsity: number;
+  readonly masks: ReadonlyMap<string, Uint8Array>;
+  readonly end: RunSnapshot;
+}
+
+/**
+ * Trains, prunes the smallest survivors, goes back, and trains again, as often as asked. What the optimiser remembers starts from
+ * zero in each round; running statistics go back with the weights. Gives the end of the last round.
+ */
+export async function rounds(options: RoundsOptions): Promise<Round> {
+  const { run, parameters, sparsity, rounds: count, scope, rewind } = options;
+  if (count < 1) throw new EspalierError("request", "rounds", `expected at least one round, got ${count}.`);
+  const early = rewind.weights === null ? null : await run(null, rewind.weights);
+  const shapes = [...parameters].map(([name, shape]) => ({ name, shape }));
+  let masks: ReadonlyMap<string, Uint8Array> = new Map(
+    shapes.map(({ name, shape }) => [name, new Uint8Array(shape.reduce((n, dim) => n * dim, 1)).fill(1)]),
+  );
+  let last: Round = { round: 0, sparsity: 0, masks, end: await run(early, null) };
+  options.afterRound?.(last);
+  for (let round = 1; round <= count; round++) {
+    const { tensors } = last.end;
+    const layers = shapes.map(({ name, shape }): MaskedLayer => {
+      const [weights, mask] = [tensors.get(name), masks.get(name)];
+      if (weights === undefined || mask === undefined) throw notTrained(name);
+      return { name, shape, weights: toFloat32(weights), mask };
+    });
+    const target = exponential(round / count, sparsity);
+    const plain: RoundStart = {
+      from: { ...(early ?? last.end), updates: rewind.schedule },
+      masks: prunedMasks(layers, target, scope),
+    };
+    const start = (await options.restart?.(plain, round)) ?? plain;
+    masks = start.masks;
+    const end = await run(maskedStart(start.from, masks, parameters), null);
+    last = { round, sparsity: target, masks, end };
+    options.afterRound?.(last);
+  }
+  return last;
+}
+
+/** A snapshot under masks: parameters are zero where these are, moments of all parameters are zero everywhere. */
+function maskedStart(
+  snapshot: RunSnapshot,
+  masks: ReadonlyMap<string, Uint8Array>,
+  parameters: ReadonlyMap<string, Shape>,
+): RunSnapshot {
+  const tensors = new Map<string, HostTensor>();
+  for (const [name, tensor] of snapshot.tensors) {
+    const mask = masks.get(name);
+    const owner = name.slice(name.indexOf(":") + 1);
+    if (mask !== undefined) {
+      tensors.set(
+        name,
+        fromFloats(
+          "f32",
+          tensor.shape,
+          toFloat32(tensor).map((w, i) => (mask[i] === 1 ? w : 0)),
+        ),
+      );
+    } else if (name !== owner && snapshot.tensors.has(owner)) {
+      tensors.set(name, { ...tensor, bytes: new Uint8Array(tensor.bytes.length) });
+    } else tensors.set(name, tensor);
+  }
+  for (const [name, mask] of masks) {
+    tensors.set(slotName("mask", name), fromFloats("f32", parameters.get(name) ?? [], Float32Array.from(mask)));
+  }
+  return { ...snapshot, tensors };
+}
+
+function notTrained(name: string): EspalierError {
+  return new EspalierError("request", `parameter "${name}"`, "expected a parameter that is trained, got another.");
+}

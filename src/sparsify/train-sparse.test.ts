@@ -1,0 +1,83 @@
+import { afterAll, describe, expect, it } from "vitest";
+import { fromTensors } from "../data/from-tensors.ts";
+import { builder } from "../graph/builder.ts";
+import type { Graph } from "../graph/graph.ts";
+import { analyse } from "../models/analysis.ts";
+import { openRuntime } from "../runtime/open-runtime.node.ts";
+import { float32Tensor, toFloat32 } from "../tensor/numeric.ts";
+import { random } from "../tensor/random.ts";
+import { load } from "../tensor/tensor.ts";
+import { crossEntropy } from "../train/losses.ts";
+import { trainable } from "../train/parameters.ts";
+import { gradualMagnitude } from "./programmes.ts";
+import { type SparseTraining, trainSparse } from "./train-sparse.ts";
+
+const runtime = await openRuntime({ device: "cpu", threads: 1 });
+afterAll(() => runtime.close());
+
+function network(seed = 3): Graph {
+  const g = builder("net");
+  const weights = (shape: number[], name: string): string => {
+    const values = new Float32Array(shape.reduce((n, dim) => n * dim, 1));
+    random(seed, name).fillNormal(values, 0, 0.5);
+    return g.float32([...values], shape, name);
+  };
+  g.input("x", "f32", ["n", 4]);
+  const hidden = g.op("Tanh", [
+    g.op("Gemm", ["x", weights([4, 10], "w1"), g.float32(Array<number>(10).fill(0), [10], "b1")]),
+  ]);
+  g.output(g.op("MatMul", [hidden, weights([10, 2], "w2")], {}, "logits"), "f32", ["n", 2]);
+  return g.finish();
+}
+
+const points = new Float32Array(64 * 4);
+random(5, "points").fillNormal(points);
+const labels = Int32Array.from({ length: 64 }, (_, i) => ((points[4 * i] ?? 0) > 0 ? 1 : 0));
+const data = fromTensors(new Map([["x", float32Tensor([64, 4], points)]]), labels, "points");
+
+async function trained(plan: SparseTraining) {
+  const graph = network();
+  const { matrices } = await analyse(graph, runtime);
+  const result = await trainSparse({
+    ...{ runtime, graph, data, matrices, plan, seed: 1, batchSize: 16, labels: "labels" },
+    length: { epochs: 5 },
+    rate: 0.02,
+    parameters: await trainable(graph, matrices),
+    objective: ({ g, outputs: [y], input }) => crossEntropy(g, y ?? expect.fail(), input("labels", "i32", [16])),
+    redrawn: async () => network(9),
+  });
+  const read = async (name: string) => toFloat32(await load(result.graph.constants.get(name) ?? expect.fail()));
+  return { ...result, w1: await read("w1"), w2: await read("w2") };
+}
+
+const nonzero = (values: Float32Array) => values.filter((v) => v !== 0).length;
+const ticket = {
+  kind: "rounds",
+  sparsity: 0.75,
+  rounds: 2,
+  scope: "uniform",
+  rewind: { weights: 0.1, schedule: 0.1 },
+} as const;
+
+describe("sparse training", () => {
+  it("in one run or in rounds gives the sparsity, and counts all work", async () => {
+    const once = await trained({ kind: "programme", programme: gradualMagnitude({ sparsity: 0.75, changes: 10 }) });
+    const thrice = await trained(ticket);
+    for (const { w1, w2 } of [once, thrice]) expect([nonzero(w1), nonzero(w2)]).toEqual([10, 5]);
+    expect(once.journal.at(-1)?.sparsity).toBeCloseTo(0.75, 5);
+    // A whole run and two of nine tenths.
+    expect(thrice.work.backwardMacs / once.work.backwardMacs).toBeCloseTo(2.8, 1);
+  });
+
+  it("controls keep the counts and change what they should", async () => {
+    const [own, again] = [await trained(ticket), await trained({ ...ticket, control: "ticket" })];
+    expect(again.w1).toEqual(own.w1);
+    const places = (w: Float32Array) => [...w].map((v) => +(v !== 0)).join("");
+    const shuffled = await trained({ ...ticket, control: "shuffle" });
+    expect([nonzero(shuffled.w1), nonzero(shuffled.w2)]).toEqual([10, 5]);
+    expect(places(shuffled.w1)).not.toBe(places(own.w1));
+    const redrawn = await trained({ ...ticket, control: "reinit" });
+    expect(places(redrawn.w1)).toBe(places(own.w1));
+    expect(redrawn.w1).not.toEqual(own.w1);
+  });
+});

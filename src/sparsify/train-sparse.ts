@@ -1,0 +1,130 @@
+import type { Matrix } from "../coupling/matrices.ts";
+import type { Graph } from "../graph/graph.ts";
+import { fromFloats } from "../tensor/numeric.ts";
+import { random } from "../tensor/random.ts";
+import { type HostTensor, load, type Shape, sizeOf } from "../tensor/tensor.ts";
+import type { RunSnapshot } from "../train/train.ts";
+import { type TrainGraphOptions, trainGraph } from "../train/train-graph.ts";
+import { withState } from "../train/trainer.ts";
+import { dynamicSparsity, type SparsityPoint, type SparsityProgramme } from "./dynamic-sparsity.ts";
+import type { PruneScope } from "./mask-moves.ts";
+import { type Rewind, rounds } from "./rounds.ts";
+
+/** How a network becomes sparse while it is trained from its first parameters: in one run, or in rounds. */
+export type SparseTraining =
+  | { readonly kind: "programme"; readonly programme: SparsityProgramme }
+  | {
+      readonly kind: "rounds";
+      readonly sparsity: number;
+      readonly rounds: number;
+      readonly scope: PruneScope;
+      /** Where a round starts again, as shares of a run; weights null: they stay. */
+      readonly rewind: { readonly weights: number | null; readonly schedule: number };
+      /** What the last round starts with: the ticket itself, other first parameters, or its masks shuffled inside layers. */
+      readonly control?: "ticket" | "reinit" | "shuffle";
+    };
+
+export interface TrainSparseOptions extends Omit<TrainGraphOptions, "follow" | "until" | "resume" | "masks"> {
+  /** Matrices whose weights are masked. */
+  readonly matrices: readonly Matrix[];
+  readonly plan: SparseTraining;
+  /** The graph with other first parameters, for the control that asks for them. */
+  readonly redrawn?: () => Promise<Graph>;
+}
+
+export interface SparselyTrained {
+  readonly graph: Graph;
+  readonly journal: readonly SparsityPoint[];
+  /** All runs together. */
+  readonly work: { readonly forwardMacs: number; readonly backwardMacs: number; readonly samples: number };
+  readonly seconds: number;
+}
+
+/** Trains a graph to be sparse. */
+export async function trainSparse(options: TrainSparseOptions): Promise<SparselyTrained> {
+  const { graph, matrices, plan, seed = 0 } = options;
+  const parameters = new Map(matrices.map(({ parameter, shape }): [string, Shape] => [parameter, shape]));
+  const journal: SparsityPoint[] = [];
+  const spent = { forwardMacs: 0, backwardMacs: 0, samples: 0 };
+  let seconds = 0;
+  const part = async (more: Partial<TrainGraphOptions>) => {
+    const { plan: _, matrices: __, redrawn: ___, ...rest } = options;
+    const trained = await trainGraph({ ...rest, ...more });
+    spent.forwardMacs += trained.work.forwardMacs;
+    spent.backwardMacs += trained.work.backwardMacs;
+    spent.samples += trained.work.samples;
+    seconds += trained.seconds;
+    return trained;
+  };
+  if (plan.kind === "programme") {
+    const trained = await part({
+      follow: (definition, updates) => {
+        const engine = dynamicSparsity(definition, parameters, plan.programme, { seed, updates });
+        return {
+          masks: engine.masks,
+          afterUpdate: async (...given) => {
+            await engine.afterUpdate(...given);
+            journal.splice(0, journal.length, ...engine.journal);
+          },
+        };
+      },
+    });
+    return { graph: trained.graph, journal, work: spent, seconds };
+  }
+  const updates = updatesOf(options);
+  const at = (share: number): number => Math.round(share * updates);
+  const rewind: Rewind = {
+    weights: plan.rewind.weights === null ? null : at(plan.rewind.weights),
+    schedule: at(plan.rewind.schedule),
+  };
+  const ones = new Map([...parameters].map(([name, shape]) => [name, full(shape)]));
+  const run = async (from: RunSnapshot | null, until: number | null): Promise<RunSnapshot> => {
+    const { last } = await part({
+      masks: ones,
+      ...(from === null ? {} : { resume: from }),
+      ...(until === null ? {} : { until }),
+    });
+    return last;
+  };
+  const { control = "ticket", rounds: count } = plan;
+  const last = await rounds({
+    ...{ run, parameters, rewind, rounds: count, sparsity: plan.sparsity, scope: plan.scope },
+    restart: async (start, round) => {
+      if (round < count || control === "ticket") return start;
+      if (control === "shuffle") return { ...start, masks: shuffled(start.masks, seed) };
+      return { ...start, from: await firstParameters((await options.redrawn?.()) ?? graph, start.from) };
+    },
+  });
+  return { graph: withState(graph, last.end.tensors), journal, work: spent, seconds };
+}
+
+function updatesOf({ length, data, batchSize = 128 }: TrainSparseOptions): number {
+  if ("updates" in length) return length.updates;
+  if ("epochs" in length)
+    return Math.max(1, Math.round(length.epochs * Math.max(1, Math.floor(data.count / batchSize))));
+  return 0;
+}
+
+function full(shape: Shape): HostTensor {
+  return fromFloats("f32", shape, new Float32Array(sizeOf(shape)).fill(1));
+}
+
+/** The same counts in every layer at other places. */
+function shuffled(masks: ReadonlyMap<string, Uint8Array>, seed: number): ReadonlyMap<string, Uint8Array> {
+  return new Map(
+    [...masks].map(([name, mask]) => {
+      const order = random(seed, "shuffle", name).permutation(mask.length);
+      return [name, mask.map((_, i) => mask[order[i] ?? 0] ?? 0)];
+    }),
+  );
+}
+
+/** A snapshot with the constants of a graph in the place of the parameters and statistics that it holds. */
+async function firstParameters(graph: Graph, snapshot: RunSnapshot): Promise<RunSnapshot> {
+  const tensors = new Map(snapshot.tensors);
+  for (const name of tensors.keys()) {
+    const ref = graph.constants.get(name);
+    if (ref !== undefined) tensors.set(name, await load(ref));
+  }
+  return { ...snapshot, tensors };
+}
