@@ -62,7 +62,7 @@ function recorder() {
 }
 
 const base = { parameters, sparsity: 1 - 0.8 ** 3, rounds: 3, scope: "global" } as const;
-const valueOf = (snapshot: RunSnapshot | null | undefined, name: string) => [
+const numbersOf = (snapshot: RunSnapshot | null | undefined, name: string) => [
   ...toFloat32(snapshot?.tensors.get(name) ?? expect.fail()),
 ];
 
@@ -89,11 +89,11 @@ describe("rounds", () => {
     await rounds({ ...base, rounds: 1, run, rewind });
     const start = calls.at(-1)?.from;
     expect(start?.updates).toBe(at);
-    expect(valueOf(start, "w")[9]).toBeCloseTo(weight, 4);
-    expect(valueOf(start, "w").filter((v) => v === 0)).toHaveLength(5);
+    expect(numbersOf(start, "w")[9]).toBeCloseTo(weight, 4);
+    expect(numbersOf(start, "w").filter((v) => v === 0)).toHaveLength(5);
     // Moments start anew; running statistics go back with the weights.
-    expect(valueOf(start, moment)).toEqual(new Array(10).fill(0));
-    expect(valueOf(start, "running")[0]).toBe(rewind.weights ?? 10);
+    expect(numbersOf(start, moment)).toEqual(new Array(10).fill(0));
+    expect(numbersOf(start, "running")[0]).toBe(rewind.weights ?? 10);
     // The dense run is done once, in two parts where an early update is kept.
     expect(calls.length).toBe(rewind.weights === null ? 2 : 3);
   });
@@ -107,7 +107,7 @@ describe("rounds", () => {
         masks,
       }),
     });
-    expect(valueOf(calls.at(-1)?.from, "w")).toEqual([0, 0, 0, 0, 0, 7, 7, 7, 7, 7]);
+    expect(numbersOf(calls.at(-1)?.from, "w")).toEqual([0, 0, 0, 0, 0, 7, 7, 7, 7, 7]);
   });
 
   it("need at least one", async () => {
