@@ -46,6 +46,7 @@ const { values: options } = parseArgs({
     test: { type: "string", default: "10000" },
     seed: { type: "string", default: "0" },
     threads: { type: "string", default: "2" },
+    device: { type: "string", default: "cpu" },
     out: { type: "string", default: "docs/results/accuracy.json" },
     print: { type: "boolean", default: false },
   },
@@ -65,8 +66,12 @@ interface Row {
   readonly samples: number;
   readonly calibration: number;
   readonly seed: number;
+  /** What answered the test images; "cpu" where a row does not say. */
+  readonly device?: string;
   readonly seconds: number;
 }
+
+const device = options.device === "webgpu" ? "webgpu" : "cpu";
 
 /** Test images that choices were made on. */
 const SEEN = 1000;
@@ -78,7 +83,11 @@ if (!options.print) await measure();
 print();
 
 async function measure(): Promise<void> {
-  const runtime = await openRuntime({ device: "cpu", threads: Number(options.threads), worker: false });
+  const threads = Number(options.threads);
+  const runtime = await openRuntime({ device: "cpu", threads, worker: false });
+  // Choosing and repairing run on the processor; the images are answered by the device that was asked for.
+  const scorer = device === "cpu" ? runtime : await openRuntime({ device, threads, worker: false });
+  const batchSize = device === "cpu" ? 50 : 250;
   const model = await readOnnx(await fileSource(join(data, "models", `${options.model}.onnx`)));
   const analysis = await analyse(model.graph, runtime);
   const form = { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225], inputs: analysis.graph.inputs };
@@ -95,9 +104,9 @@ async function measure(): Promise<void> {
   const unseen = test.count > SEEN ? from(test, SEEN) : null;
   const score = async (graph: Graph) => {
     const wide = await widened(runtime, graph, 8);
-    const first = await accuracy(runtime, wide, seen, { batchSize: 50 });
+    const first = await accuracy(scorer, wide, seen, { batchSize });
     if (unseen === null) return { accuracy: first.value, unseen: null };
-    const others = await accuracy(runtime, wide, unseen, { batchSize: 50 });
+    const others = await accuracy(scorer, wide, unseen, { batchSize });
     const all = (first.value * first.n + others.value * others.n) / (first.n + others.n);
     return { accuracy: all, unseen: others.value };
   };
@@ -150,6 +159,7 @@ async function measure(): Promise<void> {
       }
     }
   }
+  if (scorer !== runtime) await scorer.close();
   await runtime.close();
 
   function row(criterion: string, recovery: string, share: number) {
@@ -161,6 +171,7 @@ async function measure(): Promise<void> {
       samples: test.count,
       calibration: calibration.count,
       seed,
+      device,
     };
   }
 
