@@ -1,8 +1,13 @@
 import { intAttr, intsAttr } from "../graph/attributes.ts";
 import { sizeOf } from "../tensor/tensor.ts";
-import { lowerAttention, lowerFusedAttention, lowerGroupQueryAttention, lowerMultiHeadAttention } from "./attend.ts";
 import { blockAll, blockAxis, need, tie } from "./axis-rules.ts";
-import { lowerContribRotaryEmbedding, lowerRotaryEmbedding } from "./rotate.ts";
+import {
+  lowerAttention,
+  lowerFusedAttention,
+  lowerGroupQueryAttention,
+  lowerMultiHeadAttention,
+} from "./lowerings/attend.ts";
+import { lowerContribRotaryEmbedding, lowerRotaryEmbedding } from "./lowerings/rotate.ts";
 import { type Axis, type AxisContext, input, type NodeContext, type OpSpec, output } from "./spec.ts";
 
 const HEAD_DIM = "positions inside a head of a fused attention";

@@ -1,9 +1,9 @@
 import { intAttr } from "../graph/attributes.ts";
 import { sizeOf } from "../tensor/tensor.ts";
 import { blockAxis, need, tie } from "./axis-rules.ts";
-import { convGradient, convTransposeGradient } from "./conv-gradient.ts";
-import { lowerFusedConv } from "./fused.ts";
-import { resampleGradient } from "./resample-gradient.ts";
+import { convGradient, convTransposeGradient } from "./gradients/conv-gradient.ts";
+import { resampleGradient } from "./gradients/resample-gradient.ts";
+import { lowerFusedConv } from "./lowerings/fused.ts";
 import {
   type AxisContext,
   type Gradient,

@@ -2,8 +2,8 @@ import type { Algebra, Value } from "../graph/algebra.ts";
 import { floatAttr, intAttr } from "../graph/attributes.ts";
 import { sizeOf } from "../tensor/tensor.ts";
 import { at, axisOf, broadcast, need, tie } from "./axis-rules.ts";
-import { einsumGradient } from "./einsum-gradient.ts";
-import { lowerFusedGemm, lowerFusedMatMul } from "./fused.ts";
+import { einsumGradient } from "./gradients/einsum-gradient.ts";
+import { lowerFusedGemm, lowerFusedMatMul } from "./lowerings/fused.ts";
 import { type AxisContext, type GradRule, input, type Kernel, type NodeContext, type OpSpec, output } from "./spec.ts";
 
 /** a: [..., m, k], b: [..., k, n], y: [..., m, n]; vectors lose their axis. With `flips`, either side is transposed. */

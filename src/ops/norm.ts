@@ -10,7 +10,7 @@ import {
   localResponse,
   rmsNormGradient,
   skipNorm,
-} from "./norm-gradient.ts";
+} from "./gradients/norm-gradient.ts";
 import {
   type AxisContext,
   type FormulaContext,

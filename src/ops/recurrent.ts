@@ -2,8 +2,8 @@ import type { Value } from "../graph/algebra.ts";
 import { intAttr } from "../graph/attributes.ts";
 import type { Node } from "../graph/graph.ts";
 import { blockAxis, need, tie } from "./axis-rules.ts";
+import { type Recurrence, unrolled } from "./lowerings/unroll.ts";
 import { type AxisContext, input, type NodeContext, type OpSpec, output } from "./spec.ts";
-import { type Recurrence, unrolled } from "./unroll.ts";
 
 /**
  * Recurrent layers. X: [time, batch, i] (layout 0), W: [dirs, gates·h, i], R: [dirs, gates·h, h], B: [dirs, 2·gates·h],

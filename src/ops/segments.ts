@@ -10,7 +10,7 @@ import {
   scatterNdGradient,
   sliceGradient,
   splitGradient,
-} from "./segments-gradient.ts";
+} from "./gradients/segments-gradient.ts";
 import { type Axis, type AxisContext, type Gradient, input, type NodeContext, type OpSpec, output } from "./spec.ts";
 
 const plain = { resize: null, macs: null, kernels: null, roles: null } as const;

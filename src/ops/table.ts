@@ -10,7 +10,16 @@ import {
 import { batchStatisticsNorm } from "./batch-norm.ts";
 import { conv, convTranspose, fusedConv, pool, resample } from "./conv.ts";
 import { arithmetic, carrier, dropout, sizeReader } from "./elementwise.ts";
-import { lowerGridSample } from "./grid-sample.ts";
+import { lpNormGradient, meanVarianceGradient } from "./gradients/norm-gradient.ts";
+import {
+  averagePoolGradient,
+  globalAverageGradient,
+  globalLpGradient,
+  globalMaxGradient,
+  lpPoolGradient,
+  maxPoolGradient,
+} from "./gradients/pool-gradient.ts";
+import { lowerGridSample } from "./lowerings/grid-sample.ts";
 import { einsum, fusedGemm, fusedMatMul, gemm, matMul } from "./mat-mul.ts";
 import {
   axisNorm,
@@ -27,15 +36,6 @@ import {
   softmax,
   softmaxGrad,
 } from "./norm.ts";
-import { lpNormGradient, meanVarianceGradient } from "./norm-gradient.ts";
-import {
-  averagePoolGradient,
-  globalAverageGradient,
-  globalLpGradient,
-  globalMaxGradient,
-  lpPoolGradient,
-  maxPoolGradient,
-} from "./pool-gradient.ts";
 import { dequantise, quantise } from "./quantise.ts";
 import { gru, lstm, rnn } from "./recurrent.ts";
 import { alongAxis, cumulativeGradient, globalPool, reductions, topGradient } from "./reduce.ts";

@@ -3,7 +3,7 @@ import { removeDeadCode } from "../graph/dead-code.ts";
 import { edit } from "../graph/edit.ts";
 import type { Graph, TensorType } from "../graph/graph.ts";
 import { integerValues, shapeConstants } from "../graph/specialise.ts";
-import { upgrade } from "../ops/upgrade.ts";
+import { upgrade } from "../ops/upgrade/upgrade.ts";
 import { evaluate } from "../runtime/evaluate.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { isFloat } from "../tensor/dtype.ts";

@@ -1,5 +1,5 @@
 import { afterAll, describe, expect, it } from "vitest";
-import { upgrade } from "../../src/ops/upgrade.ts";
+import { upgrade } from "../../src/ops/upgrade/upgrade.ts";
 import { openRuntime } from "../../src/runtime/open-runtime.node.ts";
 import { toFloat64 } from "../../src/tensor/numeric.ts";
 import { allowed, compareModel, differentiated, modelOf } from "./models.ts";

@@ -1,8 +1,8 @@
-import { floatAttr, int, intAttr, intsAttr, string, stringAttr } from "../graph/attributes.ts";
-import type { Draft } from "../graph/draft.ts";
-import type { Node, TensorType } from "../graph/graph.ts";
-import { fromFloats, fromInts, toFloat64 } from "../tensor/numeric.ts";
-import { load, sizeOf, type TensorRef } from "../tensor/tensor.ts";
+import { floatAttr, int, intAttr, intsAttr, string, stringAttr } from "../../graph/attributes.ts";
+import type { Draft } from "../../graph/draft.ts";
+import type { Node, TensorType } from "../../graph/graph.ts";
+import { fromFloats, fromInts, toFloat64 } from "../../tensor/numeric.ts";
+import { load, sizeOf, type TensorRef } from "../../tensor/tensor.ts";
 
 /** What an upgrade sees of its node, and the draft that it changes. */
 export interface UpgradeContext {

@@ -1,7 +1,7 @@
-import type { Algebra, Value } from "../graph/algebra.ts";
-import { type Attributes, float, floatAttr, intAttr, stringAttr } from "../graph/attributes.ts";
-import type { Attribute } from "../graph/graph.ts";
-import type { FormulaContext } from "./spec.ts";
+import type { Algebra, Value } from "../../graph/algebra.ts";
+import { type Attributes, float, floatAttr, intAttr, stringAttr } from "../../graph/attributes.ts";
+import type { Attribute } from "../../graph/graph.ts";
+import type { FormulaContext } from "../spec.ts";
 
 /** What a fused node does to its result: an operator of the standard, with its numbers in the order of its attributes. */
 function activated(c: FormulaContext, y: Value): Value {

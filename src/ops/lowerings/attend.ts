@@ -1,8 +1,8 @@
-import type { Algebra, Value } from "../graph/algebra.ts";
-import { floatAttr, int, intAttr, intsAttr } from "../graph/attributes.ts";
-import { fromFloats } from "../tensor/numeric.ts";
+import type { Algebra, Value } from "../../graph/algebra.ts";
+import { floatAttr, int, intAttr, intsAttr } from "../../graph/attributes.ts";
+import { fromFloats } from "../../tensor/numeric.ts";
+import type { FormulaContext } from "../spec.ts";
 import { turned } from "./rotate.ts";
-import type { FormulaContext } from "./spec.ts";
 
 /** Scaled dot-product attention. q: [batch, heads, rows, d], k: [batch, kv heads, columns, d], v: [.., columns, e]. */
 interface Attending {

@@ -1,10 +1,10 @@
-import { describeNode, graphAttrs, subgraph } from "../graph/attributes.ts";
-import { allNames } from "../graph/captures.ts";
-import { edit } from "../graph/edit.ts";
-import type { Attribute, Graph, Node, TensorType } from "../graph/graph.ts";
-import { Names } from "../graph/names.ts";
-import type { Types } from "../graph/subgraph.ts";
-import { EspalierError } from "../tensor/error.ts";
+import { describeNode, graphAttrs, subgraph } from "../../graph/attributes.ts";
+import { allNames } from "../../graph/captures.ts";
+import { edit } from "../../graph/edit.ts";
+import type { Attribute, Graph, Node, TensorType } from "../../graph/graph.ts";
+import { Names } from "../../graph/names.ts";
+import type { Types } from "../../graph/subgraph.ts";
+import { EspalierError } from "../../tensor/error.ts";
 import { changes, type UpgradeContext } from "./changes.ts";
 
 /** The version of ai.onnx whose forms gradients, taps' formulas and lowerings are written in. */

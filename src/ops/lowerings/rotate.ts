@@ -1,6 +1,6 @@
-import type { Algebra, Value } from "../graph/algebra.ts";
-import { intAttr } from "../graph/attributes.ts";
-import type { FormulaContext } from "./spec.ts";
+import type { Algebra, Value } from "../../graph/algebra.ts";
+import { intAttr } from "../../graph/attributes.ts";
+import type { FormulaContext } from "../spec.ts";
 
 /** Angles of a rotary embedding, as their cosines and sines: [positions, r/2], or [batch, time, r/2] looked up already. */
 interface Turning {

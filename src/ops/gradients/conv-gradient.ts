@@ -1,7 +1,7 @@
-import type { Algebra, Value } from "../graph/algebra.ts";
-import { int, intAttr, ints } from "../graph/attributes.ts";
-import { sizeOf } from "../tensor/tensor.ts";
-import type { FormulaContext, GradRule } from "./spec.ts";
+import type { Algebra, Value } from "../../graph/algebra.ts";
+import { int, intAttr, ints } from "../../graph/attributes.ts";
+import { sizeOf } from "../../tensor/tensor.ts";
+import type { FormulaContext, GradRule } from "../spec.ts";
 import { seen, type Window, windowOf } from "./window.ts";
 
 /** What the gradients of a convolution look at. x: [n, g·i, ...inputs], w: [g·o, i, ...kernel], dy: [n, g·o, ...outputs]. */

@@ -1,6 +1,6 @@
-import type { Algebra, Value } from "../graph/algebra.ts";
-import { int, intAttr, stringAttr } from "../graph/attributes.ts";
-import type { FormulaContext } from "./spec.ts";
+import type { Algebra, Value } from "../../graph/algebra.ts";
+import { int, intAttr, stringAttr } from "../../graph/attributes.ts";
+import type { FormulaContext } from "../spec.ts";
 
 /** Folds positions back between two bounds as often as they leave them. */
 function reflected(g: Algebra, at: Value, low: number, high: number): Value {

@@ -1,8 +1,8 @@
-import type { Algebra, Value } from "../graph/algebra.ts";
-import { float, floatAttr, int, intAttr, ints, intsAttr } from "../graph/attributes.ts";
-import { sizeOf } from "../tensor/tensor.ts";
-import { axisOf } from "./axis-rules.ts";
-import type { FormulaContext, GradRule, Lowering } from "./spec.ts";
+import type { Algebra, Value } from "../../graph/algebra.ts";
+import { float, floatAttr, int, intAttr, ints, intsAttr } from "../../graph/attributes.ts";
+import { sizeOf } from "../../tensor/tensor.ts";
+import { axisOf } from "../axis-rules.ts";
+import type { FormulaContext, GradRule, Lowering } from "../spec.ts";
 
 /** A value of [channels] against data of [n, channels, ...]. */
 const perChannel = (g: Algebra, v: Value, rank: number): Value =>

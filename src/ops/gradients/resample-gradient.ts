@@ -1,9 +1,9 @@
-import type { Algebra, Value } from "../graph/algebra.ts";
-import { ints, string, stringAttr } from "../graph/attributes.ts";
-import type { Attribute } from "../graph/graph.ts";
-import { fromFloats, fromInts, toFloat64 } from "../tensor/numeric.ts";
-import { sizeOf } from "../tensor/tensor.ts";
-import type { GradContext, GradRule } from "./spec.ts";
+import type { Algebra, Value } from "../../graph/algebra.ts";
+import { ints, string, stringAttr } from "../../graph/attributes.ts";
+import type { Attribute } from "../../graph/graph.ts";
+import { fromFloats, fromInts, toFloat64 } from "../../tensor/numeric.ts";
+import { sizeOf } from "../../tensor/tensor.ts";
+import type { GradContext, GradRule } from "../spec.ts";
 
 /** The identity of n rows as one image. */
 function identity(g: Algebra, n: number): Value {

@@ -1,8 +1,8 @@
-import type { Range, Value } from "../graph/algebra.ts";
-import { int, intAttr, intsAttr, stringAttr } from "../graph/attributes.ts";
-import { axisOf, intsOf } from "./axis-rules.ts";
+import type { Range, Value } from "../../graph/algebra.ts";
+import { int, intAttr, intsAttr, stringAttr } from "../../graph/attributes.ts";
+import { axisOf, intsOf } from "../axis-rules.ts";
+import type { FormulaContext, GradContext, GradRule } from "../spec.ts";
 import { addElements, addRows, putBack, rowsNamed, sendBack, sendBackLookups } from "./place.ts";
-import type { FormulaContext, GradContext, GradRule } from "./spec.ts";
 
 const axisAttribute = (c: FormulaContext, absent: number): number =>
   axisOf(c.x(0).shape.length, intAttr(c.node, "axis", absent));

@@ -1,7 +1,7 @@
-import type { Algebra, Value } from "../graph/algebra.ts";
-import { intsAttr, stringAttr } from "../graph/attributes.ts";
-import type { Node } from "../graph/graph.ts";
-import type { Shape } from "../tensor/tensor.ts";
+import type { Algebra, Value } from "../../graph/algebra.ts";
+import { intsAttr, stringAttr } from "../../graph/attributes.ts";
+import type { Node } from "../../graph/graph.ts";
+import type { Shape } from "../../tensor/tensor.ts";
 
 /** How a window slides over the spatial axes of its input; one entry for each of these axes. */
 export interface Window {

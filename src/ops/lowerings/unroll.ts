@@ -1,8 +1,8 @@
-import type { Algebra, Value } from "../graph/algebra.ts";
-import { float, int, intAttr, stringAttr } from "../graph/attributes.ts";
-import type { Node } from "../graph/graph.ts";
-import { toInts } from "../tensor/numeric.ts";
-import type { FormulaContext } from "./spec.ts";
+import type { Algebra, Value } from "../../graph/algebra.ts";
+import { float, int, intAttr, stringAttr } from "../../graph/attributes.ts";
+import type { Node } from "../../graph/graph.ts";
+import { toInts } from "../../tensor/numeric.ts";
+import type { FormulaContext } from "../spec.ts";
 
 /** What one direction of a recurrent layer computes with. */
 export interface Cell {

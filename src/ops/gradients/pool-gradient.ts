@@ -1,9 +1,9 @@
-import type { Algebra, Value } from "../graph/algebra.ts";
-import { int, intAttr, ints, intsAttr, string } from "../graph/attributes.ts";
-import { fromFloats } from "../tensor/numeric.ts";
-import { sizeOf } from "../tensor/tensor.ts";
+import type { Algebra, Value } from "../../graph/algebra.ts";
+import { int, intAttr, ints, intsAttr, string } from "../../graph/attributes.ts";
+import { fromFloats } from "../../tensor/numeric.ts";
+import { sizeOf } from "../../tensor/tensor.ts";
+import type { FormulaContext, GradContext, GradRule } from "../spec.ts";
 import { dataGradient } from "./conv-gradient.ts";
-import type { FormulaContext, GradContext, GradRule } from "./spec.ts";
 import { seen, type Window, windowOf } from "./window.ts";
 
 function poolWindow(c: FormulaContext): Window {

@@ -1,7 +1,7 @@
-import type { Algebra, Value } from "../graph/algebra.ts";
-import { string } from "../graph/attributes.ts";
-import { fromFloats } from "../tensor/numeric.ts";
-import type { GradContext, GradRule } from "./spec.ts";
+import type { Algebra, Value } from "../../graph/algebra.ts";
+import { string } from "../../graph/attributes.ts";
+import { fromFloats } from "../../tensor/numeric.ts";
+import type { GradContext, GradRule } from "../spec.ts";
 
 /** The letters of each operand and of the result; a letter that stands twice in one operand takes its diagonal. */
 interface Terms {

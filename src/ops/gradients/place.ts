@@ -1,6 +1,6 @@
-import type { Algebra, Range, Value } from "../graph/algebra.ts";
-import { int, string } from "../graph/attributes.ts";
-import { type Shape, sizeOf } from "../tensor/tensor.ts";
+import type { Algebra, Range, Value } from "../../graph/algebra.ts";
+import { int, string } from "../../graph/attributes.ts";
+import { type Shape, sizeOf } from "../../tensor/tensor.ts";
 
 /** Puts `gap` zeros behind every position of an axis. */
 function spaced(g: Algebra, x: Value, axis: number, gap: number): Value {
