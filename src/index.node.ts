@@ -4,6 +4,7 @@ import { stageOnnx } from "./formats/onnx/stage.node.ts";
 import { withFixed } from "./models/fix.ts";
 import { type Model, modelFrom } from "./models/model.ts";
 import type { Report } from "./pipeline/report.ts";
+import type { TrainReport } from "./pipeline/train-recipe.ts";
 import { type LoadOptions, loadFrom } from "./public.ts";
 import type { CompareReport } from "./studies/compare.ts";
 import type { SensitivityReport } from "./studies/sensitivity.ts";
@@ -11,9 +12,18 @@ import type { SensitivityReport } from "./studies/sensitivity.ts";
 export { imageFolder } from "./data/images.node.ts";
 export { type OpenOptions as DataOptions, openData } from "./data/open.node.ts";
 export { parseRecipe, type Recipe, runRecipe } from "./pipeline/recipe.ts";
+export {
+  parseTrainRecipe,
+  requestOf,
+  type TrainModelOptions,
+  type TrainRecipe,
+  type TrainReport,
+  trainModel,
+} from "./pipeline/train-recipe.ts";
 export * from "./public.ts";
 export { type OpenOptions, openRuntime } from "./runtime/open-runtime.node.ts";
 export { openTestbed, testbedIds } from "./testbeds/open.node.ts";
+export { keepSnapshots, type SnapshotKeeper } from "./train/snapshot-file.node.ts";
 
 /** Reads a model from a path, an http(s) address, a Blob or bytes. */
 export async function load(from: string | URL | Blob | Uint8Array, options: LoadOptions = {}): Promise<Model> {
@@ -28,6 +38,11 @@ export async function load(from: string | URL | Blob | Uint8Array, options: Load
 /** The report of a pruning as one HTML page with plots. The plotting library is only loaded here. */
 export async function reportHtml(report: Report): Promise<string> {
   return (await import("./report/report-html.ts")).reportHtml(report);
+}
+
+/** The report of a training as one HTML page with its curves. */
+export async function trainHtml(report: TrainReport): Promise<string> {
+  return (await import("./report/train-html.ts")).trainHtml(report);
 }
 
 /** A comparison of methods as one HTML page. */

@@ -35,12 +35,22 @@ steps:
   - { criterion: l1, keep-macs: 0.9, round-to: 1, ignore: ['conv.*'] }
 `;
 
+const lessons = `model: model.onnx
+out: trained.onnx
+report: trained.html
+initialise: kaiming-normal
+training: { path: test.npz, scale: 0.00392157, limit: 64 }
+evaluation: { path: test.npz, scale: 0.00392157, limit: 64 }
+train: { updates: 4, batch: 32, rate: 0.003 }
+`;
+
 beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), "espalier-cli-"));
   copyFileSync(join(examples, "glyphs.onnx"), join(folder, "model.onnx"));
   copyFileSync(join(examples, "test.npz"), join(folder, "test.npz"));
   copyFileSync(join(examples, "calibration.npy"), join(folder, "calibration.npy"));
   writeFileSync(join(folder, "recipe.yaml"), recipe);
+  writeFileSync(join(folder, "train.yaml"), lessons);
 });
 
 afterAll(() => {
@@ -166,6 +176,16 @@ describe("requests that cannot be met", () => {
     ["compare model.onnx --methods l2 --sparsities 0.5 --keep-macs 0.5", 2, "one kind of amount"],
     ["explain model.onnx layer1.0.conv1.weigth", 2, '"layer1.0.conv1.weight"'],
     ["run nosuch.yaml", 1, "got no file"],
+    ["train nosuch.yaml", 1, "got no file"],
+    ["train recipe.yaml", 2, "training: expected a value, got nothing"],
+    ["prune model.onnx -o a.onnx --keep-macs 0.5 --recover distil", 2, '"distill"'],
+    ["prune model.onnx -o a.onnx --keep-macs 0.5 --recover lsq+nosuch --calib random", 2, "as in lsq+distill"],
+    ["prune model.onnx -o a.onnx --keep-macs 0.5 --recover distill", 2, "--calib"],
+    [
+      "prune model.onnx -o a.onnx --keep-macs 0.5 --recover distill --epochs 1 --updates 3",
+      2,
+      "got epochs and updates",
+    ],
   ];
 
   test.each(cases)("%s", async (line, code, piece) => {

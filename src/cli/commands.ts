@@ -7,6 +7,7 @@ import { papersCommand } from "./papers.ts";
 import { pruneCommand } from "./prune.ts";
 import { runCommand } from "./run.ts";
 import { sensitivityCommand } from "./sensitivity.ts";
+import { trainCommand } from "./train.ts";
 
 /** Every command, in the order of --help. */
 export const commands: readonly Command[] = [
@@ -16,6 +17,7 @@ export const commands: readonly Command[] = [
   evalCommand,
   sensitivityCommand,
   compareCommand,
+  trainCommand,
   explainCommand,
   papersCommand,
 ];

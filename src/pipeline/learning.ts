@@ -73,7 +73,7 @@ const learning = z.strictObject(learningShape);
 export type Learning = z.infer<typeof learning>;
 
 /** How long, in what steps and with what changes to the data. Throws `request` where more than one length is given. */
-function trainingSettings(given: Learning): Partial<TrainingSettings> {
+export function trainingSettings(given: Learning): Partial<TrainingSettings> {
   const { optimiser: name = "adamw", momentum = 0.9, decay = 0, schedule = "cosine", "warm-up": warm = 0.05 } = given;
   const { make, rate } = optimisers[name];
   const { batch, "run-batch": runSize, clip, average, pad = 0, flip = false } = given;

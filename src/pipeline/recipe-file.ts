@@ -101,6 +101,6 @@ function sentence(issue: Issue, root: unknown): string {
     case "too_big":
       return `expected at most ${issue.maximum}, got ${found}.`;
     default:
-      return `expected something else, got ${found}.`;
+      return `expected ${got === undefined ? "a value" : "something else"}, got ${found}.`;
   }
 }

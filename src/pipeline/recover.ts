@@ -1,7 +1,8 @@
 import type { Graph } from "../graph/graph.ts";
 import type { Analysis } from "../models/analysis.ts";
-import type { Origin, Recovery, TrainingRecord } from "../recovery/recovery.ts";
+import type { Origin, Recovery } from "../recovery/recovery.ts";
 import { type KeptPositions, through } from "../surgery/kept.ts";
+import type { TrainingRecord } from "../train/training-record.ts";
 import type { PhaseClock } from "./phase-clock.ts";
 import type { PruneOptions } from "./prune.ts";
 import { needsData } from "./statistics.ts";

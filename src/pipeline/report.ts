@@ -1,7 +1,7 @@
-import type { TrainingRecord } from "../recovery/recovery.ts";
 import type { Agreement } from "../runtime/agreement.ts";
 import type { Fidelity } from "../stats/fidelity.ts";
 import type { LawResult } from "../surgery/law.ts";
+import type { TrainingRecord } from "../train/training-record.ts";
 
 /** Size, work and measured speed of one model. */
 export interface Measured {

@@ -4,6 +4,7 @@ import type { Analysis } from "../models/analysis.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { KeptPositions } from "../surgery/kept.ts";
 import type { Job } from "../tensor/progress.ts";
+import type { TrainingRecord } from "../train/training-record.ts";
 
 /** A network, and what is left of it. */
 export interface Origin {
@@ -28,32 +29,6 @@ export interface RecoveryContext extends Origin {
   readonly job: Job;
   /** Takes what a recovery that trains did, for the report. */
   readonly record?: (training: TrainingRecord) => void;
-}
-
-/** What a recovery that trains did. */
-export interface TrainingRecord {
-  /** The recovery. */
-  readonly name: string;
-  readonly data: string;
-  readonly updates: number;
-  readonly epochs: number;
-  /** Samples that were fed, each time that they were. */
-  readonly samples: number;
-  readonly seconds: number;
-  /** Numbers that were trained, of all that can be. */
-  readonly trained: number;
-  readonly trainable: number;
-  readonly forwardMacs: number;
-  readonly backwardMacs: number;
-  readonly points: readonly TrainingPoint[];
-}
-
-/** One point of the curves. */
-export interface TrainingPoint {
-  readonly update: number;
-  readonly rate: number;
-  /** "loss" and its parts. */
-  readonly values: Readonly<Record<string, number>>;
 }
 
 /** Repairs a pruned graph by changing parameters; zeros of a sparse result stay zeros. */

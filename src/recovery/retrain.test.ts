@@ -11,10 +11,11 @@ import { keptPositions } from "../surgery/kept.ts";
 import { fromFloats, toFloat32 } from "../tensor/numeric.ts";
 import { random } from "../tensor/random.ts";
 import { type HostTensor, load } from "../tensor/tensor.ts";
+import type { TrainingRecord } from "../train/training-record.ts";
 import { distill } from "./distill.ts";
 import { finetune } from "./finetune.ts";
 import { lowRankUpdates, perp } from "./perp.ts";
-import type { Recovery, RecoveryContext, TrainingRecord } from "./recovery.ts";
+import type { Recovery, RecoveryContext } from "./recovery.ts";
 import { teacherFor } from "./teacher.ts";
 
 const runtime = await openRuntime({ device: "cpu", threads: 1, worker: false });
@@ -95,7 +96,7 @@ async function narrowed(graph = network(), data = samples()): Promise<RecoveryCo
     pruned,
     calibration: data,
     training: data,
-    batchSize: 32,
+    batchSize: 64,
     job: {},
   };
 }

@@ -11,9 +11,9 @@ import { heads, type Parameter, type ParameterKind, trainable } from "../train/p
 import type { Use } from "../train/reparameterisations/apply.ts";
 import { lora } from "../train/reparameterisations/lora.ts";
 import type { LossContext, Objective } from "../train/step.ts";
-import type { TrainPoint } from "../train/train.ts";
-import { type TrainedGraph, type TrainingSettings, trainGraph } from "../train/train-graph.ts";
-import type { Recovery, TrainingPoint, TrainingRecord } from "./recovery.ts";
+import { type TrainingSettings, trainGraph } from "../train/train-graph.ts";
+import { recordOf } from "../train/training-record.ts";
+import type { Recovery } from "./recovery.ts";
 import { type Lesson, type Teacher, teacherFor } from "./teacher.ts";
 
 /** Parts of a model that can be trained alone. */
@@ -90,9 +90,12 @@ export function retrain(id: string, options: RetrainOptions): Recovery {
         learns: (node) => node.inputs.some((name) => pruned.constants.has(name)),
         phase: `recover ${id}`,
         ...(options.labels > 0 ? { labels: labelInput } : {}),
-        ...job,
+        ...(job.progress === undefined ? {} : { progress: job.progress }),
+        ...(job.signal === undefined ? {} : { signal: job.signal }),
       });
-      context.record?.(recordOf(id, data.description, fitted, sizeIn(pruned, parameters), sizeIn(pruned, all)));
+      context.record?.(
+        recordOf(id, { data: data.description, graph: pruned, trained: parameters, trainable: all }, fitted),
+      );
       return withTrained(pruned, fitted.graph);
     },
   };
@@ -200,44 +203,6 @@ function withTrained(pruned: Graph, trained: Graph): Graph {
     if (ref !== undefined) constants.set(name, ref);
   }
   return { ...pruned, constants };
-}
-
-function sizeIn(graph: Graph, parameters: readonly Parameter[]): number {
-  return parameters.reduce((sum, { name }) => sum + sizeOf(graph.constants.get(name)?.shape ?? [0]), 0);
-}
-
-function recordOf(name: string, data: string, fitted: TrainedGraph, trained: number, all: number): TrainingRecord {
-  const { updates, epochs, samples, seconds, work, points } = fitted;
-  return {
-    name,
-    data,
-    updates,
-    epochs,
-    samples,
-    seconds,
-    trained,
-    trainable: all,
-    forwardMacs: work.forwardMacs,
-    backwardMacs: work.backwardMacs,
-    points: thinned(points),
-  };
-}
-
-/** So many points at most, each with the means of its stretch. */
-const POINTS = 300;
-
-function thinned(points: readonly TrainPoint[]): readonly TrainingPoint[] {
-  const stretch = Math.ceil(points.length / POINTS);
-  const found: TrainingPoint[] = [];
-  for (let start = 0; start < points.length; start += stretch) {
-    const part = points.slice(start, start + stretch);
-    const last = part.at(-1);
-    if (last === undefined) continue;
-    const mean = (name: string): number => part.reduce((sum, p) => sum + (p.reports.get(name) ?? 0), 0) / part.length;
-    const values = Object.fromEntries([...last.reports.keys()].map((name) => [name, mean(name)]));
-    found.push({ update: last.update, rate: last.rate, values });
-  }
-  return found;
 }
 
 function needsInputs(id: string): EspalierError {

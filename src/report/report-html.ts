@@ -1,7 +1,8 @@
 import type { Report } from "../pipeline/report.ts";
-import { curves, shareBars, timings, widthBars } from "./charts.ts";
+import { shareBars, timings, widthBars } from "./charts.ts";
 import { figures, share, short } from "./numbers.ts";
 import { figure, fileName, type Html, html, page, raw, section, tableOf } from "./page.ts";
+import { trainingPart } from "./training-part.ts";
 
 /** Groups beyond this many are left out of the plot and named in its note; the table of the JSON has them all. */
 const PLOTTED = 120;
@@ -124,29 +125,6 @@ function proof({ law, fidelity, metric, nearTies }: Report): Html {
       ? html`<p class="note">Without data nothing is known of how near the answers are. Give --calib or --eval.</p>`
       : raw("");
   return html`${tableOf(["figure", "value", "on"], rows)}${missing}`;
-}
-
-/** How the loss and its parts went, and what that took. */
-function trainingPart(training: Report["training"][number]): Html {
-  const { points, updates, epochs, samples, seconds, trained, trainable, forwardMacs, backwardMacs, data } = training;
-  const names = [...new Set(points.flatMap(({ values }) => Object.keys(values)))];
-  const lines = names.map((name) => ({
-    name,
-    points: points.flatMap(({ update, values }): [number, number][] => {
-      const value = values[name];
-      return value === undefined ? [] : [[update, value]];
-    }),
-  }));
-  const rows = [
-    ["trained on", data],
-    ["updates", `${updates}`],
-    ["epochs", figures(epochs)],
-    ["samples fed", short(samples)],
-    ["numbers trained", `${short(trained)}, ${share(trained, trainable)} of those that can be`],
-    ["multiply-accumulates, forward and backward", `${short(forwardMacs)}, ${short(backwardMacs)}`],
-    ["seconds", figures(seconds)],
-  ];
-  return html`${curves(lines, { x: "updates", y: "loss" })}${tableOf(["what", "value"], rows)}`;
 }
 
 function widths({ layers }: Report): Html {

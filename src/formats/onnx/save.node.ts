@@ -1,20 +1,18 @@
-import { type FileHandle, open, realpath, rename, rm } from "node:fs/promises";
-import { basename, dirname, join, resolve } from "node:path";
+import { realpath } from "node:fs/promises";
+import { basename, resolve } from "node:path";
 import type { Graph } from "../../graph/graph.ts";
 import { EspalierError } from "../../tensor/error.ts";
 import { bytesOf, type TensorRef } from "../../tensor/tensor.ts";
+import { writeWhole } from "../whole-files.node.ts";
 import { encodeOnnx, type Place, type Placement } from "./encode.ts";
 import { type Piece, pieceLength } from "./message.ts";
 import type { OnnxModel } from "./model.ts";
-import { type Sink, writePieces } from "./write.ts";
 
 /** Protobuf files end at 2 GiB; the margin is for what a runtime adds when it loads one. */
 const largestFile = 2 ** 31 - 16 * 1024 * 1024;
 
 /** Smaller constants stay in the model file, as shape inference wants to see them. */
 const smallestExternal = 1024;
-
-let saves = 0;
 
 /**
  * Writes a model to disk, complete or not at all: under a temporary name first, synced, then renamed. With
@@ -36,26 +34,14 @@ export async function saveOnnx(
   await refuseInputs(model.graph, isExternal ? [target, data] : [target]);
   const layout = new Layout(basename(data));
   if (isExternal) pieces = encodeOnnx(model, layout.place);
-  const files = isExternal ? [file(data, layout.pieces()), file(target, pieces)] : [file(target, pieces)];
-  try {
-    for (const { temporary, content } of files) await writeSynced(temporary, content);
-    // The data first: a model that appears finds its weights.
-    for (const { temporary, final } of files) await rename(temporary, final);
-    await syncFolder(dirname(target));
-  } catch (cause) {
-    for (const { temporary } of files) await rm(temporary, { force: true }).catch(() => undefined);
-    if (cause instanceof EspalierError) throw cause;
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new EspalierError("file", path, `expected to write the model, got "${reason}".`, "Check the disk and path.", {
-      cause,
-    });
-  }
-}
-
-function file(final: string, content: readonly Piece[]) {
-  saves++;
-  const temporary = join(dirname(final), `.${basename(final)}.${process.pid}-${saves}.tmp`);
-  return { final, temporary, content };
+  // The data first: a model that appears finds its weights.
+  const files = isExternal
+    ? [
+        { path: data, pieces: layout.pieces() },
+        { path: target, pieces },
+      ]
+    : [{ path: target, pieces }];
+  await writeWhole(files, path);
 }
 
 /** Lays out the data file: pages for what is worth mapping, cache lines for the rest, in the order of the graph. */
@@ -125,31 +111,4 @@ function collectPaths(graph: Graph, into: Set<string>): void {
       else if (attribute.kind === "graph") collectPaths(attribute.value, into);
     }
   }
-}
-
-async function writeSynced(path: string, content: readonly Piece[]): Promise<void> {
-  const handle = await open(path, "wx");
-  try {
-    await writePieces(content, sinkOf(handle));
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
-}
-
-function sinkOf(handle: FileHandle): Sink {
-  return {
-    async write(bytes) {
-      for (let done = 0; done < bytes.length; ) {
-        done += (await handle.write(bytes, done, bytes.length - done)).bytesWritten;
-      }
-    },
-  };
-}
-
-/** Makes the new name last through a power cut, where the system lets a folder be synced. */
-export async function syncFolder(path: string): Promise<void> {
-  const handle = await open(path, "r").catch(() => undefined);
-  await handle?.sync().catch(() => undefined);
-  await handle?.close();
 }

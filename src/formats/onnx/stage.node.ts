@@ -3,7 +3,8 @@ import { basename, dirname, join, resolve } from "node:path";
 import { EspalierError } from "../../tensor/error.ts";
 import { openOnnx } from "./external.node.ts";
 import type { OnnxModel } from "./model.ts";
-import { checkTargets, saveOnnx, syncFolder } from "./save.node.ts";
+import { syncFolder } from "../whole-files.node.ts";
+import { checkTargets, saveOnnx } from "./save.node.ts";
 
 let stages = 0;
 

@@ -1,0 +1,92 @@
+import { dirname, isAbsolute, join } from "node:path";
+import {
+  EspalierError,
+  keepSnapshots,
+  load,
+  openData,
+  parseTrainRecipe,
+  requestOf,
+  type TrainRecipe,
+  type TrainReport,
+  trainHtml,
+  trainModel,
+} from "../index.node.ts";
+import { command, flag } from "./command.ts";
+import { given, withRuntime } from "./shared-options.ts";
+import { compact, percent } from "./table.ts";
+import { checkReport, writeReport } from "./write-report.ts";
+
+/** Seconds between two snapshots, unless a recipe says otherwise. */
+const SNAPSHOT_SECONDS = 60;
+
+export const trainCommand = command({
+  name: "train",
+  summary: "Train a model as a recipe in a YAML file says, from its parameters or from drawn ones.",
+  args: ["<recipe>"],
+  options: {
+    resume: flag("Go on from the snapshot of a run that was stopped, to the bytes that it would have given."),
+    json: flag("Print the answer as JSON and nothing else on stdout."),
+  },
+  examples: ["espalier train train.yaml", "espalier train train.yaml --resume --json"],
+  async run([path = ""], options, host) {
+    const text = await host.readText(path);
+    if (text === null) throw new EspalierError("file", path, "expected a recipe, got no file.");
+    const recipe = parseTrainRecipe(text, path);
+    const near = (file: string): string =>
+      isAbsolute(file) || /^https?:\/\//.test(file) ? file : join(dirname(path), file);
+    const [source, out] = [near(recipe.model), near(recipe.out)];
+    const report = recipe.report === undefined ? undefined : near(recipe.report);
+    await host.checkOutput(out, [source, path]);
+    await checkReport(report, host, [source, path, out]);
+    const model = await load(source);
+    const teacher = recipe.teacher === undefined ? null : await load(near(recipe.teacher));
+    const open = async (data: TrainRecipe["training"]) => {
+      const { path: place, labels, ...rest } = data;
+      return openData(place === "random" ? place : near(place), {
+        inputs: model.onnx.graph.inputs,
+        model: source,
+        ...given({ ...rest, labels: labels === undefined ? undefined : near(labels) }),
+      });
+    };
+    const training = await open(recipe.training);
+    const evaluation = recipe.evaluation === undefined ? null : await open(recipe.evaluation);
+    const snapshots = keepSnapshots(`${out}.snapshot`, requestOf(recipe, training));
+    const resume = options.resume ? await snapshots.read() : null;
+    if (resume !== null && !options.json) host.note(`Going on after ${resume.updates} updates.`);
+    const { device, threads } = recipe;
+    const keep = { seconds: recipe.snapshot ?? SNAPSHOT_SECONDS, write: snapshots.write };
+    const result = await withRuntime({ device, threads }, (runtime) =>
+      trainModel(model, recipe, {
+        runtime,
+        training,
+        evaluation,
+        teacher,
+        keep,
+        command: "espalier train",
+        progress: host.progress,
+        signal: host.signal,
+        ...(resume === null ? {} : { resume }),
+      }),
+    );
+    host.signal.throwIfAborted();
+    await result.model.save(out);
+    await snapshots.clear();
+    await writeReport(report, result.report, trainHtml, host);
+    host.print(options.json ? JSON.stringify(result.report) : trainText(result.report));
+  },
+});
+
+function trainText({ model, training, metric }: TrainReport): string {
+  const { updates, epochs, seconds, samples, points, trained } = training;
+  const [first = Number.NaN, last = Number.NaN] = [points[0]?.values["loss"], points.at(-1)?.values["loss"]];
+  const lines = [
+    `${model}: ${compact(trained)} numbers trained in ${updates} updates (${epochs.toPrecision(3)} epochs, ${compact(samples)} samples) in ${seconds.toPrecision(3)} s.`,
+    `Loss ${first.toPrecision(3)} at first, ${last.toPrecision(3)} in the end.`,
+  ];
+  if (metric !== null) {
+    lines.push(
+      `${metric.name}: ${percent(metric.before, 1)} before, ${percent(metric.after, 1)} after (${metric.n} samples).`,
+    );
+  }
+  return lines.join("\n");
+}

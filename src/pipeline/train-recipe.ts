@@ -1,0 +1,218 @@
+import * as z from "zod";
+import type { IndexedDataset } from "../data/dataset.ts";
+import { analyse } from "../models/analysis.ts";
+import { type Model, withGraph } from "../models/model.ts";
+import { beside } from "../recovery/beside.ts";
+import type { Runtime } from "../runtime/runtime.ts";
+import { accuracy } from "../stats/fidelity.ts";
+import { EspalierError } from "../tensor/error.ts";
+import { type Job, step } from "../tensor/progress.ts";
+import { initialise } from "../train/initialise.ts";
+import { crossEntropy, distillation, nextToken } from "../train/losses.ts";
+import { trainable } from "../train/parameters.ts";
+import type { Objective } from "../train/step.ts";
+import type { Keeping, RunSnapshot } from "../train/train.ts";
+import { trainGraph } from "../train/train-graph.ts";
+import { recordOf, type TrainingRecord } from "../train/training-record.ts";
+import { matcher } from "./ignore.ts";
+import { learningShape, trainingSettings } from "./learning.ts";
+import { data, dataShape, parseYaml } from "./recipe-file.ts";
+
+const schemes = ["kaiming-normal", "kaiming-uniform", "xavier-normal", "xavier-uniform", "pytorch"] as const;
+
+const shape = {
+  model: z.string(),
+  out: z.string(),
+  report: z.string().optional(),
+  seed: z
+    .int()
+    .min(0)
+    .max(2 ** 31 - 1)
+    .optional(),
+  device: z.enum(["cpu", "wasm", "webgpu", "cuda"]).optional(),
+  threads: z.int().min(1).max(1024).optional(),
+  initialise: z.enum(schemes).optional(),
+  training: data,
+  evaluation: data.optional(),
+  objective: z.enum(["cross-entropy", "next-token", "distill"]).optional(),
+  smoothing: z.number().min(0).max(1).optional(),
+  teacher: z.string().optional(),
+  train: z.strictObject(learningShape).optional(),
+  snapshot: z.number().min(0).optional(),
+};
+
+const recipe = z.strictObject(shape);
+
+/** What a recipe of a training says, checked. */
+export type TrainRecipe = z.infer<typeof recipe>;
+
+/** Reads a recipe of a training. Throws `request` with line and column of the first thing that is wrong. */
+export function parseTrainRecipe(text: string, file: string): TrainRecipe {
+  return parseYaml(text, file, recipe, ([first]) => {
+    if (first === "train") return Object.keys(learningShape);
+    return first === "training" || first === "evaluation" ? Object.keys(dataShape) : Object.keys(shape);
+  });
+}
+
+/** What decides the bytes of a training besides the model: two runs with the same are one run. */
+export function requestOf(
+  { out, report, device, threads, snapshot, ...rest }: TrainRecipe,
+  given: IndexedDataset,
+): string {
+  return JSON.stringify({ ...rest, data: given.description, samples: given.count });
+}
+
+export interface TrainModelOptions extends Job {
+  readonly runtime: Runtime;
+  readonly training: IndexedDataset;
+  readonly evaluation?: IndexedDataset | null;
+  /** The model that teaches, for the objective "distill". */
+  readonly teacher?: Model | null;
+  readonly keep?: Keeping;
+  readonly resume?: RunSnapshot;
+  readonly command?: string;
+}
+
+/** What a training gave. */
+export interface TrainReport {
+  readonly model: string;
+  readonly command: string;
+  readonly objective: string;
+  readonly seed: number;
+  readonly versions: Readonly<Record<string, string>>;
+  readonly device: { readonly name: string; readonly threads: number };
+  readonly training: TrainingRecord;
+  /** Accuracy on the evaluation data; null without labels. */
+  readonly metric: {
+    readonly name: string;
+    readonly before: number;
+    readonly after: number;
+    readonly n: number;
+  } | null;
+}
+
+/** Trains a model as a recipe says, from the parameters that it has or from drawn ones. The given model is not changed. */
+export async function trainModel(
+  model: Model,
+  given: TrainRecipe,
+  options: TrainModelOptions,
+): Promise<{ readonly model: Model; readonly report: TrainReport }> {
+  const { runtime, training, evaluation = null, keep, resume } = options;
+  const { seed = 0, objective = "cross-entropy", train: learning = {} } = given;
+  step(options, "analyse", 0, 1);
+  const { matrices } = await analyse(model.onnx.graph, runtime);
+  const start =
+    given.initialise === undefined
+      ? model.onnx.graph
+      : initialise(model.onnx.graph, matrices, { seed, scheme: given.initialise }).graph;
+  const all = await trainable(start, matrices);
+  const frozen = matcher(learning.freeze ?? [], "freeze");
+  const parameters = all.filter(({ name }) => !frozen(name));
+  if (objective === "cross-entropy" && !training.labelled) throw unlabelled(training);
+  const { teacher } = options;
+  const graph = objective === "distill" ? beside(taught(teacher).onnx.graph, start).graph : start;
+  const done = await trainGraph({
+    length: { epochs: 10 },
+    ...trainingSettings(learning),
+    runtime,
+    graph,
+    data: training,
+    parameters,
+    seed,
+    objective: objectiveOf(given, start.outputs.length),
+    learns: (node) => node.inputs.some((name) => start.constants.has(name)),
+    phase: "train",
+    ...(objective === "cross-entropy" ? { labels: labelInput } : {}),
+    ...(keep === undefined ? {} : { keep }),
+    ...(resume === undefined ? {} : { resume }),
+    ...(options.progress === undefined ? {} : { progress: options.progress }),
+    ...(options.signal === undefined ? {} : { signal: options.signal }),
+  });
+  const constants = new Map(start.constants);
+  for (const name of constants.keys()) {
+    const ref = done.graph.constants.get(name);
+    if (ref !== undefined) constants.set(name, ref);
+  }
+  const trained = withGraph(model, { ...start, constants });
+  const measure = async (one: Model): Promise<number> =>
+    (await accuracy(runtime, one.onnx.graph, evaluation ?? training, { ...options, batchSize: 64 })).value;
+  const labelled = evaluation?.labelled === true;
+  return {
+    model: trained,
+    report: {
+      model: model.name,
+      command: options.command ?? "",
+      objective,
+      seed,
+      versions: { [runtime.device]: runtime.version },
+      device: { name: runtime.device, threads: runtime.threads },
+      training: recordOf(
+        "train",
+        { data: training.description, graph: start, trained: parameters, trainable: all },
+        done,
+      ),
+      metric: labelled
+        ? {
+            name: "top-1 accuracy",
+            before: await measure(withGraph(model, start)),
+            after: await measure(trained),
+            n: evaluation.count,
+          }
+        : null,
+    },
+  };
+}
+
+const labelInput = "espalier/labels";
+
+function objectiveOf({ objective = "cross-entropy", smoothing, train }: TrainRecipe, outputs: number): Objective {
+  return ({ g, outputs: [logits, ...others], input, of }) => {
+    if (logits === undefined || logits.shape.length < 2) {
+      const message = "expected a first output of classes, [samples, classes].";
+      throw new EspalierError("request", `output "${logits?.name ?? ""}"`, message);
+    }
+    const answer = g.cast(logits, "f32");
+    switch (objective) {
+      case "cross-entropy":
+        return crossEntropy(g, answer, input(labelInput, "i32", logits.shape.slice(0, -1)), {
+          ...(smoothing === undefined ? {} : { smoothing }),
+        });
+      case "next-token": {
+        const tokens = g.draft.nodes().flatMap(({ inputs }) => inputs.filter((name) => g.has(name)));
+        const ids = tokens.map(of).find(({ name, dtype, shape }) => isTokens(g.draft.producer(name), dtype, shape));
+        if (ids === undefined) {
+          throw new EspalierError(
+            "request",
+            "next-token",
+            "expected an input of tokens, integers [batch, time], got none.",
+          );
+        }
+        return nextToken(g, answer, g.cast(ids, "i32"));
+      }
+      case "distill": {
+        const target = others[outputs - 1];
+        if (target === undefined) throw new EspalierError("request", "teacher", "expected an answer, got none.");
+        return distillation(g, answer, g.cast(target, "f32"), train?.temperature ?? 4);
+      }
+    }
+  };
+}
+
+function isTokens(producer: unknown, dtype: string, shape: readonly number[]): boolean {
+  return producer === undefined && (dtype === "i64" || dtype === "i32") && shape.length === 2;
+}
+
+function unlabelled({ description }: IndexedDataset): EspalierError {
+  const hint = "Give labels, or another objective: next-token, or distill with a teacher.";
+  return new EspalierError("data", description, "expected labels to train on, got none.", hint);
+}
+
+function taught(teacher: Model | null | undefined): Model {
+  if (teacher !== null && teacher !== undefined) return teacher;
+  throw new EspalierError(
+    "request",
+    "teacher",
+    "expected a model that teaches, got none.",
+    "Name it: teacher: big.onnx.",
+  );
+}
