@@ -97,7 +97,7 @@ async function narrowed(graph = network(), data = samples()): Promise<RecoveryCo
     calibration: data,
     training: data,
     batchSize: 64,
-    job: {},
+    job: busy,
   };
 }
 
@@ -119,9 +119,12 @@ async function sparse(dtype: "f32" | "f16" = "f32"): Promise<RecoveryContext> {
     calibration: data,
     training: data,
     batchSize: 32,
-    job: {},
+    job: busy,
   };
 }
+
+/** What a pipeline hands on as a job has settings of its own, which are not the training's. */
+const busy = { signal: new AbortController().signal, batchSize: 7, seed: 7 };
 
 const settings = { length: { epochs: 15 }, batchSize: 32, rate: 0.03 } as const;
 
