@@ -1,9 +1,9 @@
 import { mkdir, rename, rm } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { EspalierError } from "../../tensor/error.ts";
+import { syncFolder } from "../whole-files.node.ts";
 import { openOnnx } from "./external.node.ts";
 import type { OnnxModel } from "./model.ts";
-import { syncFolder } from "../whole-files.node.ts";
 import { checkTargets, saveOnnx } from "./save.node.ts";
 
 let stages = 0;
