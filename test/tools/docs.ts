@@ -32,7 +32,8 @@ operator is carried as it is, runs as before, and what it touches stays whole: \
   anything trains.
 - **compared with**: what its derivatives, first and second, were held against, and in how many forms. *Differences f64*:
   central differences in double precision, to 1e-6; *differences f32*: along random directions, to 1e-2, where the runtime
-  has no doubles; *PyTorch*: its gradients in double precision, to 1e-5 of their norm in float32; *own outputs*: what it is written with gives what the runtime's own operator gives.
+  has no doubles; *PyTorch*: its gradients in double precision, to 1e-5 of their norm in float32; *own outputs*:
+  what it is written with gives what the runtime's own operator gives.
 
 | operator | domain | resize | MACs | matrix | roles | gradient | compared with |
 | --- | --- | --- | --- | --- | --- | --- | --- |

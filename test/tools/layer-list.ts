@@ -22,19 +22,20 @@ export const layers: readonly Layer[] = [
   {
     folders: ["formats", "ops"],
     holds:
-      "the ONNX codec over files, blobs and HTTP ranges, where bytes are hostile; what each operator means (axes, sizes, cost, kernels, roles)",
+      "the ONNX codec over files, blobs and HTTP ranges, where bytes are hostile; what each operator means (axes, sizes, cost, kernels, roles, gradients)",
   },
   {
     folders: ["runtime", "coupling"],
     holds:
-      "ONNX Runtime (devices, compile, run, measure), the only importer of onnxruntime-*; groups and units, with index maps and reasons",
+      "ONNX Runtime (devices, compile, run, state, measure), the only importer of onnxruntime-*; groups, sets and units, with index maps and reasons; residual branches and heads",
   },
   {
     folders: ["cost", "train"],
-    holds: "parameters, multiply-accumulates, bytes and the ledger of a run; losses and gradients",
+    holds:
+      "parameters, multiply-accumulates and bytes as functions of what is kept; gradients, losses, optimisers, re-parameterisations and train steps",
   },
   { folders: ["models"], holds: "a loaded model, and its analysis: types, values, groups, cost" },
-  { folders: ["stats"], holds: "what calibration measures: taps and reducers, sensitivity, evaluation" },
+  { folders: ["stats"], holds: "what data tells of a model: taps and reducers, gradients, branches, fidelity" },
   { folders: ["criteria"], holds: "weights and statistics to scores, pure; a larger score means keep" },
   { folders: ["allocation", "schedule"], holds: "how much goes where; when, and in how many steps" },
   { folders: ["masks"], holds: "scores and shares to masks by element, N:M, block, unit" },
