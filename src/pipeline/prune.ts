@@ -14,6 +14,7 @@ import { pruneUnits } from "./prune-units.ts";
 import { pruneWeights } from "./prune-weights.ts";
 import { originOf } from "./recover.ts";
 import type { Report } from "./report.ts";
+import { needsData } from "./statistics.ts";
 
 /** Everything around a plan: where to run, which data, what to leave alone. */
 export interface PruneOptions extends Job {
@@ -68,6 +69,16 @@ export type Engine<P extends Plan> = (
     >
 >;
 
+/** What recoveries need is asked for before anything is done. */
+async function checkRecoveries(plan: Plan, original: Analysis, options: PruneOptions): Promise<void> {
+  const { runtime, calibration = null } = options;
+  const training = options.training ?? calibration;
+  for (const recovery of plan.recovery) {
+    if (recovery.needsData && training === null) throw needsData(recovery.id);
+    await recovery.check?.({ runtime, original, training });
+  }
+}
+
 /** Prunes a model by a plan, checks the result, measures both and says what it did. The given model is not changed. */
 export async function prune(model: Model, plan: Plan, options: PruneOptions): Promise<Pruned> {
   const clock = phaseClock();
@@ -81,6 +92,7 @@ export async function prune(model: Model, plan: Plan, options: PruneOptions): Pr
       ? null
       : checkDevice(options.runtime, analysis, await lawFeeds(analysis, options.calibration ?? null, settings.seed)),
   );
+  await clock.time("check", () => checkRecoveries(plan, analysis, settings));
   const { graph, kept, masks, ...found } =
     plan.kind === "units"
       ? await pruneUnits(analysis, plan, settings, clock)

@@ -36,5 +36,7 @@ export interface Recovery {
   readonly id: string;
   /** True when it cannot work without inputs. */
   readonly needsData: boolean;
+  /** Throws before anything is pruned where it cannot work: no labels, operators without a gradient. */
+  check?(context: Pick<RecoveryContext, "runtime" | "original" | "training">): Promise<void>;
   apply(context: RecoveryContext): Promise<Graph>;
 }

@@ -8,7 +8,7 @@ import { evaluate } from "../runtime/evaluate.ts";
 import { openRuntime } from "../runtime/open-runtime.node.ts";
 import { cut } from "../surgery/cut.ts";
 import { keptPositions } from "../surgery/kept.ts";
-import { fromFloats, toFloat32 } from "../tensor/numeric.ts";
+import { float32Tensor, fromFloats, toFloat32 } from "../tensor/numeric.ts";
 import { random } from "../tensor/random.ts";
 import { type HostTensor, load } from "../tensor/tensor.ts";
 import type { TrainingRecord } from "../train/training-record.ts";
@@ -286,6 +286,18 @@ describe("what cannot be done is said", () => {
     await expect(finetune({ settings }).apply({ ...(await narrowed()), training: data })).rejects.toThrow(
       `expected labels below ${classes}, the classes of output "logits", got ${classes}`,
     );
+  });
+
+  it("an operator without a gradient, before anything is pruned", async () => {
+    const g = builder("net", 17);
+    g.input("x", "f32", ["n", 4]);
+    const y = g.op("MatMul", ["x", g.constant(float32Tensor([4, 4], noise("w", 16)), "w")]);
+    g.output(g.op("Det", [g.op("Reshape", [y, g.int64([-1, 2, 2])])], {}, "y"), "f32", ["n"]);
+    const original = await analyse(g.finish(), runtime);
+    await expect(distill().check?.({ runtime, original })).rejects.toThrow(
+      /expected operators with a gradient .* got 1 without: Det/,
+    );
+    await expect(distill().check?.({ runtime, original: await analyse(network(), runtime) })).resolves.toBeUndefined();
   });
 
   it("a rate that is too large", async () => {

@@ -1,15 +1,18 @@
-import type { Value } from "../graph/algebra.ts";
+import { algebra, type Value } from "../graph/algebra.ts";
 import { captures } from "../graph/captures.ts";
 import type { Graph } from "../graph/graph.ts";
 import { useDef } from "../graph/uses.ts";
 import { type Analysis, analyse } from "../models/analysis.ts";
+import { isFloat } from "../tensor/dtype.ts";
 import { EspalierError } from "../tensor/error.ts";
 import { float32Tensor, toFloat32 } from "../tensor/numeric.ts";
 import { type HostTensor, load, sizeOf, type TensorRef } from "../tensor/tensor.ts";
+import { gradient } from "../train/gradient.ts";
 import { crossEntropy, distillation, featureMatching } from "../train/losses.ts";
 import { heads, type Parameter, type ParameterKind, trainable } from "../train/parameters.ts";
 import type { Use } from "../train/reparameterisations/apply.ts";
 import { lora } from "../train/reparameterisations/lora.ts";
+import { sized } from "../train/sized.ts";
 import type { LossContext, Objective } from "../train/step.ts";
 import { type TrainingSettings, trainGraph } from "../train/train-graph.ts";
 import { recordOf } from "../train/training-record.ts";
@@ -56,6 +59,20 @@ export function retrain(id: string, options: RetrainOptions): Recovery {
   return {
     id,
     needsData: true,
+    check: async ({ runtime, original, training }) => {
+      if (options.labels > 0 && training?.labelled === false) throw needsLabels(id, training.description);
+      const { graph, inputs, matrices } = original;
+      const g = algebra(await sized(graph, runtime, inputs));
+      const answers = graph.outputs.filter(({ name }) => g.has(name) && isFloat(g.of(name).dtype));
+      const loss = g.total(answers.map(({ name }) => g.sum(g.cast(g.of(name), "f32"))));
+      const parameters = (await trainable(graph, matrices)).filter(({ name }) => g.has(name));
+      gradient(
+        g,
+        loss,
+        parameters.map(({ name }) => name),
+        { unreached: "zero" },
+      );
+    },
     apply: async (context) => {
       const { runtime, pruned, job, training: data } = context;
       if (data === null || data === undefined) throw needsInputs(id);

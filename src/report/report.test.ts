@@ -1,10 +1,12 @@
 import { describe, expect, test } from "vitest";
 import type { Measured, Report } from "../pipeline/report.ts";
+import type { TrainReport } from "../pipeline/train-recipe.ts";
 import type { CompareReport, CompareRow } from "../studies/compare.ts";
 import { compareHtml } from "./compare-html.ts";
 import { html, raw } from "./page.ts";
 import { reportHtml } from "./report-html.ts";
 import { sensitivityHtml } from "./sensitivity-html.ts";
+import { trainHtml } from "./train-html.ts";
 
 const hostile = `</text><script>alert(1)</script><img src=x onerror="alert(2)">'"&`;
 
@@ -61,6 +63,13 @@ function report(name: string): Report {
   };
 }
 
+function training(name: string): TrainReport {
+  const { command, seed, versions, metric } = report(name);
+  const [first = expect.fail()] = report(name).training;
+  const device = { name, threads: 2 };
+  return { model: name, command, objective: name, seed, versions, device, training: first, metric };
+}
+
 function comparison(name: string): CompareReport {
   const row = (keepMacs: number): CompareRow => ({
     method: name,
@@ -84,6 +93,7 @@ function comparison(name: string): CompareReport {
 const pages = {
   report: (name: string) => reportHtml(report(name)),
   compare: (name: string) => compareHtml(comparison(name)),
+  train: (name: string) => trainHtml(training(name)),
   sensitivity: (name: string) =>
     sensitivityHtml({
       model: name,
@@ -122,6 +132,13 @@ describe("pages", () => {
     const text = reportHtml(report("net"));
     for (const figure of ["43.7 %", "91.4 %", "90.0 %", "85.0 %", "13 of 32", "1.00e-7"])
       expect(text).toContain(figure);
+  });
+
+  test("what was trained, and how it went, is on the page of a training and of a pruning", () => {
+    for (const text of [trainHtml(training("net")), reportHtml(report("net"))]) {
+      for (const figure of ["90, 90.0 %", "1.00 M, 2.00 M", "256", "updates"]) expect(text).toContain(figure);
+    }
+    expect(reportHtml({ ...report("net"), training: [] })).not.toContain("Training:");
   });
 
   test("an empty report still is a page", () => {
