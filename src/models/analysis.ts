@@ -23,7 +23,7 @@ export interface Analysis {
 
 export interface AnalysisOptions {
   /** Sizes of inputs that the file leaves open, by input name. */
-  readonly shapes?: ReadonlyMap<string, readonly number[]>;
+  readonly shapes?: ReadonlyMap<string, readonly number[]> | undefined;
   /** Outputs whose axes may be cut. */
   readonly freeOutputs?: ReadonlySet<string>;
 }

@@ -8,7 +8,7 @@ import { toFloat32 } from "../tensor/numeric.ts";
 import { bytesOf, load, sizeOf, type TensorRef } from "../tensor/tensor.ts";
 import { fileSize } from "./file-size.ts";
 import { latencyFeeds } from "./latency-feeds.ts";
-import type { PruneOptions } from "./prune.ts";
+import type { SettledOptions } from "./prune.ts";
 import type { Measured, Report } from "./report.ts";
 
 /** Models above this many bytes are not compressed to learn their gzip size. */
@@ -19,15 +19,14 @@ export async function measurePair(
   original: Model,
   analysis: Analysis,
   small: Model,
-  options: PruneOptions & { readonly batchSize: number },
+  options: SettledOptions,
 ): Promise<
   Pick<Report, "before" | "after" | "device" | "fidelity" | "metric" | "peakMemoryBytes"> & { advice: string[] }
 > {
   const { runtime } = options;
-  const shapes = options.shapes === undefined ? {} : { shapes: options.shapes };
   const after = haveSameSizes(analysis.graph, small.onnx.graph)
     ? analysis
-    : await analyse(small.onnx.graph, runtime, shapes);
+    : await analyse(small.onnx.graph, runtime, { shapes: options.shapes });
   const batch = options.latencyBatch ?? 1;
   const latency =
     options.measure === false
@@ -128,7 +127,7 @@ async function zerosIn(ref: TensorRef): Promise<number> {
 async function compared(
   original: Graph,
   small: Graph,
-  options: PruneOptions & { readonly batchSize: number },
+  options: SettledOptions,
 ): Promise<Pick<Report, "fidelity" | "metric">> {
   const data = options.evaluation ?? options.calibration ?? null;
   if (data === null) return { fidelity: null, metric: null };

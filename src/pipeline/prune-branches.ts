@@ -3,11 +3,9 @@ import type { Graph } from "../graph/graph.ts";
 import { chooseBranches, scoreBranches } from "../search/choose-branches.ts";
 import { dropBranches, maskBranches } from "../surgery/bypass.ts";
 import { keptPositions } from "../surgery/kept.ts";
-import { checkLaw } from "../surgery/law.ts";
 import { EspalierError } from "../tensor/error.ts";
-import { step } from "../tensor/progress.ts";
+import { holdToLaw } from "./hold-to-law.ts";
 import { matcher } from "./ignore.ts";
-import { lawFeeds } from "./law-feeds.ts";
 import type { BranchPlan } from "./plan.ts";
 import type { Engine } from "./prune.ts";
 import { recover } from "./recover.ts";
@@ -40,23 +38,7 @@ export const pruneBranches: Engine<BranchPlan> = async (analysis, plan, options,
   const chosen = chooseBranches(analysis, scored, plan.target);
   const dropped = chosen.map((each) => each.dropped);
   const small = dropBranches(graph, dropped, facts.types);
-  step(options, "law", 0, 1);
-  const law = await clock.time("law", async () =>
-    checkLaw(
-      runtime,
-      maskBranches(graph, dropped, facts.types),
-      small,
-      await lawFeeds(analysis, calibration, options.seed),
-    ),
-  );
-  if (!law.passed) {
-    throw new EspalierError(
-      "law",
-      "prune",
-      `expected the smaller model to agree with the masked original within ${law.tolerance}, got ${law.relative.toExponential(2)}.`,
-      "Nothing was written. Leave parameters out with --ignore to find the branch that disagrees, and report it.",
-    );
-  }
+  const law = await holdToLaw(analysis, () => maskBranches(graph, dropped, facts.types), small, options, clock);
   const kept = keptPositions(coupling, new Map());
   return {
     ...(await recover(plan.recovery, analysis, kept, small, options, clock)),

@@ -7,7 +7,7 @@ import { type Job, step } from "../tensor/progress.ts";
 import { checkDevice } from "./check-device.ts";
 import { lawFeeds } from "./law-feeds.ts";
 import { measurePair } from "./measure.ts";
-import { phaseClock } from "./phase-clock.ts";
+import { type PhaseClock, phaseClock } from "./phase-clock.ts";
 import type { Plan } from "./plan.ts";
 import { pruneBranches } from "./prune-branches.ts";
 import { pruneUnits } from "./prune-units.ts";
@@ -26,7 +26,7 @@ export interface PruneOptions extends Job {
   /** Labelled inputs for the metric, bound to the model. */
   readonly evaluation?: IndexedDataset | null;
   /** Sizes of inputs that the file leaves open. */
-  readonly shapes?: ReadonlyMap<string, readonly number[]>;
+  readonly shapes?: ReadonlyMap<string, readonly number[]> | undefined;
   /** Parameters, nodes or groups to leave alone: exact names, globs, or `re:` patterns. */
   readonly ignore?: readonly string[];
   readonly seed?: number;
@@ -47,6 +47,9 @@ export interface PruneOptions extends Job {
   readonly measure?: boolean;
 }
 
+/** The same with its defaults. */
+export type SettledOptions = PruneOptions & { readonly seed: number; readonly batchSize: number };
+
 export interface Pruned {
   readonly model: Model;
   readonly report: Report;
@@ -60,8 +63,8 @@ export interface Pruned {
 export type Engine<P extends Plan> = (
   analysis: Analysis,
   plan: P,
-  options: PruneOptions & { readonly seed: number; readonly batchSize: number },
-  clock: ReturnType<typeof phaseClock>,
+  options: SettledOptions,
+  clock: PhaseClock,
 ) => Promise<
   Pick<Pruned, "masks"> & { readonly graph: Analysis["graph"]; readonly kept: Origin["kept"] } & Pick<
       Report,
@@ -82,10 +85,10 @@ async function checkRecoveries(plan: Plan, original: Analysis, options: PruneOpt
 /** Prunes a model by a plan, checks the result, measures both and says what it did. The given model is not changed. */
 export async function prune(model: Model, plan: Plan, options: PruneOptions): Promise<Pruned> {
   const clock = phaseClock();
-  const settings = { ...options, seed: options.seed ?? 0, batchSize: options.batchSize ?? 64 };
+  const settings: SettledOptions = { ...options, seed: options.seed ?? 0, batchSize: options.batchSize ?? 64 };
   step(options, "analyse", 0, 1);
   const analysis = await clock.time("analyse", () =>
-    analyse(model.onnx.graph, options.runtime, options.shapes === undefined ? {} : { shapes: options.shapes }),
+    analyse(model.onnx.graph, options.runtime, { shapes: options.shapes }),
   );
   const device = await clock.time("compare devices", async () =>
     options.runtime.reference === undefined

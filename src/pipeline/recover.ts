@@ -4,7 +4,7 @@ import type { Origin, Recovery } from "../recovery/recovery.ts";
 import { type KeptPositions, through } from "../surgery/kept.ts";
 import type { TrainingRecord } from "../train/training-record.ts";
 import type { PhaseClock } from "./phase-clock.ts";
-import type { PruneOptions } from "./prune.ts";
+import type { SettledOptions } from "./prune.ts";
 import { needsData } from "./statistics.ts";
 
 /** The origin of what is left after a pruning, and before it another of the same model. */
@@ -19,7 +19,7 @@ export async function recover(
   original: Analysis,
   kept: KeptPositions,
   pruned: Graph,
-  options: PruneOptions & { readonly batchSize: number; readonly seed: number },
+  options: SettledOptions,
   clock: PhaseClock,
 ): Promise<{ readonly graph: Graph; readonly training: readonly TrainingRecord[] }> {
   const { runtime, calibration = null, batchSize, seed } = options;

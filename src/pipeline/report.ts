@@ -16,6 +16,14 @@ export interface Measured {
 
 export type { Fidelity };
 
+/** A metric of both models on the same n labelled samples. */
+export interface Metric {
+  readonly name: string;
+  readonly before: number;
+  readonly after: number;
+  readonly n: number;
+}
+
 /** One parameter, group or residual branch, before and after. */
 export interface LayerReport {
   readonly name: string;
@@ -35,12 +43,7 @@ export interface Report {
   readonly after: Measured;
   readonly layers: readonly LayerReport[];
   readonly fidelity: Fidelity | null;
-  readonly metric: {
-    readonly name: string;
-    readonly before: number;
-    readonly after: number;
-    readonly n: number;
-  } | null;
+  readonly metric: Metric | null;
   readonly law: LawResult | null;
   /** How far the device is from a processor on a sample of inputs; null where it is one. */
   readonly agreement: Agreement | null;

@@ -4,13 +4,20 @@ import { matrixView } from "../criteria/weight-view.ts";
 import type { IndexedDataset } from "../data/dataset.ts";
 import type { TensorType } from "../graph/graph.ts";
 import type { Analysis } from "../models/analysis.ts";
+import type { Runtime } from "../runtime/runtime.ts";
 import { collectGradients } from "../stats/gradients.ts";
 import { synapticFlow } from "../stats/synaptic-flow.ts";
 import { collect } from "../stats/taps.ts";
 import { isFloat } from "../tensor/dtype.ts";
 import { EspalierError } from "../tensor/error.ts";
 import { float32Tensor } from "../tensor/numeric.ts";
-import type { PruneOptions } from "./prune.ts";
+import type { Job } from "../tensor/progress.ts";
+
+export interface StatisticsOptions extends Job {
+  readonly runtime: Runtime;
+  readonly batchSize: number;
+  readonly seed?: number;
+}
 
 /** How each statistic is measured: at the inputs of matrices, by backward passes, or without data. */
 const sources = {
@@ -54,7 +61,7 @@ export async function statisticsFor(
   matrices: readonly Matrix[],
   criterion: Criterion<Statistic>,
   calibration: IndexedDataset | null,
-  options: PruneOptions & { readonly batchSize: number },
+  options: StatisticsOptions,
 ): Promise<ReadonlyMap<Matrix, Partial<MatrixStatistics>>> {
   const { needs } = criterion;
   if (needs.length === 0) return new Map();

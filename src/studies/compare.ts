@@ -1,6 +1,6 @@
 import type { Model } from "../models/model.ts";
 import { type PruneOptions, prune } from "../pipeline/prune.ts";
-import type { Fidelity, Measured } from "../pipeline/report.ts";
+import type { Fidelity, Measured, Metric } from "../pipeline/report.ts";
 import type { Amount, Contender } from "../pipeline/settings.ts";
 import { EspalierError } from "../tensor/error.ts";
 import { type Journal, noJournal } from "./journal.ts";
@@ -17,12 +17,7 @@ export interface CompareRow {
   /** Null where the method could not meet the amount. */
   readonly after: Measured | null;
   readonly fidelity: Fidelity | null;
-  readonly metric: {
-    readonly name: string;
-    readonly before: number;
-    readonly after: number;
-    readonly n: number;
-  } | null;
+  readonly metric: Metric | null;
   /** Why this method could not meet this amount. */
   readonly failed: string | null;
 }

@@ -40,7 +40,7 @@ export async function evaluate(model: Model, options: EvaluateOptions): Promise<
   const walk = { ...options, batchSize: options.batchSize ?? 64 };
   step(options, "analyse", 0, 1);
   const graph = model.onnx.graph;
-  const analysis = await analyse(graph, runtime, options.shapes === undefined ? {} : { shapes: options.shapes });
+  const analysis = await analyse(graph, runtime, { shapes: options.shapes });
   const { params, macs } = analysis.cost.total();
   let metric: EvaluationReport["metric"] = null;
   let referenceMetric: number | null = null;

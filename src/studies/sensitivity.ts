@@ -1,15 +1,13 @@
 import { allocateUnits, sizesAt, unitAllocationDefaults } from "../allocation/units.ts";
 import { type Group, unitCount } from "../coupling/couple.ts";
-import type { Matrix } from "../coupling/matrices.ts";
 import type { Criterion, Statistic } from "../criteria/criterion.ts";
-import { groupDefaults, unitScores } from "../criteria/unit-scores.ts";
 import type { IndexedDataset } from "../data/dataset.ts";
 import { unitMasks } from "../masks/units.ts";
-import { type Analysis, analyse } from "../models/analysis.ts";
+import { analyse } from "../models/analysis.ts";
 import type { Model } from "../models/model.ts";
 import { matcher } from "../pipeline/ignore.ts";
 import type { Fidelity } from "../pipeline/report.ts";
-import { readerOf, statisticsFor } from "../pipeline/statistics.ts";
+import { freeGroups, scoreUnits } from "../pipeline/score-units.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { fidelity } from "../stats/fidelity.ts";
 import { cut } from "../surgery/cut.ts";
@@ -54,15 +52,8 @@ export async function sensitivity(model: Model, options: SensitivityOptions): Pr
   const { runtime, criterion, calibration, sparsities, journal = noJournal() } = options;
   const settings = { ...options, batchSize: options.batchSize ?? 64 };
   step(options, "analyse", 0, 1);
-  const analysis = await analyse(
-    model.onnx.graph,
-    runtime,
-    options.shapes === undefined ? {} : { shapes: options.shapes },
-  );
-  const ignored = matcher(options.ignore ?? []);
-  const groups = analysis.coupling.groups.filter(
-    (group) => group.blocked.length === 0 && !group.members.some(({ parameter }) => ignored(parameter)),
-  );
+  const analysis = await analyse(model.onnx.graph, runtime, { shapes: options.shapes });
+  const groups = freeGroups(analysis, matcher(options.ignore ?? []));
   if (groups.length === 0) {
     throw new EspalierError(
       "request",
@@ -74,7 +65,7 @@ export async function sensitivity(model: Model, options: SensitivityOptions): Pr
   const wanted = groups.flatMap((group) => sparsities.map((sparsity) => ({ group, sparsity })));
   const scores = wanted.every(({ group, sparsity }) => journal.get(keyOf(group, sparsity)) !== undefined)
     ? new Map<Group, Float64Array>()
-    : await scoresOf(analysis, groups, criterion, calibration, settings);
+    : await scoreUnits(analysis, groups, criterion, calibration, settings);
   const quiet = { batchSize: settings.batchSize, ...(options.signal === undefined ? {} : { signal: options.signal }) };
   const full = analysis.cost.total();
   const points: SensitivityPoint[] = [];
@@ -109,17 +100,3 @@ export async function sensitivity(model: Model, options: SensitivityOptions): Pr
 }
 
 const keyOf = (group: Group, sparsity: number): string => `${group.id} ${sparsity}`;
-
-async function scoresOf(
-  analysis: Analysis,
-  groups: readonly Group[],
-  criterion: Criterion<Statistic>,
-  calibration: IndexedDataset,
-  options: SensitivityOptions & { readonly batchSize: number },
-): Promise<ReadonlyMap<Group, Float64Array>> {
-  const byParameter = new Map<string, Matrix>();
-  for (const matrix of analysis.matrices)
-    if (!byParameter.has(matrix.parameter)) byParameter.set(matrix.parameter, matrix);
-  const found = await statisticsFor(analysis, [...byParameter.values()], criterion, calibration, options);
-  return unitScores(analysis.graph, groups, byParameter, criterion, readerOf(found), groupDefaults);
-}
