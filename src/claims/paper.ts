@@ -1,4 +1,5 @@
 import type { Plan } from "../pipeline/plan.ts";
+import type { SparseTraining } from "../sparsify/train-sparse.ts";
 import { type OptionTable, type OptionValue, type PlanOption, readOptions, type ValuesOf } from "./plan-options.ts";
 import type { PaperRecord, Some } from "./record.ts";
 import type { Bench, Findings } from "./reproduction.ts";
@@ -6,8 +7,11 @@ import type { Bench, Findings } from "./reproduction.ts";
 /** Laws of the conformance suite that a method may break, with a reason. */
 export type Law = "zeroIsIdentity" | "meetsFraction" | "nests";
 
+/** What a paper's method does: prune a trained model, or make a network sparse while it is trained. */
+export type PaperPlan = Plan | SparseTraining;
+
 /** What a paper's file says. */
-export interface PaperDefinition<Id extends string, O extends OptionTable> {
+export interface PaperDefinition<Id extends string, O extends OptionTable, P extends PaperPlan> {
   /** Name of the file and of the command's argument. */
   readonly id: Id;
   readonly summary: string;
@@ -27,22 +31,22 @@ export interface PaperDefinition<Id extends string, O extends OptionTable> {
   readonly record: PaperRecord;
   /** Settings that a user may change; every method has a sparsity. */
   readonly options: O;
-  readonly plan: (options: ValuesOf<O>) => Plan;
+  readonly plan: (options: ValuesOf<O>) => P;
   readonly exempt?: Readonly<Partial<Record<Law, string>>>;
   readonly reproduction: {
     /** What the paper claims, in words that a run can confirm or not. */
     readonly claim: string;
     readonly testbeds: Some<string>;
     /** What to compare; `plan` is this paper's own. */
-    readonly run: (bench: Bench, plan: (given: Partial<ValuesOf<O>>) => Plan) => Promise<Findings>;
+    readonly run: (bench: Bench, plan: (given: Partial<ValuesOf<O>>) => P) => Promise<Findings>;
   };
 }
 
 /** A paper as the rest of espalier sees it. */
-export interface Paper<Id extends string = string>
-  extends Omit<PaperDefinition<Id, OptionTable>, "plan" | "reproduction"> {
+export interface PaperOf<P extends PaperPlan, Id extends string = string>
+  extends Omit<PaperDefinition<Id, OptionTable, P>, "plan" | "reproduction"> {
   /** The plan at the given settings, defaults for the others. Throws `request` for a setting that cannot be. */
-  plan(given?: Readonly<Record<string, OptionValue | undefined>>): Plan;
+  plan(given?: Readonly<Record<string, OptionValue | undefined>>): P;
   readonly reproduction: {
     readonly claim: string;
     readonly testbeds: Some<string>;
@@ -50,11 +54,32 @@ export interface Paper<Id extends string = string>
   };
 }
 
+/** A paper that prunes a trained model. */
+export type Paper<Id extends string = string> = PaperOf<Plan, Id>;
+
+/** A paper that makes a network sparse while it is trained. */
+export type TrainingPaper<Id extends string = string> = PaperOf<SparseTraining, Id>;
+
+type Options = OptionTable & { readonly sparsity: PlanOption<number> };
+
 /** Makes a paper of its definition: a composition of shared parts, its record, and the run that tests its claim. */
-export function paper<const Id extends string, const O extends OptionTable & { readonly sparsity: PlanOption<number> }>(
-  definition: PaperDefinition<Id, O>,
+export function paper<const Id extends string, const O extends Options>(
+  definition: PaperDefinition<Id, O, Plan>,
 ): Paper<Id> {
+  return made(definition);
+}
+
+/** The same for a method that trains. */
+export function trainingPaper<const Id extends string, const O extends Options>(
+  definition: PaperDefinition<Id, O, SparseTraining>,
+): TrainingPaper<Id> {
+  return made(definition);
+}
+
+function made<Id extends string, O extends Options, P extends PaperPlan>(
+  definition: PaperDefinition<Id, O, P>,
+): PaperOf<P, Id> {
   const { id, options, reproduction } = definition;
-  const plan: Paper["plan"] = (given = {}) => definition.plan(readOptions(options, given, id));
+  const plan: PaperOf<P, Id>["plan"] = (given = {}) => definition.plan(readOptions(options, given, id));
   return { ...definition, plan, reproduction: { ...reproduction, run: (bench) => reproduction.run(bench, plan) } };
 }

@@ -1,4 +1,5 @@
 import type { Plan } from "../pipeline/plan.ts";
+import type { SparseTraining } from "../sparsify/train-sparse.ts";
 import type { Interval } from "../tensor/statistics.ts";
 import type { LedgerTotals } from "./ledger.ts";
 import type { Some } from "./record.ts";
@@ -32,6 +33,18 @@ export interface Comparison {
   readonly expect: Some<Expectation>;
   /** Calibration inputs of each draw. */
   readonly calibration?: number;
+}
+
+/**
+ * Ways to train the testbed's network from its first parameters to a share of weights removed. All arms get the same first
+ * parameters, order of data and lessons at a seed. A static random mask and one cut by global magnitude halfway always run beside them.
+ */
+export interface TrainingComparison {
+  readonly removed: Some<number>;
+  readonly arms: Readonly<Record<string, (at: { readonly removed: number; readonly seed: number }) => SparseTraining>>;
+  readonly expect: Some<Expectation>;
+  /** Passes over the data of one run; those of the testbed's lessons unless told. */
+  readonly epochs?: number;
 }
 
 /** One arm at one budget over all draws; a single value where nothing in it is drawn. */
@@ -79,6 +92,8 @@ export interface Findings {
 /** Where reproductions run: a testbed, a runtime and draws. Papers say what to compare; the bench does the work. */
 export interface Bench {
   compare(comparison: Comparison): Promise<Findings>;
+  /** Trains all arms from nothing. Throws `request` on a testbed whose model is not trained here. */
+  train(comparison: TrainingComparison): Promise<Findings>;
 }
 
 /** All hold: reproduced; some: partly; none: not at this scale. */

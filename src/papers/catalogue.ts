@@ -1,6 +1,6 @@
-import type { Paper } from "../claims/paper.ts";
 import { type Axis, type PaperRecord, vocabulary } from "../claims/record.ts";
 import { didYouMean, EspalierError } from "../tensor/error.ts";
+import type { AnyPaper } from "./registry.ts";
 
 const axes: Readonly<Record<Axis, string>> = {
   removes: "Removes",
@@ -25,7 +25,7 @@ function isAxis(name: string): name is Axis {
 const axisNames = Object.keys(axes).filter(isAxis);
 
 /** The papers with a word on an axis, for each "axis=word". Throws `request` for words that are in no record. */
-export function papersWhere(papers: readonly Paper[], conditions: readonly string[]): readonly Paper[] {
+export function papersWhere(papers: readonly AnyPaper[], conditions: readonly string[]): readonly AnyPaper[] {
   const tests = conditions.map((condition) => {
     const [axis = "", word = ""] = condition.split("=");
     if (!isAxis(axis)) throw unknown(`--where ${condition}`, axis, axisNames);
@@ -51,7 +51,7 @@ function unknown(where: string, got: string, known: readonly string[]): Espalier
 }
 
 /** What to know before choosing a paper's method, each sentence from its record. */
-export function adviceOn({ record }: Paper): readonly string[] {
+export function adviceOn({ record }: AnyPaper): readonly string[] {
   const has = (axis: Axis, word: string): boolean => wordsOf(record, axis).includes(word);
   const advice: string[] = [];
   if (!has("speedup", "structured"))
@@ -71,7 +71,7 @@ export function adviceOn({ record }: Paper): readonly string[] {
 }
 
 /** docs/papers.md: every paper with its record, settings, departures and advice. */
-export function cataloguePage(papers: readonly Paper[]): string {
+export function cataloguePage(papers: readonly AnyPaper[]): string {
   const rows = papers.map(({ id, summary, cite, record }) => {
     const cells = [
       `[${id}](#${id})`,
@@ -107,7 +107,7 @@ ${axisNames
 }
 
 /** One paper as Markdown, for the page and for \`papers show\`. */
-export function paperSection(paper: Paper): string {
+export function paperSection(paper: AnyPaper): string {
   const { id, summary, cite, code, golden, departures, record, options, exempt = {}, reproduction } = paper;
   const source = cite.arxiv === null ? "" : `, arXiv:${cite.arxiv}`;
   const records = axisNames.map((axis) => `${axes[axis].toLowerCase()} ${wordsOf(record, axis).join(", ")}`);

@@ -1,9 +1,9 @@
-import type { Paper } from "../claims/paper.ts";
 import type { Check, Findings, Measurement } from "../claims/reproduction.ts";
 import { mean } from "../tensor/statistics.ts";
+import type { AnyPaper } from "./registry.ts";
 
 /** A run's findings as a section in Markdown: claim, verdict, what was expected, and every measurement. */
-export function findingsSection(paper: Paper, findings: Findings, command: string): string {
+export function findingsSection(paper: AnyPaper, findings: Findings, command: string): string {
   const { dense, measurements, checks, verdict, budget } = findings;
   const what = budget === "macs" ? "MACs" : "weights";
   return `## ${paper.id}: ${verdict}
@@ -27,7 +27,8 @@ ${measurements.map(measurementRow).join("\n")}
 const preface = `# What reproductions found
 
 Written by \`espalier papers run ID --out FILE\`; no number was typed. Shares and sample counts are in the command; what was chosen after seeing a run is in the log. Every table also has
-random removal and global magnitude at the same budget. An expectation holds when the mean difference over draws reaches its
+random removal and global magnitude at the same budget; where arms are trained from nothing, a random mask that stays and one
+cut halfway, and GMACs are forward ones of all runs of an arm, counted as if nothing were removed. An expectation holds when the mean difference over draws reaches its
 margin and, where the margin is not negative, every draw agrees; a paper is *reproduced* when all hold, *partly* when some do.
 Arms without anything drawn are run once. With 2,000 test images one accuracy is good to about two points, a paired difference
 to less. GMACs and bytes are what the ledger counted in one run of the method, its report's own checks on the calibration

@@ -1,7 +1,9 @@
-import type { Paper } from "../claims/paper.ts";
+import type { Paper, TrainingPaper } from "../claims/paper.ts";
 import { didYouMean, EspalierError } from "../tensor/error.ts";
 import { depgraph } from "./depgraph.ts";
 import { globalMp } from "./global-mp.ts";
+import { granet } from "./granet.ts";
+import { lotteryTicket } from "./lottery-ticket.ts";
 import { rdPrune } from "./rd-prune.ts";
 import { spa } from "./spa.ts";
 import { sparsegpt } from "./sparsegpt.ts";
@@ -10,9 +12,12 @@ import { wanda } from "./wanda.ts";
 /** Each entry stands under its own id, or this does not compile. */
 const byId = <const T extends { readonly [Id in keyof T & string]: Paper<Id> }>(table: T): readonly Paper[] =>
   Object.values(table);
+const trainingById = <const T extends { readonly [Id in keyof T & string]: TrainingPaper<Id> }>(
+  table: T,
+): readonly TrainingPaper[] => Object.values(table);
 
-/** All papers by id, which is also the name of the file; a test finds files that are missing here. */
-export const papers = byId({
+/** Papers that prune a trained model. */
+export const pruningPapers = byId({
   depgraph,
   "global-mp": globalMp,
   "rd-prune": rdPrune,
@@ -21,8 +26,20 @@ export const papers = byId({
   wanda,
 });
 
+/** Papers that make a network sparse while it is trained. */
+export const trainingPapers = trainingById({
+  granet,
+  "lottery-ticket": lotteryTicket,
+});
+
+/** A paper of either kind. */
+export type AnyPaper = Paper | TrainingPaper;
+
+/** All papers by id, which is also the name of the file; a test finds files that are missing here. */
+export const papers: readonly AnyPaper[] = [...pruningPapers, ...trainingPapers].sort((a, b) => (a.id < b.id ? -1 : 1));
+
 /** The paper of that id. Throws `request` with the nearest one for an unknown id. */
-export function paperNamed(id: string): Paper {
+export function paperNamed(id: string): AnyPaper {
   const found = papers.find((paper) => paper.id === id);
   if (found !== undefined) return found;
   const ids = papers.map((paper) => paper.id);

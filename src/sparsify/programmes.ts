@@ -68,7 +68,7 @@ export function granet(options: GranetOptions): SparsityProgramme {
   const { sparsity, initial = 0, share = 0.5, from = 0, until = 0.5, scope = "global", changes = 40 } = options;
   const least = 0.005;
   return {
-    ...(initial === 0 ? {} : { start: { sparsity: initial, profile: "erk" } }),
+    ...(initial === 0 ? {} : { start: { sparsity: Math.min(initial, sparsity), profile: "erk" } }),
     ramp: { final: sparsity, schedule: cubic, from, until, scope },
     regrow: {
       share: (point) => least + ((share - least) / 2) * (1 + Math.cos(Math.PI * point)),

@@ -56,6 +56,11 @@ export interface Round {
   readonly end: RunSnapshot;
 }
 
+/** Rounds that lead to a sparsity when each removes a share of the survivors. */
+export function roundsAt(sparsity: number, rate: number): number {
+  return Math.max(1, Math.round(Math.log(1 - sparsity) / Math.log(1 - rate)));
+}
+
 /**
  * Trains, prunes the smallest survivors, goes back, and trains again, as often as asked. What the optimiser remembers starts from
  * zero in each round; running statistics go back with the weights. Gives the end of the last round.

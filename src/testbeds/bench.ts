@@ -1,14 +1,6 @@
 import { unitAllocationDefaults } from "../allocation/units.ts";
 import { ledger } from "../claims/ledger.ts";
-import {
-  type Arm,
-  type Bench,
-  type Check,
-  type Comparison,
-  type Expectation,
-  type Measurement,
-  verdictOf,
-} from "../claims/reproduction.ts";
+import { type Arm, type Bench, type Comparison, type Measurement, verdictOf } from "../claims/reproduction.ts";
 import type { Criterion, Statistic } from "../criteria/criterion.ts";
 import { magnitude } from "../criteria/magnitude.ts";
 import { random } from "../criteria/random.ts";
@@ -20,11 +12,11 @@ import { prune } from "../pipeline/prune.ts";
 import type { Report } from "../pipeline/report.ts";
 import { looksAtInputs } from "../pipeline/statistics.ts";
 import type { Runtime } from "../runtime/runtime.ts";
-import { EspalierError } from "../tensor/error.ts";
 import { type Job, step } from "../tensor/progress.ts";
-import { mean, meanInterval } from "../tensor/statistics.ts";
+import { check, noShare, unknownArm } from "./checks.ts";
 import { classify } from "./classify.ts";
 import type { Testbed } from "./testbed.ts";
+import { trainOn } from "./train-bench.ts";
 
 export interface BenchOptions extends Job {
   readonly runtime: Runtime;
@@ -38,6 +30,7 @@ export interface BenchOptions extends Job {
 export function benchOn(testbed: Testbed, options: BenchOptions): Bench {
   const { runtime, draws = 3 } = options;
   return {
+    train: (comparison) => trainOn(testbed, comparison, options),
     compare: async (comparison) => {
       const start = performance.now();
       const arms: Readonly<Record<string, Arm>> = { ...comparison.arms, ...baselines(comparison.budget) };
@@ -171,33 +164,4 @@ function baselines(budget: Comparison["budget"]): Readonly<Record<string, Arm>> 
     random: { plan: ranked((seed) => random(seed), "local") },
     "global magnitude": { plan: ranked(() => magnitude(2), "global") },
   };
-}
-
-function check(expectation: Expectation, removed: number, measurements: readonly Measurement[]): Check {
-  const valuesOf = (name: string): readonly number[] =>
-    measurements.find((found) => found.arm === name && found.removed === removed)?.accuracy ?? [];
-  const [better, than] = [valuesOf(expectation.better), valuesOf(expectation.than)];
-  const draws = Math.max(better.length, than.length);
-  const differences = Array.from({ length: draws }, (_, i) => {
-    return (better[i] ?? better[0] ?? Number.NaN) - (than[i] ?? than[0] ?? Number.NaN);
-  });
-  const difference = mean(differences);
-  const wins = differences.filter((d) => d > 0).length;
-  return {
-    expectation,
-    removed,
-    difference,
-    interval: draws < 2 ? null : meanInterval(differences),
-    wins,
-    draws,
-    holds: difference >= expectation.by && (expectation.by < 0 || wins === draws),
-  };
-}
-
-function unknownArm(name: string, known: readonly string[]): EspalierError {
-  return new EspalierError("request", `arm ${name}`, `expected one of ${known.join(", ")}.`);
-}
-
-function noShare(known: readonly number[]): EspalierError {
-  return new EspalierError("request", "--at", `expected one of ${known.join(", ")}.`);
 }

@@ -1,0 +1,111 @@
+import { afterAll, describe, expect, it } from "vitest";
+import type { TrainingComparison } from "../claims/reproduction.ts";
+import { fromTensors } from "../data/from-tensors.ts";
+import { builder } from "../graph/builder.ts";
+import type { Graph } from "../graph/graph.ts";
+import { analyse } from "../models/analysis.ts";
+import { openRuntime } from "../runtime/open-runtime.node.ts";
+import { type SparseTraining, trainSparse } from "../sparsify/train-sparse.ts";
+import { float32Tensor, toFloat32 } from "../tensor/numeric.ts";
+import { random } from "../tensor/random.ts";
+import { load } from "../tensor/tensor.ts";
+import { crossEntropy } from "../train/losses.ts";
+import { trainable } from "../train/parameters.ts";
+import { trainingPapers } from "./registry.ts";
+
+const runtime = await openRuntime({ device: "cpu", threads: 1 });
+afterAll(() => runtime.close());
+
+function network(): Graph {
+  const g = builder("net");
+  const weights = (shape: number[], name: string): string => {
+    const values = new Float32Array(shape.reduce((n, dim) => n * dim, 1));
+    random(3, name).fillNormal(values, 0, 0.5);
+    return g.float32([...values], shape, name);
+  };
+  g.input("x", "f32", ["n", 4]);
+  const hidden = g.op("Tanh", [g.op("MatMul", ["x", weights([4, 20], "w1")])]);
+  g.output(g.op("MatMul", [hidden, weights([20, 3], "w2")], {}, "logits"), "f32", ["n", 3]);
+  return g.finish();
+}
+
+const points = new Float32Array(64 * 4);
+random(5, "points").fillNormal(points);
+const labels = Int32Array.from({ length: 64 }, (_, i) => ((points[4 * i] ?? 0) > 0 ? 1 : 0));
+const data = fromTensors(new Map([["x", float32Tensor([64, 4], points)]]), labels, "points");
+
+/** All weights of matrices after a short training by a plan. */
+async function weightsAfter(plan: SparseTraining): Promise<Float32Array> {
+  const graph = network();
+  const { matrices } = await analyse(graph, runtime);
+  const trained = await trainSparse({
+    ...{ runtime, graph, data, matrices, plan, seed: 1, batchSize: 16, labels: "labels" },
+    length: { epochs: 10 },
+    rate: 0.02,
+    parameters: await trainable(graph, matrices),
+    objective: ({ g, outputs: [y], input }) => crossEntropy(g, y ?? expect.fail(), input("labels", "i32", [16])),
+  });
+  const all: number[] = [];
+  for (const name of ["w1", "w2"]) {
+    all.push(...toFloat32(await load(trained.graph.constants.get(name) ?? expect.fail())));
+  }
+  return Float32Array.from(all);
+}
+
+const zeros = (weights: Float32Array): number => weights.filter((w) => w === 0).length;
+
+describe.each(trainingPapers.map((paper) => [paper.id, paper] as const))("%s", (_, paper) => {
+  const settings = Object.entries(paper.options).flatMap(([name, { words, initial }]) => [
+    {},
+    ...words.filter((word) => word !== initial).map((word) => ({ [name]: word })),
+  ]);
+
+  it("says what it is, and refuses settings that it does not have", () => {
+    for (const text of [paper.summary, paper.golden, paper.reproduction.claim, ...paper.departures])
+      expect(text).toMatch(/\.$/);
+    expect(paper.record.when).not.toEqual([]);
+    expect(paper.record.data).toContain("training set");
+    expect(paper.record.weightUpdate).toBe(true);
+    expect(() => paper.plan({ sparsety: 0.5 })).toThrow('Did you mean "sparsity"?');
+  });
+
+  it("compares arms that exist at shares that it measures", async () => {
+    let asked: TrainingComparison | undefined;
+    const stop = new Error("stop");
+    const bench = {
+      compare: () => Promise.reject(new Error("this paper trains")),
+      train: (comparison: TrainingComparison) => {
+        asked = comparison;
+        return Promise.reject(stop);
+      },
+    };
+    await expect(paper.reproduction.run(bench)).rejects.toBe(stop);
+    const names = [...Object.keys(asked?.arms ?? {}), "random, static", "global magnitude, halfway"];
+    for (const { better, than, at } of asked?.expect ?? []) {
+      expect(names).toEqual(expect.arrayContaining([better, than]));
+      expect(asked?.removed).toEqual(expect.arrayContaining([...at]));
+    }
+    for (const arm of Object.values(asked?.arms ?? {}))
+      expect(arm({ removed: 0.5, seed: 0 }).kind).toBeTypeOf("string");
+  });
+
+  it.each(settings.map((one) => [JSON.stringify(one), one] as const))(
+    "meets its sparsity: %s",
+    async (_name, given) => {
+      const weights = await weightsAfter(paper.plan({ ...given, sparsity: 0.8 }));
+      // One weight in each of two layers, rounded.
+      expect(Math.abs(zeros(weights) - 0.8 * weights.length)).toBeLessThanOrEqual(2);
+    },
+  );
+
+  it("gives the same bytes for the same seed", async () => {
+    const plan = paper.plan({ sparsity: 0.7 });
+    expect(await weightsAfter(plan)).toEqual(await weightsAfter(plan));
+  });
+});
+
+it("a plan that removes less is caught", async () => {
+  const [paper] = trainingPapers;
+  const weights = await weightsAfter(paper?.plan({ sparsity: 0.6 }) ?? expect.fail());
+  expect(Math.abs(zeros(weights) - 0.8 * weights.length)).toBeGreaterThan(2);
+});

@@ -1,0 +1,33 @@
+import type { Check, Expectation, Measurement } from "../claims/reproduction.ts";
+import { EspalierError } from "../tensor/error.ts";
+import { mean, meanInterval } from "../tensor/statistics.ts";
+
+/** What was measured against an expectation, at one share removed, over paired draws. */
+export function check(expectation: Expectation, removed: number, measurements: readonly Measurement[]): Check {
+  const valuesOf = (name: string): readonly number[] =>
+    measurements.find((found) => found.arm === name && found.removed === removed)?.accuracy ?? [];
+  const [better, than] = [valuesOf(expectation.better), valuesOf(expectation.than)];
+  const draws = Math.max(better.length, than.length);
+  const differences = Array.from({ length: draws }, (_, i) => {
+    return (better[i] ?? better[0] ?? Number.NaN) - (than[i] ?? than[0] ?? Number.NaN);
+  });
+  const difference = mean(differences);
+  const wins = differences.filter((d) => d > 0).length;
+  return {
+    expectation,
+    removed,
+    difference,
+    interval: draws < 2 ? null : meanInterval(differences),
+    wins,
+    draws,
+    holds: difference >= expectation.by && (expectation.by < 0 || wins === draws),
+  };
+}
+
+export function unknownArm(name: string, known: readonly string[]): EspalierError {
+  return new EspalierError("request", `arm ${name}`, `expected one of ${known.join(", ")}.`);
+}
+
+export function noShare(known: readonly number[]): EspalierError {
+  return new EspalierError("request", "--at", `expected one of ${known.join(", ")}.`);
+}
