@@ -88,17 +88,23 @@ interface Reading {
   readonly std: readonly number[] | undefined;
   readonly size: number | undefined;
   readonly layout: DataOptions["layout"] | undefined;
+  readonly shape: ReadonlyMap<string, readonly number[]>;
 }
 
-/** Data for a model, read as the options say. */
+/** Data for a model, read as the options say; sizes that the file leaves open, but for the batch, are those of --shape. */
 export async function dataFor(
   model: Model,
   spec: string,
-  { scale, mean, std, size, layout }: Reading,
+  { scale, mean, std, size, layout, shape }: Reading,
   choice: { readonly seed?: number; readonly limit?: number | undefined; readonly labels?: string | undefined },
 ): Promise<IndexedDataset> {
   const { seed, limit, labels } = choice;
-  const inputs = model.onnx.graph.inputs;
+  const inputs = model.onnx.graph.inputs.map((input) => {
+    const given = shape.get(input.name);
+    const dims = input.dims ?? given?.map((n, axis) => (axis === 0 ? null : n));
+    if (dims === undefined) return input;
+    return { ...input, dims: dims.map((n, axis) => (axis > 0 && typeof n !== "number" ? (given?.[axis] ?? n) : n)) };
+  });
   return openData(spec, {
     inputs,
     model: model.name,

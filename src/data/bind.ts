@@ -17,12 +17,14 @@ interface Binding {
   readonly name: string;
   readonly dtype: DType;
   readonly shape: Shape;
+  /** The model takes one number for the whole batch. */
+  readonly single: boolean;
 }
 
 /**
  * The data as a model takes it: every input fed under its name, with its type, in its shape (axes of size 1 and
  * flattening are settled), batches of the size that the graph fixes. A single tensor feeds a single input whatever
- * its name. Tensors that the model does not take are left out. Throws `data` with what does not fit; values that do
+ * its name; an input without axes takes one number for the batch, which all samples must share. Tensors that the model does not take are left out. Throws `data` with what does not fit; values that do
  * not convert, NaN and infinities when they are met.
  */
 export function bind(dataset: IndexedDataset, inputs: readonly InputType[]): IndexedDataset {
@@ -43,12 +45,15 @@ export function bind(dataset: IndexedDataset, inputs: readonly InputType[]): Ind
     async gather(positions) {
       const batch = await dataset.gather(positions);
       const fed = new Map<string, HostTensor>();
-      for (const { source, name, dtype, shape } of bindings) {
+      for (const { source, name, dtype, shape, single } of bindings) {
         const given = batch.inputs.get(source);
         if (given === undefined) throw new EspalierError("data", description, `expected "${source}", got none.`);
         const cast = castTo(dtype, given, `input "${name}"`, positions);
         checkFinite(description, name, cast, positions);
-        fed.set(name, { ...cast, shape: [batch.count, ...shape] });
+        fed.set(
+          name,
+          single ? shared(cast, batch.count, description, name) : { ...cast, shape: [batch.count, ...shape] },
+        );
       }
       return { ...batch, inputs: fed };
     },
@@ -69,8 +74,9 @@ function bindOne(dataset: IndexedDataset, input: InputType, source: string): Bin
   if (!canCast(feature.dtype, dtype)) {
     throw new EspalierError("data", where, `expected ${dtype}, got ${feature.dtype} from ${dataset.description}.`);
   }
-  const shape = fitted(feature.shape, input.dims);
-  if (shape !== undefined) return { source, name: input.name, dtype, shape };
+  const single = input.dims?.length === 0;
+  const shape = single ? (sizeOf(feature.shape) === 1 ? [] : undefined) : fitted(feature.shape, input.dims);
+  if (shape !== undefined) return { source, name: input.name, dtype, shape, single };
   const got = `${formatShape([dataset.count, ...feature.shape])} from ${dataset.description}`;
   throw new EspalierError(
     "data",
@@ -80,10 +86,20 @@ function bindOne(dataset: IndexedDataset, input: InputType, source: string): Bin
   );
 }
 
+/** The one number that all samples of a batch hold. Throws `data` where they differ. */
+function shared({ dtype, bytes }: HostTensor, count: number, description: string, name: string): HostTensor {
+  const length = bytes.length / count;
+  for (let at = length; at < bytes.length; at++) {
+    if (bytes[at] === bytes[at - length]) continue;
+    const message = `expected the same number in all samples of "${name}", got different ones.`;
+    throw new EspalierError("data", description, message, "The model takes one number for the whole batch.");
+  }
+  return { dtype, shape: [], bytes: bytes.slice(0, length) };
+}
+
 /** The sample's shape as the model wants it, undefined where it does not fit. */
 function fitted(shape: Shape, dims: InputType["dims"]): Shape | undefined {
   if (dims === undefined) return shape;
-  if (dims.length === 0) return undefined;
   const wanted = dims.slice(1);
   if (fits(shape, wanted)) return shape;
   const fixed = wanted.filter((dim): dim is number => typeof dim === "number");
@@ -101,6 +117,7 @@ function fits(shape: Shape, wanted: readonly (number | string | null)[]): boolea
 function shapeHint({ shape }: Feature, { dims = [] }: InputType): string {
   const [a = 0, b = 0, c = 0] = shape;
   const wanted = dims.slice(1);
+  if (dims.length === 0) return "Give the number once for each sample.";
   if (shape.length === 3 && (fits([c, a, b], wanted) || fits([b, c, a], wanted))) {
     return "The channels lie on another axis: set the layout.";
   }

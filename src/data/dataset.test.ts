@@ -169,6 +169,23 @@ describe("normalise", () => {
 });
 
 describe("bind", () => {
+  test("an input without axes takes the number that all samples share, and refuses different ones", async () => {
+    const inputs: readonly InputType[] = [
+      { name: "x", dtype: "f32", dims: ["n", 2] },
+      { name: "t", dtype: "f32", dims: [] },
+    ];
+    const x = float32Tensor([3, 2], Float32Array.from(ramp(6)));
+    const same = fromTensors({ x, t: float32Tensor([3, 1], Float32Array.of(0.5, 0.5, 0.5)) });
+    const { inputs: fed } = await bind(same, inputs).gather(Int32Array.of(0, 2));
+    expect(fed.get("t")?.shape).toEqual([]);
+    expect([...toFloat32(fed.get("t") ?? tensor("f32", [0]))]).toEqual([0.5]);
+    const differ = fromTensors({ x, t: float32Tensor([3], Float32Array.of(0.5, 0.5, 0.25)) });
+    await expect(bind(differ, inputs).gather(Int32Array.of(0, 1))).resolves.toBeDefined();
+    await expect(bind(differ, inputs).gather(Int32Array.of(0, 2))).rejects.toThrow("the same number in all samples");
+    const wide = fromTensors({ x, t: float32Tensor([3, 2], new Float32Array(6)) });
+    expect(() => bind(wide, inputs)).toThrow("once for each sample");
+  });
+
   const input = (dtype: InputType["dtype"], ...dims: (number | string | null)[]): InputType => ({
     name: "input",
     dtype,
@@ -268,6 +285,25 @@ describe("bind", () => {
 });
 
 describe("random inputs", () => {
+  test("an input without axes is one number for all samples: a switch that is on, a factor near 1", async () => {
+    const inputs: readonly InputType[] = [
+      { name: "x", dtype: "f32", dims: ["n", 2] },
+      { name: "factor", dtype: "f32", dims: [] },
+      { name: "on", dtype: "bool", dims: [] },
+    ];
+    const factors: number[] = [];
+    for await (const { inputs: fed, count } of randomInputs(inputs, { count: 5 }).batches(2)) {
+      expect(fed.get("x")?.shape).toEqual([count, 2]);
+      expect(fed.get("on")).toMatchObject({ shape: [], bytes: Uint8Array.of(1) });
+      const factor = fed.get("factor");
+      expect(factor?.shape).toEqual([]);
+      factors.push(...(factor === undefined ? [] : toFloat32(factor)));
+    }
+    expect(factors).toHaveLength(3);
+    expect(new Set(factors).size).toBe(1);
+    expect(Math.abs((factors[0] ?? 0) - 1)).toBeLessThanOrEqual(0.5);
+  });
+
   const inputs: readonly InputType[] = [
     { name: "image", dtype: "f32", dims: ["n", 3, 4, 4] },
     { name: "half", dtype: "f16", dims: [null, 5] },

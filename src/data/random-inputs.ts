@@ -18,13 +18,20 @@ export interface RandomInputsOptions {
 
 /**
  * Samples without any data: what sample i holds depends on the seed, the input's name and i alone.
- * Every axis but the first must have a fixed size. Throws `request`.
+ * Every axis but the first must have a fixed size. An input without axes is one number for all samples: whole ones are 1,
+ * a switch that is on and a factor that changes nothing, real ones lie in [0.5, 1.5). Throws `request`.
  */
 export function randomInputs(inputs: readonly InputType[], options: RandomInputsOptions = {}): IndexedDataset {
   const { count = 64, seed = 0, distribution = "normal", below = 2 } = options;
   const features = new Map<string, Feature>();
+  const single = new Set<string>();
   let batch = 1;
   for (const input of inputs) {
+    if (input.dims?.length === 0) {
+      features.set(input.name, { dtype: drawnType(input), shape: [] });
+      single.add(input.name);
+      continue;
+    }
     const [first, ...shape] = input.dims ?? [];
     const fixed = shape.filter((dim): dim is number => typeof dim === "number");
     if (first === undefined || fixed.length < shape.length || fixed.some((n) => n < 1)) {
@@ -49,9 +56,10 @@ export function randomInputs(inputs: readonly InputType[], options: RandomInputs
         const size = sizeOf(feature.shape);
         const values = new Float64Array(positions.length * size);
         for (let i = 0; i < positions.length; i++) {
-          const own = stream.split(positions[i] ?? 0);
+          const own = stream.split(single.has(name) ? 0 : (positions[i] ?? 0));
           const row = values.subarray(i * size, (i + 1) * size);
-          if (feature.dtype === "f64") for (let k = 0; k < size; k++) row[k] = own.int(limit);
+          if (single.has(name)) row[0] = feature.dtype === "f64" ? Math.min(1, limit - 1) : 0.5 + own.uniform();
+          else if (feature.dtype === "f64") for (let k = 0; k < size; k++) row[k] = own.int(limit);
           else if (distribution === "normal") own.fillNormal(row);
           else own.fillUniform(row);
         }

@@ -23,7 +23,12 @@ interface RowPlan extends Feature {
 export function residentRows(name: string, tensor: HostTensor): Rows {
   const [count, ...shape] = tensor.shape;
   if (count === undefined) {
-    throw new EspalierError("data", name, "expected an axis that counts samples, got a scalar.");
+    throw new EspalierError(
+      "data",
+      name,
+      "expected an axis that counts samples, got a scalar.",
+      "Give the number once for each sample.",
+    );
   }
   if (bitsOf(tensor.dtype) < 8) {
     throw new EspalierError("data", name, `expected elements of whole bytes, got ${tensor.dtype}.`);

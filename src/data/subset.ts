@@ -136,6 +136,10 @@ function joined(pieces: readonly Batch[]): Batch {
   const count = pieces.reduce((sum, piece) => sum + piece.count, 0);
   const inputs = new Map<string, HostTensor>();
   for (const [name, tensor] of first?.inputs ?? []) {
+    if (tensor.shape.length === 0) {
+      inputs.set(name, tensor);
+      continue;
+    }
     const parts = pieces.map((piece) => piece.inputs.get(name)?.bytes ?? new Uint8Array(0));
     const bytes = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
     let at = 0;

@@ -7,7 +7,7 @@ export async function latencyFeeds(analysis: Analysis, batch: number): Promise<F
   const inputs = [...analysis.inputs].map(([name, { dtype, shape }]) => ({
     name,
     dtype,
-    dims: [null, ...shape.slice(1)],
+    dims: shape.length === 0 ? [] : [null, ...shape.slice(1)],
   }));
   const fixed = analysis.facts.otherShapes.size === 0 ? analysis.samples : batch;
   for await (const { inputs: feeds } of randomInputs(inputs, { count: fixed }).batches(fixed)) return feeds;

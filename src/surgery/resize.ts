@@ -43,7 +43,7 @@ export function resizeNode(
     draft.setInput(node, index, draft.constant(fromInts(dtype, [values.length], values), `${label}_sizes`));
   }
   for (const { operand, by } of change.scaled ?? []) scale(draft, node, operand, by, facts, cut);
-  if (change.sizes !== undefined) resizeList(draft, node, change.sizes, facts, label);
+  if (change.sizes !== undefined) resizeList(draft, node, change.sizes, facts, kept, label);
 }
 
 /** Multiplies an operand of a node. */
@@ -79,6 +79,7 @@ function resizeList(
   node: Node,
   { input, dims, infers }: NonNullable<Resize["sizes"]>,
   facts: CouplingFacts,
+  kept: Kept,
   label: string,
 ): void {
   const name = node.inputs[input] ?? "";
@@ -94,7 +95,7 @@ function resizeList(
     asConstant(dims.map((n, i) => (n === "dynamic" ? (written?.[i] ?? -1) : n)));
     return;
   }
-  // Several sizes follow the input: those keep what the model computes, the others become fixed.
+  // Several sizes follow the input: those keep what the model computes, or their share of it, the others become fixed.
   if (before === undefined || before.length !== dims.length) {
     throw new EspalierError(
       "model",
@@ -116,8 +117,48 @@ function resizeList(
   draft.setInput(
     node,
     input,
-    draft.op("Where", [pick, sizes, name], {}, draft.fresh(`${label}_shape`), { before: node }),
+    draft.op(
+      "Where",
+      [pick, sizes, shareOf(draft, node, name, dims, facts, kept, label)],
+      {},
+      draft.fresh(`${label}_shape`),
+      { before: node },
+    ),
   );
+}
+
+/**
+ * The list of sizes that the model computes, where a size that follows the input also lost positions times the share that
+ * is left: batch times heads, say. Throws `model` where the share does not give whole sizes at other input sizes.
+ */
+function shareOf(
+  draft: Draft,
+  node: Node,
+  list: string,
+  dims: NonNullable<Resize["sizes"]>["dims"],
+  facts: CouplingFacts,
+  kept: Kept,
+  label: string,
+): string {
+  const output = node.outputs[0] ?? "";
+  const old = facts.types.get(output)?.shape ?? [];
+  const left = old.map((n, i) => (dims[i] === "dynamic" ? (kept.positions(output, i)?.length ?? n) : n));
+  if (left.every((n, i) => n === old[i])) return list;
+  const other = facts.otherShapes.get(output) ?? [];
+  for (const [i, n] of other.entries()) {
+    const [now, before] = [left[i] ?? n, old[i] ?? n];
+    if (now === before || (n * now) % before === 0) continue;
+    throw new EspalierError(
+      "model",
+      `${label} (${node.op})`,
+      `expected axis ${i} to be a multiple of what is cut at every input size, got ${before} and ${n} of which ${now} of ${before} stay.`,
+      "Fix the model's input sizes with --shape, or leave the group out with --ignore.",
+    );
+  }
+  const whole = (name: string, sizes: readonly number[]): string =>
+    draft.int64(sizes, [sizes.length], `${label}_${name}`);
+  const grown = draft.op("Mul", [list, whole("left", left)], {}, draft.fresh(`${label}_left`), { before: node });
+  return draft.op("Div", [grown, whole("of", old)], {}, draft.fresh(`${label}_share`), { before: node });
 }
 
 function resizeContext(node: Node, coupling: Coupling, kept: Kept): ResizeContext {
