@@ -1,10 +1,12 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { branchesOf } from "../src/coupling/branches.ts";
 import { random } from "../src/criteria/random.ts";
 import { inlineIf } from "../src/graph/inline-if.ts";
 import { verify } from "../src/graph/verify.ts";
 import { analyse } from "../src/models/analysis.ts";
 import { openRuntime } from "../src/runtime/open-runtime.node.ts";
 import type { Runtime } from "../src/runtime/runtime.ts";
+import { dropBranches, maskBranches } from "../src/surgery/bypass.ts";
 import { cut } from "../src/surgery/cut.ts";
 import { checkLaw } from "../src/surgery/law.ts";
 import { masked } from "../src/surgery/masked.ts";
@@ -40,5 +42,23 @@ describe("graphs that torchvision has not, 30 % of every group removed at random
     const law = await checkLaw(runtime, reference, small, [await feedsOf(analysis)]);
     expect(law.relative).toBeLessThan(tolerance[name] ?? 1e-4);
     expect(floats(small)).toBeLessThan((left[name] ?? 0.75) * floats(graph));
+  });
+
+  it.each([
+    ["bert", 48],
+    ["llama", 64],
+  ] as const)("%s: its branches count features, not the positions of tokens, and go whole", async (name, width) => {
+    const { graph } = await skeletons.model(name);
+    const analysis = await analyse(graph, runtime);
+    const { coupling, facts } = analysis;
+    const branches = branchesOf(graph, coupling, facts);
+    expect(branches.map(({ axis, features }) => [axis, features])).toEqual(Array(4).fill([2, width]));
+    const dropped = branches.map(({ sum, bypass, axis, features }) => ({
+      ...{ sum, bypass, axis },
+      mean: Float64Array.from({ length: features }, (_, i) => i / features),
+    }));
+    const small = verify(dropBranches(graph, dropped, facts.types));
+    const law = await checkLaw(runtime, maskBranches(graph, dropped, facts.types), small, [await feedsOf(analysis)]);
+    expect(law.relative).toBeLessThan(1e-4);
   });
 });

@@ -1,6 +1,7 @@
 import type { Graph, Node } from "../graph/graph.ts";
 import { otherAddend } from "../ops/linear.ts";
 import { isFloat } from "../tensor/dtype.ts";
+import type { Term } from "./axis-algebra.ts";
 import { type Coupling, type CouplingFacts, isBookkeeping } from "./couple.ts";
 
 /** A part of a graph between a value and a sum that adds to that value, which can go as a whole. */
@@ -23,7 +24,7 @@ export interface Branch {
 export function branchesOf(graph: Graph, coupling: Coupling, facts: CouplingFacts): readonly Branch[] {
   const producers = new Map<string, Node>();
   for (const node of graph.nodes) for (const name of node.outputs) producers.set(name, node);
-  const prunable = new Set(coupling.groups.map(({ leaf }) => leaf));
+  const counters = featureLeaves(coupling);
   const found: Branch[] = [];
   for (const node of graph.nodes) {
     const [a = "", b = ""] = node.inputs;
@@ -35,11 +36,23 @@ export function branchesOf(graph: Graph, coupling: Coupling, facts: CouplingFact
     const bypass = dependsOn(producers, a, b) ? b : dependsOn(producers, b, a) ? a : null;
     if (bypass === null) continue;
     const axes = coupling.axes(sum) ?? [];
-    const counted = axes.findIndex((axis) => coupling.occurrences(axis).some(({ leaf }) => prunable.has(leaf)));
-    const axis = counted < 0 ? shape.length - 1 : counted;
+    const counted = counters.map((leaves) =>
+      axes.findIndex((axis) => coupling.occurrences(axis).some(({ leaf }) => leaves.has(leaf))),
+    );
+    const axis = counted.find((found) => found >= 0) ?? shape.length - 1;
     found.push({ sum, bypass, branch: bypass === a ? b : a, axis, features: shape[axis] ?? 1 });
   }
   return found;
+}
+
+/**
+ * What counts features, the surest first: units that may go, then rows or columns of matrices. Positions that a table is
+ * asked for are neither, and their number may follow the input.
+ */
+function featureLeaves(coupling: Coupling): readonly ReadonlySet<Term>[] {
+  const free = coupling.groups.filter(({ blocked }) => blocked.length === 0);
+  const ofMatrices = coupling.groups.filter(({ members }) => members.some(({ role }) => role !== "other"));
+  return [free, ofMatrices].map((groups) => new Set(groups.map(({ leaf }) => leaf)));
 }
 
 function sameShape(a: readonly number[], b: readonly number[]): boolean {
