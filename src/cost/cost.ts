@@ -1,6 +1,6 @@
 import { type Coupling, type CouplingFacts, isBookkeeping } from "../coupling/couple.ts";
 import type { Graph, Node } from "../graph/graph.ts";
-import type { Operand } from "../ops/spec.ts";
+import { type Operand, operandName } from "../ops/spec.ts";
 import { opSpec } from "../ops/table.ts";
 import { bitsOf, isFloat } from "../tensor/dtype.ts";
 
@@ -84,8 +84,7 @@ function elements(name: string, shape: readonly number[], size?: AxisSize): numb
 function sized(coupling: Coupling, node: Node, size?: AxisSize): ReturnType<Coupling["context"]> {
   const context = coupling.context(node);
   if (size === undefined) return context;
-  const nameOf = (operand: Operand): string =>
-    (operand.side === "input" ? node.inputs : node.outputs)[operand.index] ?? "";
+  const nameOf = (operand: Operand): string => operandName(node, operand);
   return {
     ...context,
     shape: (operand) => context.shape(operand)?.map((n, axis) => size(nameOf(operand), axis) ?? n),

@@ -1,6 +1,7 @@
 import type { Graph, Node } from "../graph/graph.ts";
 import { otherAddend } from "../ops/linear.ts";
 import { isFloat } from "../tensor/dtype.ts";
+import { sameShape } from "../tensor/tensor.ts";
 import type { Term } from "./axis-algebra.ts";
 import { type Coupling, type CouplingFacts, isBookkeeping } from "./couple.ts";
 
@@ -53,10 +54,6 @@ function featureLeaves(coupling: Coupling): readonly ReadonlySet<Term>[] {
   const free = coupling.groups.filter(({ blocked }) => blocked.length === 0);
   const ofMatrices = coupling.groups.filter(({ members }) => members.some(({ role }) => role !== "other"));
   return [free, ofMatrices].map((groups) => new Set(groups.map(({ leaf }) => leaf)));
-}
-
-function sameShape(a: readonly number[], b: readonly number[]): boolean {
-  return a.length === b.length && a.every((n, i) => n === b[i]);
 }
 
 /** True where `value` is computed from `source`. */

@@ -1,7 +1,7 @@
 import { captures } from "../graph/captures.ts";
 import type { Graph, Node, TensorType } from "../graph/graph.ts";
 import { type UseDef, useDef } from "../graph/uses.ts";
-import type { Axis, AxisContext, GraphContext, Kernel, Operand } from "../ops/spec.ts";
+import { type Axis, type AxisContext, type GraphContext, type Kernel, type Operand, operandName } from "../ops/spec.ts";
 import { opSpec, readsSizesOnly } from "../ops/table.ts";
 import { isFloat } from "../tensor/dtype.ts";
 import { EspalierError } from "../tensor/error.ts";
@@ -209,8 +209,7 @@ function dataOf(graph: Graph): ReadonlySet<string> {
 }
 
 function nodeContext(node: Node, facts: CouplingFacts, graph: Graph, links: UseDef): GraphContext {
-  const nameOf = (operand: Operand): string =>
-    (operand.side === "input" ? node.inputs : node.outputs)[operand.index] ?? "";
+  const nameOf = (operand: Operand): string => operandName(node, operand);
   return {
     node,
     opset: graph.opsets.get(node.domain) ?? 1,
@@ -237,7 +236,7 @@ function axisContext(
 ): AxisContext {
   const { node } = context;
   const axesOf = (operand: Operand): readonly Term[] | undefined => {
-    const name = (operand.side === "input" ? node.inputs : node.outputs)[operand.index] ?? "";
+    const name = operandName(node, operand);
     return name === "" ? undefined : axes(name);
   };
   const note = (uses: AxisUse[], operand: Operand, axis: number, part?: Axis): void => {

@@ -24,9 +24,9 @@ export interface SetFacts {
  *
  * Units of leaf l may be renamed for each index of p, and nothing else changes, where every value that holds l tells for
  * each of its places which index of p it belongs to, and every operator treats the indices of p apart: it has p on one axis
- * of each operand, and never sums, normalises or moves over it unless over l as well. So the channels inside each group of a grouped convolution or
- * a group norm, the dimensions inside each head, the query heads of each key head and the hidden units of each
- * direction are found by the same rule. Leaves without parents are left out.
+ * of each operand, and never sums, normalises or moves over it unless over l as well. So the channels inside each group of
+ * a grouped convolution or a group norm, the dimensions inside each head, the query heads of each key head and the hidden
+ * units of each direction are found by the same rule. Leaves without parents are left out.
  */
 export function findSets(facts: SetFacts): ReadonlyMap<Term, readonly Term[]> {
   const found = new Map<Term, readonly Term[]>();

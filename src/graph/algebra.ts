@@ -1,7 +1,7 @@
 import { type DType, onnxNumberOf } from "../tensor/dtype.ts";
 import { EspalierError } from "../tensor/error.ts";
 import { fromFloats, fromInts } from "../tensor/numeric.ts";
-import { formatShape, type HostTensor, type Shape, sizeOf } from "../tensor/tensor.ts";
+import { formatShape, type HostTensor, type Shape, sameShape, sizeOf } from "../tensor/tensor.ts";
 import { type Attributes, int, ints as intList } from "./attributes.ts";
 import type { Draft } from "./draft.ts";
 import { edit } from "./edit.ts";
@@ -420,10 +420,8 @@ class Writer implements Algebra {
   }
 
   finish(): SizedGraph {
-    const graph = this.draft.finish();
-    // A graph output that was redirected keeps its name and carries another value.
     return {
-      graph,
+      graph: this.draft.finish(),
       types: new Map(this.#types),
       values: new Map(this.#values),
       stopped: new Set(this.#stopped),
@@ -481,10 +479,6 @@ function scalarTensor(value: number, dtype: DType): HostTensor {
     default:
       throw new EspalierError("shape", "scalar", `expected a float, i64, i32 or bool, got ${dtype}.`);
   }
-}
-
-function sameShape(a: Shape, b: Shape): boolean {
-  return a.length === b.length && a.every((n, i) => n === b[i]);
 }
 
 /** The common shape that both broadcast to. Throws `shape` where there is none. */

@@ -6,7 +6,7 @@ import { integerValues } from "../graph/specialise.ts";
 import { evaluate } from "../runtime/evaluate.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { didYouMean, EspalierError } from "../tensor/error.ts";
-import { formatShape, type HostTensor, load } from "../tensor/tensor.ts";
+import { formatShape, type HostTensor, load, sameShape } from "../tensor/tensor.ts";
 
 /** Everything that pruning needs to know of a model before it looks at data. */
 export interface Analysis {
@@ -40,7 +40,9 @@ export async function analyse(graph: Graph, runtime: Runtime, options: AnalysisO
   const types = new Map(await runtime.types(graph, first));
   for (const [name, ref] of graph.constants) types.set(name, { dtype: ref.dtype, shape: ref.shape });
   for (const [name, type] of first) types.set(name, type);
-  const dynamic = graph.inputs.some(({ name }) => !sameShape(first.get(name), second.get(name)));
+  const dynamic = graph.inputs.some(
+    ({ name }) => !sameShape(first.get(name)?.shape ?? [], second.get(name)?.shape ?? []),
+  );
   const otherShapes = new Map<string, readonly number[]>();
   if (dynamic) {
     for (const [name, type] of await runtime.types(graph, second)) otherShapes.set(name, type.shape);
@@ -62,10 +64,6 @@ export async function analyse(graph: Graph, runtime: Runtime, options: AnalysisO
     matrices: matrices(graph, coupling, facts),
     cost: costModel(graph, coupling, facts, samples),
   };
-}
-
-function sameShape(a: TensorType | undefined, b: TensorType | undefined): boolean {
-  return a !== undefined && b !== undefined && a.shape.every((n, i) => n === b.shape[i]);
 }
 
 function checkNames(graph: Graph, shapes: AnalysisOptions["shapes"]): void {

@@ -3,13 +3,11 @@ import { float, floatAttr, intAttr } from "../graph/attributes.ts";
 import type { Node } from "../graph/graph.ts";
 import { sizeOf } from "../tensor/tensor.ts";
 import { sameAxes } from "./axis-rules.ts";
+import { besideChannels } from "./gradients/norm-gradient.ts";
 import type { FormulaContext, GradRule, OpSpec } from "./spec.ts";
 
 /** The operator of this file, which stands in a graph from the moment that it trains until it is run. */
 const composite = "espalier::BatchNorm";
-
-/** Every axis but the one of channels. */
-const besideChannels = (x: Value): readonly number[] => x.shape.map((_, axis) => axis).filter((axis) => axis !== 1);
 
 /** x · factor + offset, channel by channel, in one pass over memory. x: [n, channels, ...], factor, offset: [channels]. */
 function affine(g: Algebra, x: Value, factor: Value, offset: Value): Value {

@@ -6,6 +6,7 @@ import {
   gatherGradient,
   gatherNdGradient,
   padGradient,
+  padsOf,
   scatterElementsGradient,
   scatterNdGradient,
   sliceGradient,
@@ -153,19 +154,6 @@ export const slice: OpSpec = {
     };
   },
 };
-
-/** The pads of each axis as [before, after]; undefined where they depend on the data. */
-function padsOf(c: NodeContext): readonly (readonly [number, number])[] | undefined {
-  const rank = c.shape(input(0))?.length ?? 0;
-  const pads = intsOf(c, "pads", 1) ?? intsAttr(c.node, "paddings", undefined);
-  if (pads === undefined) return undefined;
-  const named = intsOf(c, "axes", 3) ?? Array.from({ length: rank }, (_, i) => i);
-  const out = Array.from({ length: rank }, (): readonly [number, number] => [0, 0]);
-  for (const [i, axis] of named.entries()) {
-    out[axisOf(rank, axis)] = [pads[i] ?? 0, pads[i + named.length] ?? 0];
-  }
-  return out;
-}
 
 /** Constant padding puts new segments around an axis; other modes copy positions, so those axes stay whole. */
 export const pad: OpSpec = {

@@ -129,7 +129,7 @@ export interface Trained {
   readonly statistics: ReadonlyMap<number, (running: Value) => Value>;
 }
 
-/** What a gradient rule or a lowering can ask about its node. All sizes are fixed. */
+/** What every rule that writes formulas can ask about its node. All sizes are fixed. */
 export interface FormulaContext extends NodeContext {
   readonly g: Algebra;
   /** Input i, which must be there. */
@@ -194,6 +194,11 @@ export interface OpSpec {
   readonly roles: Roles | null;
   /** How it differentiates. */
   readonly grad: Gradient;
+}
+
+/** Name of the value that an operand of a node is; "" where it is absent. */
+export function operandName({ inputs, outputs }: Pick<Node, "inputs" | "outputs">, { side, index }: Operand): string {
+  return (side === "input" ? inputs : outputs)[index] ?? "";
 }
 
 export const input = (index: number): Operand => ({ side: "input", index });

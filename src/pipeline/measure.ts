@@ -5,7 +5,7 @@ import type { Runtime, Session } from "../runtime/runtime.ts";
 import { evaluatePair } from "../stats/fidelity.ts";
 import { bitsOf, byteLengthOf, isFloat } from "../tensor/dtype.ts";
 import { toFloat32 } from "../tensor/numeric.ts";
-import { bytesOf, load, sizeOf, type TensorRef } from "../tensor/tensor.ts";
+import { bytesOf, load, sameShape, sizeOf, type TensorRef } from "../tensor/tensor.ts";
 import { fileSize } from "./file-size.ts";
 import { latencyFeeds } from "./latency-feeds.ts";
 import type { SettledOptions } from "./prune.ts";
@@ -57,7 +57,7 @@ function haveSameSizes(a: Graph, b: Graph): boolean {
   if (a.nodes !== b.nodes || a.constants.size !== b.constants.size) return false;
   return [...a.constants].every(([name, { dtype, shape }]) => {
     const other = b.constants.get(name);
-    return other?.dtype === dtype && other.shape.length === shape.length && other.shape.every((n, i) => n === shape[i]);
+    return other?.dtype === dtype && sameShape(other.shape, shape);
   });
 }
 

@@ -14,6 +14,7 @@ import type { Dataset, IndexedDataset } from "../data/dataset.ts";
 import { take } from "../data/subset.ts";
 import type { Analysis } from "../models/analysis.ts";
 import type { Runtime } from "../runtime/runtime.ts";
+import type { DroppedBranch } from "../surgery/bypass.ts";
 import type { Job } from "../tensor/progress.ts";
 
 /** What a selection looks at. */
@@ -56,13 +57,9 @@ export interface Selection {
   readonly dropped: readonly DroppedGroup[];
 }
 
-/** A group all of whose units go, with the sum that goes on without the branch it lies in. */
-export interface DroppedGroup {
+/** A group all of whose units go, and the branch that it lies in with it. */
+export interface DroppedGroup extends DroppedBranch {
   readonly group: Group;
-  readonly sum: string;
-  readonly bypass: string;
-  readonly mean: Float64Array;
-  readonly axis: number;
 }
 
 /** What was measured once of a model; selections for any number of targets follow from it without running it again. */

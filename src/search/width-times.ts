@@ -1,5 +1,5 @@
 import type { WidthTimes } from "../allocation/by-error.ts";
-import { type Group, isBookkeeping } from "../coupling/couple.ts";
+import { type Group, isBookkeeping, unitCount } from "../coupling/couple.ts";
 import type { Attribute, Feeds, Graph, Node, TensorType } from "../graph/graph.ts";
 import { extract, type Types } from "../graph/subgraph.ts";
 import type { Analysis } from "../models/analysis.ts";
@@ -109,7 +109,7 @@ function partOf({ graph, facts }: Analysis, nodes: ReadonlySet<Node>, types: Typ
 /** Which units stay makes no difference to the time. */
 async function firstUnits(part: Graph, { coupling, facts }: Analysis, group: Group, count: number): Promise<Graph> {
   if (count === group.size) return part;
-  const mask = new Uint8Array(group.size * group.sets);
+  const mask = new Uint8Array(unitCount(group));
   for (let set = 0; set < group.sets; set++) mask.fill(1, set * group.size, set * group.size + count);
   return cut(part, coupling, facts, new Map([[group, mask]]));
 }

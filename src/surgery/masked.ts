@@ -3,7 +3,7 @@ import { int, ints } from "../graph/attributes.ts";
 import type { Place } from "../graph/draft.ts";
 import { type Draft, edit } from "../graph/edit.ts";
 import type { Graph, Node } from "../graph/graph.ts";
-import type { Operand } from "../ops/spec.ts";
+import { operandName } from "../ops/spec.ts";
 import { isFloat } from "../tensor/dtype.ts";
 import { fromFloats, fromInts } from "../tensor/numeric.ts";
 import { type Shape, sizeOf } from "../tensor/tensor.ts";
@@ -19,7 +19,7 @@ export function masked(graph: Graph, coupling: Coupling, facts: CouplingFacts, u
   const draft = edit(graph);
   const masks = new Map<string, string>();
   for (const { node, operand, axis } of coupling.sums) {
-    const value = nameOf(node, operand);
+    const value = operandName(node, operand);
     const mask = kept.mask(value, axis);
     const type = facts.types.get(value);
     if (mask === null || type === undefined || !isFloat(type.dtype)) continue;
@@ -46,15 +46,11 @@ export function masked(graph: Graph, coupling: Coupling, facts: CouplingFacts, u
   }
   const restricted = new Set(
     coupling.restricts
-      .filter(({ node, operand, axis }) => kept.mask(nameOf(node, operand), axis) !== null)
+      .filter(({ node, operand, axis }) => kept.mask(operandName(node, operand), axis) !== null)
       .map((use) => use.node),
   );
   for (const node of restricted) restrict(draft, node, coupling, facts, kept);
   return draft.finish();
-}
-
-function nameOf(node: Node, operand: Operand): string {
-  return (operand.side === "input" ? node.inputs : node.outputs)[operand.index] ?? "";
 }
 
 /** A mask over the axis and those that it depends on, which broadcasts to the value. */

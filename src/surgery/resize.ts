@@ -1,7 +1,7 @@
 import type { Coupling, CouplingFacts } from "../coupling/couple.ts";
 import type { Draft } from "../graph/edit.ts";
 import type { Attribute, Node } from "../graph/graph.ts";
-import type { Operand, Resize, ResizeContext } from "../ops/spec.ts";
+import { type Operand, operandName, type Resize, type ResizeContext } from "../ops/spec.ts";
 import { opSpec } from "../ops/table.ts";
 import { isFloat } from "../tensor/dtype.ts";
 import { EspalierError } from "../tensor/error.ts";
@@ -50,12 +50,13 @@ export function resizeNode(
 function scale(
   draft: Draft,
   node: Node,
-  { side, index }: Operand,
+  operand: Operand,
   by: number,
   facts: CouplingFacts,
   cut: ReadonlyMap<string, HostTensor>,
 ): void {
-  const name = (side === "input" ? draft.current(node).inputs : node.outputs)[index] ?? "";
+  const { side, index } = operand;
+  const name = operandName(side === "input" ? draft.current(node) : node, operand);
   const dtype = facts.types.get(name)?.dtype;
   if (dtype === undefined || !isFloat(dtype)) return;
   const factor = (): string => draft.constant(fromFloats(dtype, [], Float64Array.of(by)), "ratio");
@@ -163,8 +164,7 @@ function shareOf(
 
 function resizeContext(node: Node, coupling: Coupling, kept: Kept): ResizeContext {
   const base = coupling.context(node);
-  const nameOf = (operand: Operand): string =>
-    (operand.side === "input" ? node.inputs : node.outputs)[operand.index] ?? "";
+  const nameOf = (operand: Operand): string => operandName(node, operand);
   return {
     ...base,
     newShape: (operand) => base.shape(operand)?.map((n, i) => kept.positions(nameOf(operand), i)?.length ?? n),

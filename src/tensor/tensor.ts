@@ -47,6 +47,11 @@ export interface TensorRef {
   readonly unknown?: readonly Uint8Array[];
 }
 
+/** True for the same sizes in the same order. */
+export function sameShape(a: Shape, b: Shape): boolean {
+  return a.length === b.length && a.every((n, i) => n === b[i]);
+}
+
 /** Number of elements; 1 for a scalar. */
 export function sizeOf(shape: Shape): number {
   let size = 1;

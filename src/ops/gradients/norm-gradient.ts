@@ -9,7 +9,7 @@ const perChannel = (g: Algebra, v: Value, rank: number): Value =>
   g.reshape(v, [v.shape[0] ?? 1, ...Array.from({ length: rank - 2 }, () => 1)]);
 
 /** Every axis but the one of channels. */
-const besideChannels = (v: Value): readonly number[] => v.shape.map((_, i) => i).filter((i) => i !== 1);
+export const besideChannels = (v: Value): readonly number[] => v.shape.map((_, i) => i).filter((i) => i !== 1);
 
 const axesFrom = (first: number, rank: number): readonly number[] =>
   Array.from({ length: rank - first }, (_, i) => first + i);

@@ -1,7 +1,7 @@
 import type { Range, Value } from "../../graph/algebra.ts";
 import { int, intAttr, intsAttr, stringAttr } from "../../graph/attributes.ts";
 import { axisOf, intsOf } from "../axis-rules.ts";
-import type { FormulaContext, GradContext, GradRule } from "../spec.ts";
+import { type FormulaContext, type GradContext, type GradRule, input, type NodeContext } from "../spec.ts";
 import { addElements, addRows, putBack, rowsNamed, sendBack, sendBackLookups } from "./place.ts";
 
 const axisAttribute = (c: FormulaContext, absent: number): number =>
@@ -58,12 +58,12 @@ function rangesOf(c: FormulaContext): readonly Range[] {
 /** What was taken goes back to its places. */
 export const sliceGradient: GradRule = (c, dy) => [putBack(c.g, dy, c.x(0).shape, rangesOf(c))];
 
-/** The pads of each axis as [before, after]. */
-function padsOf(c: FormulaContext): readonly (readonly [number, number])[] {
-  const rank = c.x(0).shape.length;
+/** The pads of each axis as [before, after]; undefined where they depend on the data. */
+export function padsOf(c: NodeContext): readonly (readonly [number, number])[] | undefined {
+  const rank = c.shape(input(0))?.length ?? 0;
   const pads = intsOf(c, "pads", 1) ?? intsAttr(c.node, "paddings", undefined);
-  const axes = c.has(3) ? intsOf(c, "axes", 3) : c.x(0).shape.map((_, i) => i);
-  if (pads === undefined || axes === undefined) return c.refuse("its pads depend on the data");
+  const axes = (c.node.inputs[3] ?? "") === "" ? Array.from({ length: rank }, (_, i) => i) : intsOf(c, "axes", 3);
+  if (pads === undefined || axes === undefined) return undefined;
   const all = Array.from({ length: rank }, (): readonly [number, number] => [0, 0]);
   for (const [i, axis] of axes.entries()) all[axisOf(rank, axis)] = [pads[i] ?? 0, pads[i + axes.length] ?? 0];
   return all;
@@ -84,7 +84,7 @@ function shown(mode: string, size: number, before: number, after: number): reado
 export const padGradient: GradRule = (c, dy) => {
   const { g } = c;
   const { shape } = c.x(0);
-  const pads = padsOf(c);
+  const pads = padsOf(c) ?? c.refuse("its pads depend on the data");
   const mode = stringAttr(c.node, "mode", "constant");
   if (mode !== "constant") {
     let dx = dy;
