@@ -67,6 +67,7 @@ export const pruneCommand = command({
     "espalier prune model.onnx -o small.onnx --sparsity 0.3 --criterion l1 --ignore 'classifier.*'",
     "espalier prune model.onnx -o small.onnx --granularity layer --keep-macs 0.8 --calib calibration.npy --scale 0.00392157",
     "espalier prune model.onnx -o small.onnx --keep-macs 0.5 --recover lsq --calib calibration.npy --scale 0.00392157 --report report.html",
+    "espalier prune model.onnx -o small.onnx --keep-macs 0.5 --recover lsq+distill --calib calibration.npy --scale 0.00392157 --epochs 1",
   ],
   async run([path = ""], options, host) {
     if (options.out === undefined && !options.dryRun) {
