@@ -1,5 +1,6 @@
 import * as z from "zod";
 import type { IndexedDataset } from "../data/dataset.ts";
+import type { Graph } from "../graph/graph.ts";
 import { analyse } from "../models/analysis.ts";
 import { type Model, withGraph } from "../models/model.ts";
 import { beside } from "../recovery/beside.ts";
@@ -119,7 +120,7 @@ export async function trainModel(
     data: training,
     parameters,
     seed,
-    objective: objectiveOf(given, start.outputs.length),
+    objective: objectiveOf(given, start),
     learns: (node) => node.inputs.some((name) => start.constants.has(name)),
     phase: "train",
     ...(objective === "cross-entropy" ? { labels: labelInput } : {}),
@@ -165,7 +166,8 @@ export async function trainModel(
 
 const labelInput = "espalier/labels";
 
-function objectiveOf({ objective = "cross-entropy", smoothing, train }: TrainRecipe, outputs: number): Objective {
+function objectiveOf({ objective = "cross-entropy", smoothing, train }: TrainRecipe, graph: Graph): Objective {
+  const tokens = tokensOf(graph);
   return ({ g, outputs: [logits, ...others], input, of }) => {
     if (logits === undefined || logits.shape.length < 2) {
       const message = "expected a first output of classes, [samples, classes].";
@@ -178,19 +180,14 @@ function objectiveOf({ objective = "cross-entropy", smoothing, train }: TrainRec
           ...(smoothing === undefined ? {} : { smoothing }),
         });
       case "next-token": {
-        const tokens = g.draft.nodes().flatMap(({ inputs }) => inputs.filter((name) => g.has(name)));
-        const ids = tokens.map(of).find(({ name, dtype, shape }) => isTokens(g.draft.producer(name), dtype, shape));
-        if (ids === undefined) {
-          throw new EspalierError(
-            "request",
-            "next-token",
-            "expected an input of tokens, integers [batch, time], got none.",
-          );
+        if (tokens === undefined) {
+          const message = "expected an input of tokens, integers [batch, time], got none.";
+          throw new EspalierError("request", "next-token", message);
         }
-        return nextToken(g, answer, g.cast(ids, "i32"));
+        return nextToken(g, answer, g.cast(of(tokens), "i32"));
       }
       case "distill": {
-        const target = others[outputs - 1];
+        const target = others[graph.outputs.length - 1];
         if (target === undefined) throw new EspalierError("request", "teacher", "expected an answer, got none.");
         return distillation(g, answer, g.cast(target, "f32"), train?.temperature ?? 4);
       }
@@ -198,8 +195,9 @@ function objectiveOf({ objective = "cross-entropy", smoothing, train }: TrainRec
   };
 }
 
-function isTokens(producer: unknown, dtype: string, shape: readonly number[]): boolean {
-  return producer === undefined && (dtype === "i64" || dtype === "i32") && shape.length === 2;
+/** The input that holds tokens, by what it is. */
+function tokensOf(graph: Graph): string | undefined {
+  return graph.inputs.find(({ dtype, dims }) => (dtype === "i64" || dtype === "i32") && dims?.length === 2)?.name;
 }
 
 function unlabelled({ description }: IndexedDataset): EspalierError {
