@@ -7,7 +7,7 @@ import type { HostTensor, Shape } from "../tensor/tensor.ts";
 import { gradientProbe, type StepDefinition, slotName } from "../train/step.ts";
 import type { TrainPoint } from "../train/train.ts";
 import type { Trainer } from "../train/trainer.ts";
-import { type MaskedLayer, type PruneScope, prunedMasks, randomMasks, regrownMask } from "./mask-moves.ts";
+import { type MaskedLayer, type PruneScope, prunedMasks, randomMasks, regrownMask, zeroed } from "./mask-moves.ts";
 
 /** How masks move while a network learns. Points of the run are shares of its updates, 0 to 1. */
 export interface SparsityProgramme {
@@ -145,8 +145,7 @@ async function cleared(
     for (const key of [name, ...slots.map((kind) => slotName(kind, name))]) {
       const tensor = held.get(key) ?? moments.get(key);
       if (tensor === undefined) continue;
-      const values = toFloat32(tensor).map((value, i) => (mask[i] === 1 ? value : 0));
-      changed.set(key, fromFloats("f32", tensor.shape, values));
+      changed.set(key, fromFloats("f32", tensor.shape, zeroed(toFloat32(tensor), mask)));
     }
   }
   return changed;

@@ -23,7 +23,7 @@ export function prunedMasks(
   sparsity: number,
   scope: PruneScope,
 ): ReadonlyMap<string, Uint8Array> {
-  const scores = layers.map(({ weights, mask }) => weights.map((w, i) => (mask[i] === 1 ? Math.abs(w) : -1)));
+  const scores = layers.map((layer) => magnitudes(layer, -1));
   if (scope === "global" || scope === "lamp") {
     const ranked = scope === "lamp" ? scores.map(lamp) : scores;
     const all = new Float64Array(ranked.reduce((n, { length }) => n + length, 0));
@@ -38,7 +38,7 @@ export function prunedMasks(
       layers.map(({ name, weights }) => {
         const part = gone.subarray(at, at + weights.length);
         at += weights.length;
-        return [name, part.map((bit) => 1 - bit)];
+        return [name, inverted(part)];
       }),
     );
   }
@@ -46,9 +46,36 @@ export function prunedMasks(
   return new Map(
     layers.map(({ name, weights }, l) => {
       const gone = smallest(scores[l] ?? weights, countOf(1 - (densities[l] ?? 1), weights.length));
-      return [name, gone.map((bit) => 1 - bit)];
+      return [name, inverted(gone)];
     }),
   );
+}
+
+/** |w| of what is alive, another number for what is dead. */
+function magnitudes({ weights, mask }: Pick<MaskedLayer, "weights" | "mask">, dead: number): Float32Array {
+  const out = new Float32Array(weights.length);
+  for (let i = 0; i < out.length; i++) out[i] = mask[i] === 1 ? Math.abs(weights[i] ?? 0) : dead;
+  return out;
+}
+
+function inverted(bits: Uint8Array): Uint8Array {
+  const out = new Uint8Array(bits.length);
+  for (let i = 0; i < out.length; i++) out[i] = 1 - (bits[i] ?? 0);
+  return out;
+}
+
+/** How many entries of a mask are 1. */
+function aliveIn(mask: Uint8Array): number {
+  let count = 0;
+  for (let i = 0; i < mask.length; i++) count += mask[i] ?? 0;
+  return count;
+}
+
+/** w with zeros where a mask has them. */
+export function zeroed(weights: Float32Array, mask: Uint8Array): Float32Array {
+  const out = new Float32Array(weights.length);
+  for (let i = 0; i < out.length; i++) out[i] = mask[i] === 1 ? (weights[i] ?? 0) : 0;
+  return out;
 }
 
 /** w² over the sum of all squares of the layer that are not smaller; dead weights stay below all others. */
@@ -71,18 +98,16 @@ export function regrownMask(
   share: number,
   growth: Float32Array | Random,
 ): Uint8Array {
-  const alive = mask.reduce((sum, bit) => sum + bit, 0);
+  const alive = aliveIn(mask);
   const count = Math.min(countOf(share, alive), mask.length - (growth instanceof Float32Array ? 0 : alive));
   if (count === 0) return mask.slice();
   const next = mask.slice();
-  const gone = smallest(
-    weights.map((w, i) => (mask[i] === 1 ? Math.abs(w) : Number.MAX_VALUE)),
-    count,
-  );
+  const gone = smallest(magnitudes({ weights, mask }, Number.POSITIVE_INFINITY), count);
   for (let i = 0; i < next.length; i++) if (gone[i] === 1) next[i] = 0;
   if (growth instanceof Float32Array) {
     // The largest score has the smallest negative; what is alive comes last.
-    const scores = growth.map((score, i) => (next[i] === 1 ? 1 : -Math.abs(score)));
+    const scores = new Float32Array(growth.length);
+    for (let i = 0; i < scores.length; i++) scores[i] = next[i] === 1 ? 1 : -Math.abs(growth[i] ?? 0);
     const grown = smallest(scores, count);
     for (let i = 0; i < next.length; i++) if (grown[i] === 1) next[i] = 1;
     return next;

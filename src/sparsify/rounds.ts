@@ -4,7 +4,7 @@ import { fromFloats, toFloat32 } from "../tensor/numeric.ts";
 import type { HostTensor, Shape } from "../tensor/tensor.ts";
 import { slotName } from "../train/step.ts";
 import type { RunSnapshot } from "../train/train.ts";
-import { type MaskedLayer, type PruneScope, prunedMasks } from "./mask-moves.ts";
+import { type MaskedLayer, type PruneScope, prunedMasks, zeroed } from "./mask-moves.ts";
 
 /** Where a round starts again. */
 export interface Rewind {
@@ -107,14 +107,7 @@ function maskedStart(
     const mask = masks.get(name);
     const owner = name.slice(name.indexOf(":") + 1);
     if (mask !== undefined) {
-      tensors.set(
-        name,
-        fromFloats(
-          "f32",
-          tensor.shape,
-          toFloat32(tensor).map((w, i) => (mask[i] === 1 ? w : 0)),
-        ),
-      );
+      tensors.set(name, fromFloats("f32", tensor.shape, zeroed(toFloat32(tensor), mask)));
     } else if (name !== owner && snapshot.tensors.has(owner)) {
       tensors.set(name, { ...tensor, bytes: new Uint8Array(tensor.bytes.length) });
     } else tensors.set(name, tensor);
