@@ -2,8 +2,8 @@ import { type Criterion, reduceElements } from "./criterion.ts";
 import { perWeight, summed } from "./per-weight.ts";
 
 /**
- * First-order change of the loss when a weight goes: |w · g|; of a unit |Σ w · g| over its weights in a parameter, so that weights that
- * make up for each other do not count (Molchanov et al. 2019, without the square).
+ * First-order change of the loss when a weight goes: |w · g|; of a unit |Σ w · g| over its weights in a parameter, so that
+ * weights that make up for each other do not count (Molchanov et al. 2019, without the square).
  */
 export function taylor(): Criterion<"gradient"> {
   return {
@@ -33,7 +33,10 @@ export function sampleTaylor(): Criterion<"gradientMagnitude"> {
   return summed("taylor-sample", "gradientMagnitude", (w, g) => Math.abs(w) * g);
 }
 
-/** |w · g| = |∂L/∂m| at a mask m of ones (SNIP, Lee et al. 2019, Eq. 3; the division by the sum changes no rank). Units add up. */
+/**
+ * |w · g| = |∂L/∂m| at a mask m of ones (SNIP, Lee et al. 2019, Eq. 3; the division by the sum changes no rank). Units add
+ * up.
+ */
 export function snip(): Criterion<"gradient"> {
   return summed("snip", "gradient", (w, g) => Math.abs(w * g));
 }

@@ -32,8 +32,8 @@ export interface UnitScoreOptions {
 export const groupDefaults: UnitScoreOptions = { members: "all", reduce: "mean", normalise: "mean" };
 
 /**
- * One score per unit of each group, [sets, size]; a larger score means keep. Groups that the criterion says nothing about are left
- * out. Parameters are loaded one after the other, so that memory holds one of them at a time.
+ * One score per unit of each group, [sets, size]; a larger score means keep. Groups that the criterion says nothing about
+ * are left out. Parameters are loaded one after the other, so that memory holds one of them at a time.
  */
 export async function unitScores<N extends Statistic>(
   graph: Graph,

@@ -1,6 +1,6 @@
 import { floatAttr, intAttr, intsAttr } from "../graph/attributes.ts";
 import { sizeOf } from "../tensor/tensor.ts";
-import { at, axisOf, blockAll, broadcast, need, sameAxes, tie } from "./axis-rules.ts";
+import { at, axisOf, broadcast, need, sameAxes, tie } from "./axis-rules.ts";
 import { lowerBatchNorm, trainBatchNorm } from "./batch-norm.ts";
 import {
   batchNormGradient,
@@ -13,9 +13,7 @@ import {
 } from "./gradients/norm-gradient.ts";
 import {
   type AxisContext,
-  type FormulaContext,
   type Gradient,
-  type GradRule,
   type GraphContext,
   input,
   type OpSpec,
@@ -190,50 +188,4 @@ export const localResponseNorm: OpSpec = {
     const channels = at(need(c, input(0)), 1);
     if (channels !== undefined) c.block(channels, "LRN looks at neighbouring channels");
   },
-};
-
-/** The axis that a softmax runs over, as the newer operator sets define it. */
-function softmaxAxis(c: FormulaContext): number {
-  return axisOf(c.x(0).shape.length, intAttr(c.node, "axis", -1));
-}
-
-/** y = softmax(x): dx = y · (dy − Σ y · dy). */
-export const softmaxGrad: GradRule = (c, dy) => {
-  const { g, y } = c;
-  return [g.mul(y(0), g.sub(dy, g.sum(g.mul(y(0), dy), [softmaxAxis(c)], true)))];
-};
-
-/** y = log softmax(x): dx = dy − exp(y) · Σ dy. */
-export const logSoftmaxGrad: GradRule = (c, dy) => {
-  const { g, y } = c;
-  return [g.sub(dy, g.mul(g.exp(y(0)), g.sum(dy, [softmaxAxis(c)], true)))];
-};
-
-/** Softmax and its relatives: every position on the axis depends on all others. Before opset 13 it covers all later axes. */
-export const softmax = (grad: Gradient): OpSpec => ({
-  ...plain,
-  grad,
-  axes: (c) => {
-    sameAxes(c);
-    const x = need(c, input(0));
-    const coarse = c.opset < 13;
-    const axis = axisOf(x.length, intAttr(c.node, "axis", coarse ? 1 : -1));
-    for (const term of coarse ? x.slice(axis) : x.slice(axis, axis + 1)) c.block(term, "a softmax runs over it");
-  },
-});
-
-/** For operators whose outputs depend on positions in ways that removal would change. */
-export const opaque = (because: string, grad: Gradient = null): OpSpec => ({
-  ...plain,
-  grad,
-  axes: (c) => blockAll(c, because),
-});
-
-/** The two values that a OneHot writes: each gets what arrives at its places. */
-export const oneHotGradient: GradRule = (c, dy) => {
-  const { g, x } = c;
-  const values = g.concat([g.expand(0, [1], dy.dtype), g.expand(1, [1], dy.dtype)], 0);
-  const hot = g.op("OneHot", [x(0), x(1), values], Object.fromEntries(c.node.attributes), dy);
-  const on = g.sum(g.mul(dy, hot));
-  return [null, null, g.concat([g.reshape(g.sub(g.sum(dy), on), [1]), g.reshape(on, [1])], 0)];
 };

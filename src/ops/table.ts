@@ -28,14 +28,10 @@ import {
   instanceNorm,
   layerNorm,
   localResponseNorm,
-  logSoftmaxGrad,
-  oneHotGradient,
-  opaque,
   rmsNorm,
   skipLayerNorm,
-  softmax,
-  softmaxGrad,
 } from "./norm.ts";
+import { oneHotGradient, opaque } from "./opaque.ts";
 import { dequantise, quantise } from "./quantise.ts";
 import { gru, lstm, rnn } from "./recurrent.ts";
 import { alongAxis, cumulativeGradient, globalPool, reductions, topGradient } from "./reduce.ts";
@@ -52,6 +48,7 @@ import {
   trilu,
 } from "./reshape.ts";
 import { concat, gather, gatherElements, gatherNd, pad, scatterElements, scatterNd, slice, split } from "./segments.ts";
+import { logSoftmaxGrad, softmax, softmaxGrad } from "./softmax.ts";
 import type { OpSpec } from "./spec.ts";
 
 /** Operators of ai.onnx. */

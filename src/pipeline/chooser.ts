@@ -79,7 +79,10 @@ async function without(analysis: Analysis, { masks, dropped }: Chosen): Promise<
 /** A median of fewer runs says little, however long they take. */
 const FEWEST_RUNS = 8;
 
-/** Milliseconds of each candidate, measured in turn: the median, which the report shows too. `fullMs` is the original's, where it is known. */
+/**
+ * Milliseconds of each candidate, measured in turn: the median, which the report shows too. `fullMs` is the original's,
+ * where it is known.
+ */
 export async function timesOf(
   analysis: Analysis,
   candidates: readonly Chosen[],

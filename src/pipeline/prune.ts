@@ -36,7 +36,9 @@ export interface PruneOptions extends Job {
   /** Name of the method and the command, for the report. */
   readonly method?: string;
   readonly command?: string;
-  /** Of a model that was pruned before, the `origin` of that pruning: least squares then aims at what the model first gave. */
+  /**
+   * Of a model that was pruned before, the `origin` of that pruning: least squares then aims at what the model first gave.
+   */
   readonly origin?: Origin;
   /**
    * Where the result goes. It is written before it is measured, so that what is measured is what will be read and large
