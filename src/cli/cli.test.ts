@@ -12,7 +12,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { EspalierError } from "../index.node.ts";
+import { EspalierError, parseRecipe } from "../index.node.ts";
 import { commands } from "./commands.ts";
 import { fileJournal, pointSchema } from "./journal.ts";
 import { nodeSession } from "./node-host.ts";
@@ -338,5 +338,21 @@ describe("as a process", () => {
     expect({ signal, out }).toEqual({ signal: "SIGINT", out: "" });
     expect(existsSync(join(folder, "left.html"))).toBe(false);
     expect(readdirSync(folder).filter((name) => name.endsWith(".tmp"))).toEqual([]);
+  });
+});
+
+describe("what a newcomer meets", () => {
+  test("run --help shows a recipe that parses", async () => {
+    const { code, out } = await cli("run", "--help");
+    expect(code).toBe(0);
+    const shown = out.slice(out.indexOf("  model: "));
+    expect(parseRecipe(shown, "help").steps).toHaveLength(2);
+  });
+
+  test("the summary tells matrices with zeros from groups of units", async () => {
+    const { out } = await cli("prune", "model.onnx", "--granularity", "weight", "--sparsity", "0.5", "--dry-run");
+    expect(out).toMatch(/^of them not zero +77\.8 k +39\.\d k/m);
+    expect(out).toMatch(/^(\d+) of \1 weight matrices got zeros\.$/m);
+    expect(out).not.toContain("groups became smaller");
   });
 });

@@ -17,6 +17,8 @@ export interface Command {
   readonly args: readonly string[];
   readonly options: Readonly<Record<string, Option<unknown>>>;
   readonly examples: readonly string[];
+  /** What the help says after the examples. */
+  readonly more?: string;
   run(args: readonly string[], texts: ReadonlyMap<string, readonly string[]>, host: Host): Promise<void>;
 }
 
@@ -27,6 +29,7 @@ export function command<const O extends Readonly<Record<string, Option<unknown>>
   readonly args: readonly string[];
   readonly options: O;
   readonly examples: readonly string[];
+  readonly more?: string;
   run(args: readonly string[], options: Values<O>, host: Host): Promise<void>;
 }): Command {
   return {

@@ -77,6 +77,12 @@ export const inspectCommand = command({
       for (const [op, count] of analysis.coupling.unknown) {
         host.print(`${op} (${count}x) is not understood; what it touches stays whole.`);
       }
+      const { unknown } = analysis.coupling;
+      const decides = analysis.graph.inputs.find(({ dtype, dims }) => dtype === "bool" && dims?.length === 0);
+      if (unknown.size > 0 && decides !== undefined) {
+        const { name } = decides;
+        host.print(`Input ${name} may decide what runs: with --fix ${name}=true it is settled before anything is cut.`);
+      }
     } finally {
       await runtime.close();
     }

@@ -22,7 +22,9 @@ export function nodeSession(json: boolean): Session {
       return;
     }
     received = signal;
-    process.stderr.write(`${shown ? "\n" : ""}Stopping after this step; nothing half-written stays.\n`);
+    process.stderr.write(
+      `${shown ? "\n" : ""}Stopping after this step; nothing half-written stays. Once more stops at once.\n`,
+    );
     abort.abort(new EspalierError("request", signal, "expected to finish, was stopped."));
   };
   const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;

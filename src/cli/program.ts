@@ -64,7 +64,8 @@ function attach(program: Commander, entry: Command, world: World, failed: (code:
       option.placeholder === null ? flag : flag.argParser((value: string, old: string[] = []) => [...old, value]),
     );
   }
-  sub.addHelpText("after", `\nExamples:\n${entry.examples.map((line) => `  $ ${line}`).join("\n")}`);
+  const more = entry.more === undefined ? "" : `\n\n${entry.more}`;
+  sub.addHelpText("after", `\nExamples:\n${entry.examples.map((line) => `  $ ${line}`).join("\n")}${more}`);
   sub.action(async () => {
     const given = sub.opts<Record<string, unknown>>();
     const texts = new Map<string, readonly string[]>();

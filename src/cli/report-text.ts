@@ -1,27 +1,42 @@
 import type { Report } from "../index.node.ts";
 import { compact, percent, table } from "./table.ts";
 
+/** What became of the parts of each kind. */
+const outcomes: Readonly<Record<Report["layers"][number]["kind"], string>> = {
+  units: "groups became smaller",
+  branches: "residual branches went",
+  weights: "weight matrices got zeros",
+};
+
 /** The report in a few lines. */
 export function reportText({ before, after, law, fidelity, metric, layers, training, advice, device }: Report): string {
   const row = (name: string, a: number | null, b: number | null, unit = ""): string[] =>
     a === null || b === null
       ? [name, "-", "-", "-"]
       : [name, `${compact(a)}${unit}`, `${compact(b)}${unit}`, percent(b, a)];
-  const ms = (n: number | undefined): string => (n === undefined ? "-" : n.toPrecision(3));
+  const ms = (n: number | undefined): string =>
+    n === undefined ? "-" : n < 1000 ? n.toPrecision(3) : Math.round(n).toString();
   const [a, b] = [before.latencyMs?.median, after.latencyMs?.median];
   const lines = [
     table([
       ["", "before", "after", "left"],
       row("parameters", before.params, after.params),
+      ...(after.nonzero < after.params ? [row("of them not zero", before.nonzero, after.nonzero)] : []),
       row("MACs", before.macs, after.macs),
       row("bytes", before.bytes, after.bytes),
       row("gzip bytes", before.gzipBytes, after.gzipBytes),
       [`ms (${device.name}, batch ${device.batch}, ${device.threads} threads)`, ms(a), ms(b), percent(b ?? 0, a ?? 0)],
     ]),
-    `${layers.filter(({ before: x, after: y }) => y < x).length} of ${layers.length} groups became smaller.`,
+    ...Object.entries(outcomes).flatMap(([kind, outcome]) => {
+      const own = layers.filter((layer) => layer.kind === kind);
+      const touched = own.filter(({ before: x, after: y }) => y < x).length;
+      return own.length === 0 ? [] : [`${touched} of ${own.length} ${outcome}.`];
+    }),
   ];
-  if (law !== null)
-    lines.push(`Removed equals masked within ${law.relative.toExponential(1)} (allowed ${law.tolerance}).`);
+  if (law !== null) {
+    const difference = law.relative === 0 ? "0" : law.relative.toExponential(1);
+    lines.push(`Removed equals masked within ${difference} (allowed ${law.tolerance}).`);
+  }
   if (fidelity !== null) {
     const top = fidelity.topAgreement === null ? "" : `same answer on ${percent(fidelity.topAgreement, 1)}, `;
     lines.push(

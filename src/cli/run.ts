@@ -2,7 +2,7 @@ import { dirname, isAbsolute, join } from "node:path";
 import { EspalierError, load, openData, parseRecipe, type Recipe, reportHtml, runRecipe } from "../index.node.ts";
 import { command, flag } from "./command.ts";
 import { reportText } from "./report-text.ts";
-import { given, withRuntime } from "./shared-options.ts";
+import { given, inputsAt, withRuntime } from "./shared-options.ts";
 import { checkReport, writeReport } from "./write-report.ts";
 
 export const runCommand = command({
@@ -14,6 +14,15 @@ export const runCommand = command({
     json: flag("Print the answer as JSON and nothing else on stdout."),
   },
   examples: ["espalier run recipe.yaml", "espalier run recipe.yaml --dry-run --json"],
+  more: `A recipe names files beside itself; its steps take the options of espalier prune without their dashes:
+
+  model: model.onnx
+  out: small.onnx
+  report: small.html
+  calibration: { path: calibration.npy, scale: 0.00392157 }
+  steps:
+    - { criterion: l2, keep-macs: 0.6, recover: lsq, ignore: ['classifier.*'] }
+    - { granularity: weight, criterion: wanda, sparsity: 0.5 }`,
   async run([path = ""], options, host) {
     const text = await host.readText(path);
     if (text === null) throw new EspalierError("file", path, "expected a recipe, got no file.");
@@ -28,11 +37,12 @@ export const runCommand = command({
     }
     const model = await load(source);
     const { seed = 0, batch, device, threads } = recipe;
+    const shapes = new Map(Object.entries(recipe.shape ?? {}));
     const open = async (data: Recipe["calibration"], limit: number | undefined, seeds: { seed?: number }) => {
       if (data === undefined) return null;
       const { path: place, labels, ...rest } = data;
       return openData(place === "random" ? place : near(place), {
-        inputs: model.onnx.graph.inputs,
+        inputs: inputsAt(model, shapes),
         model: source,
         ...seeds,
         ...given({ limit, ...rest, labels: labels === undefined ? undefined : near(labels) }),
@@ -47,7 +57,7 @@ export const runCommand = command({
         calibration,
         training,
         evaluation,
-        shapes: new Map(Object.entries(recipe.shape ?? {})),
+        shapes,
         seed,
         command: "espalier run",
         progress: host.progress,

@@ -91,7 +91,20 @@ interface Reading {
   readonly shape: ReadonlyMap<string, readonly number[]>;
 }
 
-/** Data for a model, read as the options say; sizes that the file leaves open, but for the batch, are those of --shape. */
+/** The inputs of a model; sizes that the file leaves open, but for the batch, are those that the user gave. */
+export function inputsAt(
+  model: Model,
+  shape: ReadonlyMap<string, readonly number[]>,
+): Model["onnx"]["graph"]["inputs"] {
+  return model.onnx.graph.inputs.map((input) => {
+    const given = shape.get(input.name);
+    const dims = input.dims ?? given?.map((n, axis) => (axis === 0 ? null : n));
+    if (dims === undefined) return input;
+    return { ...input, dims: dims.map((n, axis) => (axis > 0 && typeof n !== "number" ? (given?.[axis] ?? n) : n)) };
+  });
+}
+
+/** Data for a model, read as the options say, in the sizes of --shape. */
 export async function dataFor(
   model: Model,
   spec: string,
@@ -99,14 +112,8 @@ export async function dataFor(
   choice: { readonly seed?: number; readonly limit?: number | undefined; readonly labels?: string | undefined },
 ): Promise<IndexedDataset> {
   const { seed, limit, labels } = choice;
-  const inputs = model.onnx.graph.inputs.map((input) => {
-    const given = shape.get(input.name);
-    const dims = input.dims ?? given?.map((n, axis) => (axis === 0 ? null : n));
-    if (dims === undefined) return input;
-    return { ...input, dims: dims.map((n, axis) => (axis > 0 && typeof n !== "number" ? (given?.[axis] ?? n) : n)) };
-  });
   return openData(spec, {
-    inputs,
+    inputs: inputsAt(model, shape),
     model: model.name,
     ...given({ scale, mean, std, size, layout, seed, limit, labels }),
   });
