@@ -6,6 +6,7 @@
 import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { setTimeout } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { openRuntime, openTrainer, type StepDefinition, sized, trainSteps } from "../src/index.node.ts";
 import { trainBenches } from "./train-step-models.ts";
@@ -72,7 +73,10 @@ for (const name of options.models.split(",")) {
     const start = performance.now();
     await trainer.run(step, feeds, rate);
     ours.push(performance.now() - start);
+    // Threads of either side spin for a while when they are done, and would take the other's processors.
+    await setTimeout(200);
     theirs.push(...((await torch?.(name, 1)) ?? []));
+    await setTimeout(200);
   }
   await trainer.release();
   const [a, b] = [median(ours), median(theirs)];
