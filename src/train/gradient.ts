@@ -15,7 +15,7 @@ export interface GradientOptions {
 
 /**
  * Writes the gradient of a scalar with respect to any values (parameters, inputs, inner values) behind the graph that
- * computes it. Everything written is differentiable in turn. The graph must be `differentiable` (see `sized`).
+ * computes it. Everything written is differentiable in turn. The graph is one that `sized` made.
  * Throws `gradient` where the loss is no scalar, a value does not reach it, or an operator on the way has no gradient.
  */
 export function gradient(
