@@ -19,6 +19,20 @@ export const dataShape = {
 const dataObject = z.strictObject(dataShape);
 export const data = z.union([z.string().transform((path): z.infer<typeof dataObject> => ({ path })), dataObject]);
 
+/** What every recipe says of its job: what is read, what is written, and where it runs. */
+export const jobShape = {
+  model: z.string(),
+  out: z.string(),
+  report: z.string().optional(),
+  seed: z
+    .int()
+    .min(0)
+    .max(2 ** 31 - 1)
+    .optional(),
+  device: z.enum(["cpu", "wasm", "webgpu", "cuda"]).optional(),
+  threads: z.int().min(1).max(1024).optional(),
+};
+
 /** Reads and checks a file. Throws `request` with line and column of the first thing that is wrong. */
 export function parseYaml<T>(
   text: string,

@@ -6,7 +6,7 @@ import { EspalierError } from "../tensor/error.ts";
 import { learningShape } from "./learning.ts";
 import { measurePair } from "./measure.ts";
 import { type Pruned, type PruneOptions, prune } from "./prune.ts";
-import { data, dataShape, parseYaml } from "./recipe-file.ts";
+import { data, dataShape, jobShape, parseYaml } from "./recipe-file.ts";
 import type { LayerReport, Report } from "./report.ts";
 import { planOf, type Settings } from "./settings.ts";
 
@@ -31,17 +31,8 @@ const stepShape = {
 };
 
 const recipeShape = {
-  model: z.string(),
-  out: z.string(),
-  report: z.string().optional(),
-  seed: z
-    .int()
-    .min(0)
-    .max(2 ** 31 - 1)
-    .optional(),
+  ...jobShape,
   batch: z.int().min(1).max(4096).optional(),
-  device: z.enum(["cpu", "wasm", "webgpu", "cuda"]).optional(),
-  threads: z.int().min(1).max(1024).optional(),
   shape: z.record(z.string(), z.array(z.int().min(1)).min(1)).optional(),
   calibration: data.optional(),
   training: data.optional(),

@@ -17,21 +17,12 @@ import { trainGraph } from "../train/train-graph.ts";
 import { recordOf, type TrainingRecord } from "../train/training-record.ts";
 import { matcher } from "./ignore.ts";
 import { learningShape, trainingSettings } from "./learning.ts";
-import { data, dataShape, parseYaml } from "./recipe-file.ts";
+import { data, dataShape, jobShape, parseYaml } from "./recipe-file.ts";
 
 const schemes = ["kaiming-normal", "kaiming-uniform", "xavier-normal", "xavier-uniform", "pytorch"] as const;
 
 const shape = {
-  model: z.string(),
-  out: z.string(),
-  report: z.string().optional(),
-  seed: z
-    .int()
-    .min(0)
-    .max(2 ** 31 - 1)
-    .optional(),
-  device: z.enum(["cpu", "wasm", "webgpu", "cuda"]).optional(),
-  threads: z.int().min(1).max(1024).optional(),
+  ...jobShape,
   initialise: z.enum(schemes).optional(),
   training: data,
   evaluation: data.optional(),
