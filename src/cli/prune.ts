@@ -50,6 +50,12 @@ export const pruneCommand = command({
       ["uniform", "erk", "lamp"],
       "How much each matrix of single weights loses: the same share (default), by its shape (ERK), or by its scores (LAMP).",
     ),
+    rounds: integer(
+      "N",
+      "Single weights go in so many steps, each by scores of what is left then, as SynFlow's do; 1 unless told.",
+      1,
+      1000,
+    ),
     roundTo: string("auto|N", "Keep multiples of N units; auto (default) measures which width is fastest."),
     ignore: list("PATTERN", "Parameters to leave alone: names, globs, or re: expressions."),
     calib: string("DATA", 'Unlabelled inputs: a folder of images, .npy, .npz, idx, CIFAR .bin, or "random".'),
@@ -79,12 +85,12 @@ export const pruneCommand = command({
       );
     }
     const { sparsity, keepMacs, keepParams, maxBytes, maxLatency, keepLatency } = options;
-    const { granularity, criterion, recover, scope, allocation } = options;
+    const { granularity, criterion, recover, scope, allocation, rounds } = options;
     const { seed = 0, limit = 512, batch = 1 } = options;
     const roundTo = options.roundTo === undefined ? undefined : roundingOf(options.roundTo);
     const amount = { sparsity, keepMacs, keepParams, maxBytes, maxLatency, keepLatency };
     const learning = learningOf(options);
-    const settings = { granularity, criterion, recover, learning, scope, allocation, roundTo, ...amount };
+    const settings = { granularity, criterion, recover, learning, scope, allocation, rounds, roundTo, ...amount };
     const plan = planOf(settings, seed);
     const out = options.dryRun ? undefined : options.out;
     if (out !== undefined) await host.checkOutput(out, [path]);

@@ -63,6 +63,11 @@ export interface WeightPlan {
    * columns, whatever the criterion; "refit" keeps the criterion's choice.
    */
   readonly sweep?: "choose" | "refit";
+  /**
+   * Steps in which the share is reached, each of which measures and scores anew what is left; densities fall as powers (SynFlow, FORCE).
+   * Default 1.
+   */
+  readonly rounds?: number;
   readonly recovery: readonly Recovery[];
 }
 

@@ -1,7 +1,9 @@
 import { prunable } from "../allocation/prunable.ts";
 import type { Matrix } from "../coupling/matrices.ts";
 import type { Statistic } from "../criteria/criterion.ts";
-import { type SparseGraph, pruneWeights as zeroWeights } from "../sparsify/prune-weights.ts";
+import type { Graph } from "../graph/graph.ts";
+import { exponential } from "../schedule/sparsity-schedule.ts";
+import { type SparseGraph, type WeightSelection, pruneWeights as zeroWeights } from "../sparsify/prune-weights.ts";
 import { type SweepWeightsOptions, sweepWeights } from "../sparsify/sweep-weights.ts";
 import { keptPositions } from "../surgery/kept.ts";
 import { EspalierError } from "../tensor/error.ts";
@@ -24,13 +26,14 @@ export const pruneWeights: Engine<WeightPlan> = async (analysis, plan, options, 
       "Run espalier inspect to see the layers, and check --ignore.",
     );
   }
-  const { criterion, sweep } = plan;
-  const measured =
-    sweep === undefined ? criterion : { ...criterion, needs: [...new Set<Statistic>([...criterion.needs, "gram"])] };
-  const statistics = await clock.time("calibrate", () =>
-    statisticsFor(analysis, chosen, measured, calibration, options),
-  );
-  const read = readerOf(statistics);
+  const { criterion, sweep, rounds = 1 } = plan;
+  checkRounds(plan);
+  const needs = sweep === undefined ? criterion.needs : [...new Set<Statistic>([...criterion.needs, "gram"])];
+  const measured = (graph: Graph) =>
+    clock.time("calibrate", async () =>
+      readerOf(await statisticsFor({ ...analysis, graph }, chosen, { ...criterion, needs }, calibration, options)),
+    );
+  const read = await measured(analysis.graph);
   const { allocator, pattern, sparsity } = plan;
   if (allocator?.needsData === true && calibration === null) throw needsData(allocator.id);
   const masked = async (matrix: Matrix, share: number): Promise<HostTensor> => {
@@ -47,9 +50,18 @@ export const pruneWeights: Engine<WeightPlan> = async (analysis, plan, options, 
   if (sweep === "choose") {
     sparse = await sweptBy(pattern.kind === "n:m" ? { kind: "pattern", pattern } : { kind: "sparsity", sparsity });
   } else {
-    sparse = await clock.time("mask", () =>
-      zeroWeights(analysis.graph, chosen, plan.criterion, selection, read, options),
-    );
+    const mask = (graph: Graph, part: WeightSelection, by: typeof read, job = options) =>
+      clock.time("mask", () => zeroWeights(graph, chosen, criterion, part, by, job));
+    if (rounds === 1) sparse = await mask(analysis.graph, selection, read);
+    else {
+      // Each round reads what the one before made, so it stays in memory.
+      const job = { ...options, residentBytes: Number.POSITIVE_INFINITY };
+      sparse = await mask(analysis.graph, selectionAt(selection, 1 / rounds), read, job);
+      for (let round = 2; round <= rounds; round++) {
+        const part = selectionAt(selection, round / rounds);
+        sparse = await mask(sparse.graph, part, await measured(sparse.graph), job);
+      }
+    }
     if (sweep === "refit") sparse = await sweptBy({ kind: "zeros-of", graph: sparse.graph });
   }
   const kept = keptPositions(analysis.coupling, new Map());
@@ -67,6 +79,27 @@ export const pruneWeights: Engine<WeightPlan> = async (analysis, plan, options, 
   };
 };
 
-function missing(name: string): never {
-  throw new EspalierError("model", name, "expected a parameter of the model, got none.");
+/** What goes up to a point of the way, 0 to 1: the same share of what is left in every round. */
+function selectionAt(selection: WeightSelection, point: number): WeightSelection {
+  const share = (final: number): number => (point === 1 ? final : exponential(point, final));
+  const { sparsity, table } = selection;
+  return {
+    ...selection,
+    zerosFirst: true,
+    sparsity: share(sparsity),
+    ...(table === undefined ? {} : { table: new Map([...table].map(([name, final]) => [name, share(final)])) }),
+  };
+}
+
+function checkRounds({ rounds = 1, pattern, sweep }: WeightPlan): void {
+  if (!Number.isInteger(rounds) || rounds < 1) {
+    throw new EspalierError("request", "--rounds", `expected a whole number from 1 on, got ${rounds}.`);
+  }
+  if (rounds === 1 || (pattern.kind !== "n:m" && sweep !== "choose")) return;
+  const what = sweep === "choose" ? "a sweep that chooses" : "a pattern that keeps N of M";
+  throw new EspalierError("request", "--rounds", `expected a share that can be reached in steps, got ${what}.`);
+}
+
+function missing(parameter: string): never {
+  throw new EspalierError("model", parameter, "expected a parameter of the model, got none.");
 }

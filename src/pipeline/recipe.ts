@@ -18,6 +18,7 @@ const stepShape = {
   recover: z.string().optional(),
   scope: z.enum(["group", "row", "tensor", "global"]).optional(),
   allocation: z.enum(["uniform", "erk", "lamp"]).optional(),
+  rounds: z.int().min(1).max(1000).optional(),
   table: z.record(z.string(), share).optional(),
   "round-to": z.union([z.literal("auto"), z.int().min(1).max(1024)]).optional(),
   sparsity: share.optional(),
@@ -61,7 +62,7 @@ export function parseRecipe(text: string, file: string): Recipe {
 function settingsOf(step: Recipe["steps"][number]): Settings {
   const { "round-to": roundTo, "keep-macs": keepMacs, "keep-params": keepParams, "max-bytes": maxBytes } = step;
   const { "max-latency": maxLatency, "keep-latency": keepLatency } = step;
-  const { granularity, criterion, recover, train: learning, scope, allocation, sparsity, table } = step;
+  const { granularity, criterion, recover, train: learning, scope, allocation, rounds, sparsity, table } = step;
   return {
     granularity,
     criterion,
@@ -69,6 +70,7 @@ function settingsOf(step: Recipe["steps"][number]): Settings {
     learning,
     scope,
     allocation,
+    rounds,
     table: table === undefined ? undefined : new Map(Object.entries(table)),
     sparsity,
     roundTo,

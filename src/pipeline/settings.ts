@@ -14,6 +14,8 @@ export interface Settings {
   readonly learning?: Learning | undefined;
   /** How much each weight matrix loses: the same share, by its shape (ERK), or by its scores (LAMP). */
   readonly allocation?: WeightPlan["profile"] | undefined;
+  /** Steps in which weights go, each by scores of what is left then. */
+  readonly rounds?: number | undefined;
   /** Sparsity of single weight matrices, by name. */
   readonly table?: ReadonlyMap<string, number> | undefined;
   readonly scope?: "group" | "row" | "tensor" | "global" | undefined;
@@ -34,7 +36,7 @@ export function planOf(settings: Settings, seed: number): Plan {
   const criterion = criterionNamed(byError ? "l2" : (settings.criterion ?? "l2"), { seed });
   const recovery = recoveryNamed(settings.recover ?? (byError ? "lsq" : "none"), settings.learning);
   const granularity = settings.granularity ?? "channel";
-  const { allocation, table } = settings;
+  const { allocation, table, rounds } = settings;
   if (granularity !== "channel" && granularity !== "head" && granularity !== "query-head") {
     if (allocation !== undefined && scope === "global") {
       throw misplaced("--scope global", `${granularity} --allocation ${allocation}`, "A global scope decides it all.");
@@ -59,8 +61,10 @@ export function planOf(settings: Settings, seed: number): Plan {
       ...(sparsity === undefined ? {} : { sparsity }),
       ...(allocation === undefined ? {} : { profile: allocation }),
       ...(table === undefined ? {} : { table }),
+      ...(rounds === undefined ? {} : { rounds }),
     });
   }
+  if (rounds !== undefined) throw misplaced("--rounds", granularity, "Write several steps into a recipe instead.");
   if (allocation !== undefined || table !== undefined) {
     const hint = "It divides weights over matrices; units compete with --scope global.";
     throw misplaced(allocation === undefined ? "table" : `--allocation ${allocation}`, granularity, hint);
@@ -84,7 +88,7 @@ export function planOf(settings: Settings, seed: number): Plan {
 
 /** A plan that drops residual branches. */
 function layerPlanOf(settings: Settings): Plan {
-  const { criterion = "influence", recover = "none", scope, roundTo, allocation, table } = settings;
+  const { criterion = "influence", recover = "none", scope, roundTo, allocation, rounds, table } = settings;
   const known = branchCriteria.find((name) => name === criterion);
   if (known === undefined) {
     throw misplaced(`--criterion ${criterion}`, "layer", `Use one of ${branchCriteria.join(", ")}.`);
@@ -93,6 +97,7 @@ function layerPlanOf(settings: Settings): Plan {
     "--scope": scope,
     "--round-to": roundTo,
     "--allocation": allocation,
+    "--rounds": rounds,
     table,
   })) {
     if (value !== undefined) throw misplaced(name, "layer", "A branch goes as a whole.");

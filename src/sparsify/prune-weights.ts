@@ -32,6 +32,8 @@ export interface WeightSelection {
   readonly floor?: number;
   /** Sparsity of single parameters, by name, which the profile then does not decide. Not for a global scope. */
   readonly table?: ReadonlyMap<string, number>;
+  /** What is zero already goes before everything else, whatever its score, as the rounds of a pruning need it. */
+  readonly zerosFirst?: boolean;
 }
 
 export interface WeightLayer {
@@ -91,7 +93,7 @@ export async function pruneWeights<N extends Statistic>(
   const { pattern } = selection;
   checkSelection(criterion, selection);
   const skipped: { name: string; reason: string }[] = [];
-  const targets = targetsOf(graph, matrices, criterion, pattern, statistics, skipped);
+  const targets = targetsOf(graph, matrices, criterion, selection, statistics, skipped);
   const rules = await rulesOf(targets, selection, options);
   const total = targets.reduce((sum, { ref }) => sum + bytesOf(ref), 0);
   const resident = total <= (options.residentBytes ?? 256 * 2 ** 20);
@@ -147,7 +149,7 @@ function targetsOf<N extends Statistic>(
   graph: Graph,
   matrices: readonly Matrix[],
   criterion: Criterion<N>,
-  pattern: Pattern,
+  { pattern, zerosFirst = false }: WeightSelection,
   statistics: StatisticsOf<N>,
   skipped: { name: string; reason: string }[],
 ): readonly Target[] {
@@ -170,11 +172,28 @@ function targetsOf<N extends Statistic>(
       continue;
     }
     const [cellRows, cellColumns] = cellsOf(pattern, layout);
-    const score: Target["score"] = (view) => cellScores(pattern, view, elements(view, values));
+    const score: Target["score"] = (view) => {
+      const scores = cellScores(pattern, view, elements(view, values));
+      return zerosFirst ? belowAll(scores, cellScores(pattern, view, alive(view.values))) : scores;
+    };
     const multiple = criterion.whole === true ? Number.POSITIVE_INFINITY : pattern.kind === "block" ? pattern.rows : 1;
     targets.push({ name, ref, layout, cells: cellRows * cellColumns, cellRows, multiple, score });
   }
   return targets;
+}
+
+/** 1 where a weight is not zero. */
+function alive(weights: Float32Array): Float64Array {
+  const out = new Float64Array(weights.length);
+  for (let i = 0; i < out.length; i++) out[i] = +(weights[i] !== 0);
+  return out;
+}
+
+/** The scores, with those of cells in which nothing lives below all others. */
+function belowAll(scores: Float64Array, living: Float64Array): Float64Array {
+  const out = new Float64Array(scores.length);
+  for (let i = 0; i < out.length; i++) out[i] = living[i] === 0 ? Number.NEGATIVE_INFINITY : (scores[i] ?? 0);
+  return out;
 }
 
 async function rulesOf(targets: readonly Target[], selection: WeightSelection, job: Job) {
@@ -298,7 +317,8 @@ async function lampRules(targets: readonly Target[], { sparsity }: WeightSelecti
       scores.set(part, at);
       at += part.length;
     });
-    lampAscending(scores.sort());
+    // What goes before everything else has no part in the sums.
+    lampAscending(scores.map((score) => (score === Number.NEGATIVE_INFINITY ? 0 : score)).sort());
     if (total <= cachedScores) cache.set(target, scores);
     return scores;
   };
