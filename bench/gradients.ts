@@ -4,6 +4,7 @@
  * Usage: npx tsx bench/gradients.ts [--only "3x3"] [--runs 60] [--threads 1]
  */
 import { parseArgs } from "node:util";
+import { gradient } from "../src/autodiff/gradient.ts";
 import { type Algebra, algebra, type Value } from "../src/graph/algebra.ts";
 import { int, ints, string } from "../src/graph/attributes.ts";
 import { builder } from "../src/graph/builder.ts";
@@ -12,7 +13,6 @@ import { openRuntime } from "../src/runtime/open-runtime.node.ts";
 import { fromFloats, fromInts } from "../src/tensor/numeric.ts";
 import { random } from "../src/tensor/random.ts";
 import { type HostTensor, type Shape, sizeOf } from "../src/tensor/tensor.ts";
-import { gradient } from "../src/train/gradient.ts";
 
 const { values: options } = parseArgs({
   options: {

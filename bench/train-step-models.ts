@@ -1,3 +1,4 @@
+import { trainingMode } from "../src/autodiff/training-mode.ts";
 import { builder } from "../src/graph/builder.ts";
 import type { Feeds, Graph, TensorType } from "../src/graph/graph.ts";
 import { losses, optimisers, type ParameterGroup, type StepDefinition } from "../src/index.node.ts";
@@ -6,7 +7,6 @@ import { random } from "../src/tensor/random.ts";
 import { refOf } from "../src/tensor/tensor.ts";
 import { llama } from "../src/testbeds/models/llama.ts";
 import { resnet } from "../src/testbeds/models/resnet.ts";
-import { trainingMode } from "../src/train/training-mode.ts";
 
 interface TrainBench extends Pick<StepDefinition, "loss" | "prepare"> {
   readonly graph: Graph;

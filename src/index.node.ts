@@ -4,14 +4,15 @@ import { stageOnnx } from "./formats/onnx/stage.node.ts";
 import { withFixed } from "./models/fix.ts";
 import { type Model, modelFrom } from "./models/model.ts";
 import type { Report } from "./pipeline/report.ts";
-import type { TrainReport } from "./pipeline/train-recipe.ts";
 import { type LoadOptions, loadFrom } from "./public.ts";
+import type { TrainReport } from "./recipes/train-recipe.ts";
 import type { CompareReport } from "./studies/compare.ts";
 import type { SensitivityReport } from "./studies/sensitivity.ts";
 
 export { imageFolder } from "./data/images.node.ts";
 export { type OpenOptions as DataOptions, openData } from "./data/open.node.ts";
-export { parseRecipe, type Recipe, runRecipe } from "./pipeline/recipe.ts";
+export * from "./public.ts";
+export { parseRecipe, type Recipe, runRecipe } from "./recipes/recipe.ts";
 export {
   parseTrainRecipe,
   requestOf,
@@ -19,8 +20,7 @@ export {
   type TrainRecipe,
   type TrainReport,
   trainModel,
-} from "./pipeline/train-recipe.ts";
-export * from "./public.ts";
+} from "./recipes/train-recipe.ts";
 export { type OpenOptions, openRuntime } from "./runtime/open-runtime.node.ts";
 export { openTestbed, testbedIds } from "./testbeds/open.node.ts";
 export { keepSnapshots, type SnapshotKeeper } from "./train/snapshot-file.node.ts";

@@ -3,8 +3,10 @@ import { httpSource } from "./formats/source/http.ts";
 import { blobSource, memorySource } from "./formats/source/source.ts";
 import { withFixed } from "./models/fix.ts";
 import { type Model, modelFrom } from "./models/model.ts";
-import { layers, sparse, structured } from "./pipeline/methods.ts";
+import { layers, sparse, structured } from "./plans/methods.ts";
 
+export { gradient } from "./autodiff/gradient.ts";
+export { sized } from "./autodiff/sized.ts";
 export type { Paper } from "./claims/paper.ts";
 export type { Findings } from "./claims/reproduction.ts";
 export { type Branch, branchesOf } from "./coupling/branches.ts";
@@ -28,12 +30,12 @@ export { paperSection, papersWhere } from "./papers/catalogue.ts";
 export { findingsSection, resultsPage } from "./papers/findings-text.ts";
 export { paperNamed, papers } from "./papers/registry.ts";
 export { reproduce } from "./papers/reproduce.ts";
-export { type Learning, optimiserNames } from "./pipeline/learning.ts";
-export { recoveries, recoveryNamed } from "./pipeline/methods.ts";
-export type { BranchPlan, Plan, UnitPlan, WeightPlan } from "./pipeline/plan.ts";
 export { type Pruned, type PruneOptions, prune } from "./pipeline/prune.ts";
 export type { Report } from "./pipeline/report.ts";
-export { type Amount, type Contender, contender, planOf, type Settings } from "./pipeline/settings.ts";
+export { type Learning, optimiserNames } from "./plans/learning.ts";
+export { recoveries, recoveryNamed } from "./plans/methods.ts";
+export type { BranchPlan, Plan, UnitPlan, WeightPlan } from "./plans/plan.ts";
+export { type Amount, type Contender, contender, planOf, type Settings } from "./plans/settings.ts";
 export { type BrowserOptions, openBrowserRuntime } from "./runtime/browser-runtime.ts";
 export type { Device, Runtime } from "./runtime/runtime.ts";
 export { schedules } from "./schedule/sparsity-schedule.ts";
@@ -55,24 +57,22 @@ export { type SensitivityPoint, type SensitivityReport, sensitivity } from "./st
 export { didYouMean, type ErrorCode, EspalierError } from "./tensor/error.ts";
 export type { Job, Step } from "./tensor/progress.ts";
 export type { HostTensor, TensorRef } from "./tensor/tensor.ts";
-export * as controllers from "./train/controllers.ts";
-export { gradient } from "./train/gradient.ts";
+export * as controllers from "./train/objectives/controllers.ts";
+export * as losses from "./train/objectives/losses.ts";
+export * as regularisers from "./train/objectives/regularisers.ts";
+export type { Optimiser } from "./train/optimisers/optimiser.ts";
+export { optimisers } from "./train/optimisers/registry.ts";
 export {
   type InitialisationOptions,
   type InitialisationScheme,
   type Initialised,
   initialise,
-} from "./train/initialise.ts";
-export * as losses from "./train/losses.ts";
-export type { Optimiser } from "./train/optimisers/optimiser.ts";
-export { optimisers } from "./train/optimisers/registry.ts";
+} from "./train/parameters/initialise.ts";
 export * as rates from "./train/rates.ts";
-export * as regularisers from "./train/regularisers.ts";
 export { type Reparameterised, reparameterised, type Use } from "./train/reparameterisations/apply.ts";
 export { reparameterisations } from "./train/reparameterisations/registry.ts";
 export * as relaxations from "./train/reparameterisations/relaxations.ts";
 export type { Reparameterisation, Site } from "./train/reparameterisations/reparameterisation.ts";
-export { sized } from "./train/sized.ts";
 export {
   type LossContext,
   type ParameterGroup,

@@ -14,7 +14,7 @@ import { sizeOf } from "../src/tensor/tensor.ts";
 import { type Blueprint, glyphModels } from "../src/testbeds/models/blueprints.ts";
 import { lenet5 } from "../src/testbeds/models/lenet5.ts";
 import { resnet } from "../src/testbeds/models/resnet.ts";
-import { initialise } from "../src/train/initialise.ts";
+import { initialise } from "../src/train/parameters/initialise.ts";
 import { feedsOf, floats, masksOf } from "./laws.ts";
 
 let runtime: Runtime;

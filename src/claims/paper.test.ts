@@ -1,5 +1,5 @@
 import { expect, expectTypeOf, it } from "vitest";
-import { layered } from "../pipeline/layered.ts";
+import { layered } from "../plans/layered.ts";
 import { paper } from "./paper.ts";
 import { fraction, oneOf, patternNamed, readOptions, whole, without } from "./plan-options.ts";
 import type { PaperRecord } from "./record.ts";

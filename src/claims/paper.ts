@@ -1,4 +1,4 @@
-import type { Plan } from "../pipeline/plan.ts";
+import type { Plan } from "../plans/plan.ts";
 import type { SparseTraining } from "../sparsify/train-sparse.ts";
 import { type OptionTable, type OptionValue, type PlanOption, readOptions, type ValuesOf } from "./plan-options.ts";
 import type { PaperRecord, Some } from "./record.ts";

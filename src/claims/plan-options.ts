@@ -1,5 +1,5 @@
 import type { Target } from "../allocation/target.ts";
-import type { WeightPlan } from "../pipeline/plan.ts";
+import type { WeightPlan } from "../plans/plan.ts";
 import { didYouMean, EspalierError } from "../tensor/error.ts";
 
 export type OptionValue = number | string | boolean;

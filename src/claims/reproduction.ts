@@ -1,4 +1,4 @@
-import type { Plan } from "../pipeline/plan.ts";
+import type { Plan } from "../plans/plan.ts";
 import type { SparseTraining } from "../sparsify/train-sparse.ts";
 import type { Interval } from "../tensor/statistics.ts";
 import type { LedgerTotals } from "./ledger.ts";

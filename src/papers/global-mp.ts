@@ -1,7 +1,7 @@
 import { paper } from "../claims/paper.ts";
 import { fraction } from "../claims/plan-options.ts";
 import { magnitude } from "../criteria/magnitude.ts";
-import { layered } from "../pipeline/layered.ts";
+import { layered } from "../plans/layered.ts";
 
 /** Removes the weights below one magnitude for the whole model, a floor of weights kept in each layer. */
 export const globalMp = paper({

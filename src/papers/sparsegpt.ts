@@ -2,7 +2,7 @@ import { paper } from "../claims/paper.ts";
 import { fraction, oneOf, patternNamed, patternOption } from "../claims/plan-options.ts";
 import { obs } from "../criteria/obs.ts";
 import { wanda } from "../criteria/wanda.ts";
-import { layered } from "../pipeline/layered.ts";
+import { layered } from "../plans/layered.ts";
 
 /** Prunes each layer column by column; the columns to the right make up for what goes, as the inputs let them. */
 export const sparsegpt = paper({

@@ -9,8 +9,8 @@ import { type SparseTraining, trainSparse } from "../sparsify/train-sparse.ts";
 import { float32Tensor, toFloat32 } from "../tensor/numeric.ts";
 import { random } from "../tensor/random.ts";
 import { load } from "../tensor/tensor.ts";
-import { crossEntropy } from "../train/losses.ts";
-import { trainable } from "../train/parameters.ts";
+import { crossEntropy } from "../train/objectives/losses.ts";
+import { trainable } from "../train/parameters/trainable.ts";
 import { trainingPapers } from "./registry.ts";
 
 const runtime = await openRuntime({ device: "cpu", threads: 1 });

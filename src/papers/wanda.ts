@@ -1,7 +1,7 @@
 import { paper } from "../claims/paper.ts";
 import { fraction, oneOf, patternNamed, patternOption } from "../claims/plan-options.ts";
 import { wanda as wandaScore } from "../criteria/wanda.ts";
-import { layered } from "../pipeline/layered.ts";
+import { layered } from "../plans/layered.ts";
 
 /** Removes, in each row, the weights whose magnitude times input norm is smallest: Sᵢⱼ = |Wᵢⱼ| · ‖Xⱼ‖₂. */
 export const wanda = paper({

@@ -1,6 +1,6 @@
 import type { Analysis } from "../models/analysis.ts";
+import type { UnitPlan } from "../plans/plan.ts";
 import { type Chooser, type Chosen, reachable, timesOf } from "./chooser.ts";
-import type { UnitPlan } from "./plan.ts";
 import type { PruneOptions } from "./prune.ts";
 import { withinLatency } from "./within-latency.ts";
 

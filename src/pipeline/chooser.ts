@@ -4,6 +4,7 @@ import type { Group } from "../coupling/couple.ts";
 import type { Graph } from "../graph/graph.ts";
 import { unitMasks } from "../masks/units.ts";
 import type { Analysis } from "../models/analysis.ts";
+import type { UnitPlan } from "../plans/plan.ts";
 import type { Session } from "../runtime/runtime.ts";
 import type { DroppedGroup, Selector } from "../search/select-units.ts";
 import { widthsOf, widthTimes } from "../search/width-times.ts";
@@ -13,7 +14,6 @@ import type { UnitMasks } from "../surgery/kept.ts";
 import { EspalierError } from "../tensor/error.ts";
 import { step } from "../tensor/progress.ts";
 import { latencyFeeds } from "./latency-feeds.ts";
-import type { UnitPlan } from "./plan.ts";
 import type { PruneOptions } from "./prune.ts";
 
 /** Which units go, and which residual branches go as a whole. */

@@ -5,12 +5,12 @@ import { ints } from "../graph/attributes.ts";
 import { builder } from "../graph/builder.ts";
 import type { Draft } from "../graph/draft.ts";
 import { type Model, modelFrom } from "../models/model.ts";
+import { layers, structured } from "../plans/methods.ts";
+import { contender, planOf } from "../plans/settings.ts";
 import { openRuntime } from "../runtime/open-runtime.node.ts";
 import { float32Tensor } from "../tensor/numeric.ts";
 import { random } from "../tensor/random.ts";
-import { layers, structured } from "./methods.ts";
 import { type Pruned, prune } from "./prune.ts";
-import { contender, planOf } from "./settings.ts";
 
 const runtime = await openRuntime({ device: "cpu", threads: 1, worker: false });
 afterAll(() => runtime.close());

@@ -2,10 +2,10 @@ import { afterAll, expect, it } from "vitest";
 import { modelOf } from "../formats/onnx/encode.ts";
 import { builder } from "../graph/builder.ts";
 import { modelFrom } from "../models/model.ts";
+import { sparse, structured } from "../plans/methods.ts";
 import { openRuntime } from "../runtime/open-runtime.node.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { random } from "../tensor/random.ts";
-import { sparse, structured } from "./methods.ts";
 import { prune } from "./prune.ts";
 
 const cpu = await openRuntime({ device: "cpu", threads: 1 });

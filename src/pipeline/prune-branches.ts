@@ -1,12 +1,12 @@
 import { branchesOf } from "../coupling/branches.ts";
 import type { Graph } from "../graph/graph.ts";
+import { matcher } from "../plans/ignore.ts";
+import type { BranchPlan } from "../plans/plan.ts";
 import { chooseBranches, scoreBranches } from "../search/choose-branches.ts";
 import { dropBranches, maskBranches } from "../surgery/bypass.ts";
 import { keptPositions } from "../surgery/kept.ts";
 import { EspalierError } from "../tensor/error.ts";
 import { holdToLaw } from "./hold-to-law.ts";
-import { matcher } from "./ignore.ts";
-import type { BranchPlan } from "./plan.ts";
 import type { Engine } from "./prune.ts";
 import { recover } from "./recover.ts";
 import { needsData } from "./statistics.ts";

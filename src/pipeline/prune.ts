@@ -1,6 +1,7 @@
 import type { IndexedDataset } from "../data/dataset.ts";
 import { type Analysis, analyse } from "../models/analysis.ts";
 import { type Model, modelFrom, withGraph } from "../models/model.ts";
+import type { Plan } from "../plans/plan.ts";
 import type { Origin } from "../recovery/recovery.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { type Job, step } from "../tensor/progress.ts";
@@ -8,7 +9,6 @@ import { checkDevice } from "./check-device.ts";
 import { lawFeeds } from "./law-feeds.ts";
 import { measurePair } from "./measure.ts";
 import { type PhaseClock, phaseClock } from "./phase-clock.ts";
-import type { Plan } from "./plan.ts";
 import { pruneBranches } from "./prune-branches.ts";
 import { pruneUnits } from "./prune-units.ts";
 import { pruneWeights } from "./prune-weights.ts";

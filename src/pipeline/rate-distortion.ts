@@ -1,9 +1,9 @@
+import type { WeightAllocator } from "../plans/allocator.ts";
 import { outputDistortion } from "../search/output-distortion.ts";
 import { type Choice, multipleChoice } from "../solve/multiple-choice.ts";
 import { EspalierError } from "../tensor/error.ts";
 import { countOf } from "../tensor/select.ts";
 import { sizeOf } from "../tensor/tensor.ts";
-import type { WeightAllocator } from "./allocator.ts";
 import { needsData } from "./statistics.ts";
 
 export interface RateDistortionOptions {

@@ -3,13 +3,13 @@ import { fromTensors } from "../data/from-tensors.ts";
 import { modelOf } from "../formats/onnx/encode.ts";
 import { builder } from "../graph/builder.ts";
 import { type Model, modelFrom } from "../models/model.ts";
+import { planOf, type Settings } from "../plans/settings.ts";
 import { openRuntime } from "../runtime/open-runtime.node.ts";
 import { exponential } from "../schedule/sparsity-schedule.ts";
 import { float32Tensor, toFloat32 } from "../tensor/numeric.ts";
 import { random } from "../tensor/random.ts";
 import { load } from "../tensor/tensor.ts";
 import { prune } from "./prune.ts";
-import { planOf, type Settings } from "./settings.ts";
 
 const runtime = await openRuntime({ device: "cpu", threads: 1, worker: false });
 afterAll(() => runtime.close());

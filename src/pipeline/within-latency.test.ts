@@ -5,11 +5,11 @@ import { builder } from "../graph/builder.ts";
 import type { Draft } from "../graph/draft.ts";
 import type { Graph } from "../graph/graph.ts";
 import { modelFrom } from "../models/model.ts";
+import { type StructuredOptions, structured } from "../plans/methods.ts";
 import { openRuntime } from "../runtime/open-runtime.node.ts";
 import type { Runtime, Session } from "../runtime/runtime.ts";
 import { float32Tensor } from "../tensor/numeric.ts";
 import { random } from "../tensor/random.ts";
-import { type StructuredOptions, structured } from "./methods.ts";
 import { prune } from "./prune.ts";
 
 const real = await openRuntime({ device: "cpu", threads: 1, worker: false });

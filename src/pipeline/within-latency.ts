@@ -1,8 +1,8 @@
 import type { Analysis } from "../models/analysis.ts";
+import type { LatencyTarget } from "../plans/plan.ts";
 import { EspalierError } from "../tensor/error.ts";
 import { step } from "../tensor/progress.ts";
 import { type Chooser, type Chosen, reachable, timesOf } from "./chooser.ts";
-import type { LatencyTarget } from "./plan.ts";
 import type { PruneOptions } from "./prune.ts";
 
 /** Most candidates that are measured. */

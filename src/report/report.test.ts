@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import type { Measured, Report } from "../pipeline/report.ts";
-import type { TrainReport } from "../pipeline/train-recipe.ts";
+import type { TrainReport } from "../recipes/train-recipe.ts";
 import type { CompareReport, CompareRow } from "../studies/compare.ts";
 import { compareHtml } from "./compare-html.ts";
 import { html, raw } from "./page.ts";

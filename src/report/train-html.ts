@@ -1,4 +1,4 @@
-import type { TrainReport } from "../pipeline/train-recipe.ts";
+import type { TrainReport } from "../recipes/train-recipe.ts";
 import { figures, share } from "./numbers.ts";
 import { figure, fileName, type Html, html, page, section, tableOf } from "./page.ts";
 import { trainingPart } from "./training-part.ts";

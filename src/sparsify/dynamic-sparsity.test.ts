@@ -1,4 +1,5 @@
 import { afterAll, describe, expect, it } from "vitest";
+import { sized } from "../autodiff/sized.ts";
 import { fromTensors } from "../data/from-tensors.ts";
 import { builder } from "../graph/builder.ts";
 import type { Graph } from "../graph/graph.ts";
@@ -6,9 +7,8 @@ import { openRuntime } from "../runtime/open-runtime.node.ts";
 import { float32Tensor, toFloat32 } from "../tensor/numeric.ts";
 import { random } from "../tensor/random.ts";
 import type { HostTensor } from "../tensor/tensor.ts";
-import { crossEntropy } from "../train/losses.ts";
+import { crossEntropy } from "../train/objectives/losses.ts";
 import { adam } from "../train/optimisers/adam.ts";
-import { sized } from "../train/sized.ts";
 import { gradientProbe, type StepDefinition, slotName, trainSteps } from "../train/step.ts";
 import { type TrainOptions, train } from "../train/train.ts";
 import { openTrainer, type Snapshot, withState } from "../train/trainer.ts";

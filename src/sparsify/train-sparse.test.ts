@@ -7,8 +7,8 @@ import { openRuntime } from "../runtime/open-runtime.node.ts";
 import { float32Tensor, toFloat32 } from "../tensor/numeric.ts";
 import { random } from "../tensor/random.ts";
 import { load } from "../tensor/tensor.ts";
-import { crossEntropy } from "../train/losses.ts";
-import { trainable } from "../train/parameters.ts";
+import { crossEntropy } from "../train/objectives/losses.ts";
+import { trainable } from "../train/parameters/trainable.ts";
 import { gradualMagnitude } from "./programmes.ts";
 import { type SparseTraining, trainSparse } from "./train-sparse.ts";
 

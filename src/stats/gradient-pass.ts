@@ -1,3 +1,4 @@
+import { sized } from "../autodiff/sized.ts";
 import type { Batch, Dataset } from "../data/dataset.ts";
 import { type Algebra, algebra, type Value } from "../graph/algebra.ts";
 import { removeDeadCode } from "../graph/dead-code.ts";
@@ -7,8 +8,7 @@ import { EspalierError } from "../tensor/error.ts";
 import { float32Tensor, fromInts, toFloat32 } from "../tensor/numeric.ts";
 import { type Job, step } from "../tensor/progress.ts";
 import { type HostTensor, sizeOf } from "../tensor/tensor.ts";
-import { sized } from "../train/sized.ts";
-import { taskLoss } from "../train/task-loss.ts";
+import { taskLoss } from "../train/objectives/task-loss.ts";
 
 /** One pass over the data: what is summed over batches, in the runtime, and how samples are grouped. */
 export interface GradientPass {

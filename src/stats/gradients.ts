@@ -1,3 +1,4 @@
+import { gradient } from "../autodiff/gradient.ts";
 import type { Dataset } from "../data/dataset.ts";
 import type { Algebra, Value } from "../graph/algebra.ts";
 import type { Graph } from "../graph/graph.ts";
@@ -5,7 +6,6 @@ import type { Runtime } from "../runtime/runtime.ts";
 import { float32Tensor } from "../tensor/numeric.ts";
 import { type Random, random } from "../tensor/random.ts";
 import { type HostTensor, sizeOf } from "../tensor/tensor.ts";
-import { gradient } from "../train/gradient.ts";
 import { type GradientPass, type GradientPassOptions, gradientPass } from "./gradient-pass.ts";
 
 /** What backward passes over calibration data measure of each weight, in the layout of its parameter. */

@@ -1,3 +1,5 @@
+import { gradient } from "../autodiff/gradient.ts";
+import { sized } from "../autodiff/sized.ts";
 import { algebra, type SizedGraph } from "../graph/algebra.ts";
 import { removeDeadCode } from "../graph/dead-code.ts";
 import type { Graph, TensorType } from "../graph/graph.ts";
@@ -6,8 +8,6 @@ import { isFloat } from "../tensor/dtype.ts";
 import { EspalierError } from "../tensor/error.ts";
 import { float32Tensor, toFloat32 } from "../tensor/numeric.ts";
 import { sizeOf } from "../tensor/tensor.ts";
-import { gradient } from "../train/gradient.ts";
-import { sized } from "../train/sized.ts";
 
 /** Scales of the input that are tried until the flow through a deep network fits into float32. */
 const flowScales = [1, 1e-8, 1e-16, 1e-24, 1e-32] as const;

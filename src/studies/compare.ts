@@ -1,7 +1,7 @@
 import type { Model } from "../models/model.ts";
 import { type PruneOptions, prune } from "../pipeline/prune.ts";
 import type { Fidelity, Measured, Metric } from "../pipeline/report.ts";
-import type { Amount, Contender } from "../pipeline/settings.ts";
+import type { Amount, Contender } from "../plans/settings.ts";
 import { EspalierError } from "../tensor/error.ts";
 import { type Journal, noJournal } from "./journal.ts";
 

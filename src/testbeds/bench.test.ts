@@ -2,7 +2,7 @@ import { afterAll, beforeAll, expect, it } from "vitest";
 import type { Comparison } from "../claims/reproduction.ts";
 import { wanda } from "../criteria/wanda.ts";
 import { withLabels } from "../data/from-tensors.ts";
-import { layered } from "../pipeline/layered.ts";
+import { layered } from "../plans/layered.ts";
 import { openRuntime } from "../runtime/open-runtime.node.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { toFloat32 } from "../tensor/numeric.ts";

@@ -1,7 +1,7 @@
 import type { Graph } from "../graph/graph.ts";
 import { analyse } from "../models/analysis.ts";
 import type { Runtime } from "../runtime/runtime.ts";
-import { initialise } from "../train/initialise.ts";
+import { initialise } from "../train/parameters/initialise.ts";
 import type { Lessons } from "./learn.ts";
 import { type Blueprint, cifarResnet20, glyphModels } from "./models/blueprints.ts";
 

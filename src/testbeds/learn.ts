@@ -1,3 +1,5 @@
+import { sized } from "../autodiff/sized.ts";
+import { trainingMode } from "../autodiff/training-mode.ts";
 import type { IndexedDataset } from "../data/dataset.ts";
 import { jitter } from "../data/jitter.ts";
 import type { Graph, TensorType } from "../graph/graph.ts";
@@ -5,15 +7,13 @@ import { analyse } from "../models/analysis.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { EspalierError } from "../tensor/error.ts";
 import type { Job } from "../tensor/progress.ts";
-import { crossEntropy } from "../train/losses.ts";
+import { crossEntropy } from "../train/objectives/losses.ts";
 import { optimisers } from "../train/optimisers/registry.ts";
-import { parameterRoles } from "../train/parameter-roles.ts";
+import { parameterRoles } from "../train/parameters/parameter-roles.ts";
 import { cosineRate, warmedUp } from "../train/rates.ts";
-import { sized } from "../train/sized.ts";
 import { type ParameterGroup, trainSteps } from "../train/step.ts";
 import { type Trained, train } from "../train/train.ts";
 import { withState } from "../train/trainer.ts";
-import { trainingMode } from "../train/training-mode.ts";
 
 /** How a classifier of a testbed is trained: everything but the data and the seed. */
 export interface Lessons {

@@ -1,13 +1,13 @@
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { expect, it } from "vitest";
+import { sized } from "../autodiff/sized.ts";
 import { builder } from "../graph/builder.ts";
 import { openRuntime } from "../runtime/open-runtime.node.ts";
 import { float32Tensor, fromInts } from "../tensor/numeric.ts";
 import { random } from "../tensor/random.ts";
-import { crossEntropy } from "./losses.ts";
+import { crossEntropy } from "./objectives/losses.ts";
 import { adam } from "./optimisers/adam.ts";
-import { sized } from "./sized.ts";
 import { trainSteps } from "./step.ts";
 import { openTrainer } from "./trainer.ts";
 

@@ -11,9 +11,9 @@ import type { Runtime } from "../runtime/runtime.ts";
 import { float32Tensor } from "../tensor/numeric.ts";
 import { random } from "../tensor/random.ts";
 import { load } from "../tensor/tensor.ts";
-import { crossEntropy } from "./losses.ts";
+import { crossEntropy } from "./objectives/losses.ts";
 import { sgd } from "./optimisers/sgd.ts";
-import { trainable } from "./parameters.ts";
+import { trainable } from "./parameters/trainable.ts";
 import { keepSnapshots } from "./snapshot-file.node.ts";
 import { type TrainGraphOptions, trainGraph } from "./train-graph.ts";
 

@@ -1,11 +1,11 @@
+import { gradient } from "../autodiff/gradient.ts";
+import { composeAll } from "../autodiff/lower.ts";
 import { type Algebra, algebra, type SizedGraph, type Value } from "../graph/algebra.ts";
 import { removeDeadCode } from "../graph/dead-code.ts";
 import type { Feeds, Graph } from "../graph/graph.ts";
 import { EspalierError } from "../tensor/error.ts";
 import { float32Tensor } from "../tensor/numeric.ts";
 import { type HostTensor, sizeOf, type TensorRef } from "../tensor/tensor.ts";
-import { gradient } from "./gradient.ts";
-import { composeAll } from "./lower.ts";
 import type { Optimiser } from "./optimisers/optimiser.ts";
 import { type StepState, stepState } from "./step-state.ts";
 import { macsOf } from "./work.ts";

@@ -1,3 +1,5 @@
+import { sized } from "../autodiff/sized.ts";
+import { trainingMode } from "../autodiff/training-mode.ts";
 import type { IndexedDataset } from "../data/dataset.ts";
 import type { Algebra, SizedGraph } from "../graph/algebra.ts";
 import type { Graph, Node, TensorType } from "../graph/graph.ts";
@@ -7,14 +9,12 @@ import type { Job } from "../tensor/progress.ts";
 import type { HostTensor } from "../tensor/tensor.ts";
 import { adamW } from "./optimisers/adam.ts";
 import type { Optimiser } from "./optimisers/optimiser.ts";
-import type { Parameter, ParameterKind } from "./parameters.ts";
+import type { Parameter, ParameterKind } from "./parameters/trainable.ts";
 import { cosineRate, type RateSchedule, warmedUp } from "./rates.ts";
 import { reparameterised, type Use } from "./reparameterisations/apply.ts";
-import { sized } from "./sized.ts";
 import { type Objective, type ParameterGroup, type StepDefinition, slotName, trainSteps } from "./step.ts";
 import { type Augment, type RunSnapshot, type Trained, type TrainOptions, type TrainPoint, train } from "./train.ts";
 import { withState } from "./trainer.ts";
-import { trainingMode } from "./training-mode.ts";
 
 /** How long to train; by minutes, the first updates show how many there will be. */
 export type Length = { readonly updates: number } | { readonly epochs: number } | { readonly minutes: number };

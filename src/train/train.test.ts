@@ -1,14 +1,14 @@
 import { afterAll, describe, expect, it } from "vitest";
+import { sized } from "../autodiff/sized.ts";
 import { fromTensors } from "../data/from-tensors.ts";
 import { builder } from "../graph/builder.ts";
 import type { Graph } from "../graph/graph.ts";
 import { openRuntime } from "../runtime/open-runtime.node.ts";
 import { float32Tensor, toFloat32 } from "../tensor/numeric.ts";
 import { random } from "../tensor/random.ts";
-import { crossEntropy, meanSquareError } from "./losses.ts";
+import { crossEntropy, meanSquareError } from "./objectives/losses.ts";
 import { adam } from "./optimisers/adam.ts";
 import { sgd } from "./optimisers/sgd.ts";
-import { sized } from "./sized.ts";
 import { type StepDefinition, slotName, trainSteps } from "./step.ts";
 import { type TrainOptions, train } from "./train.ts";
 import { openTrainer, withState } from "./trainer.ts";

@@ -1,6 +1,6 @@
 import type { Graph } from "../graph/graph.ts";
 import { sizeOf } from "../tensor/tensor.ts";
-import type { Parameter } from "./parameters.ts";
+import type { Parameter } from "./parameters/trainable.ts";
 import type { TrainPoint } from "./train.ts";
 import type { TrainedGraph } from "./train-graph.ts";
 

@@ -1,7 +1,7 @@
+import { formulaContext } from "../autodiff/formulas.ts";
 import type { Algebra } from "../graph/algebra.ts";
 import type { Node } from "../graph/graph.ts";
 import { opSpec } from "../ops/table.ts";
-import { formulaContext } from "./formulas.ts";
 
 /** Multiply-accumulates of nodes at the sizes of the graph, by the same rules as the cost of a model. */
 export function macsOf(g: Algebra, nodes: readonly Node[]): number {

@@ -1,3 +1,5 @@
+import { gradient } from "../../src/autodiff/gradient.ts";
+import { sized } from "../../src/autodiff/sized.ts";
 import { type Algebra, algebra, type SizedGraph, type Value } from "../../src/graph/algebra.ts";
 import type { Attributes } from "../../src/graph/attributes.ts";
 import { builder } from "../../src/graph/builder.ts";
@@ -7,8 +9,6 @@ import type { Runtime } from "../../src/runtime/runtime.ts";
 import { fromFloats, fromInts, toFloat64 } from "../../src/tensor/numeric.ts";
 import { random } from "../../src/tensor/random.ts";
 import { type HostTensor, sizeOf } from "../../src/tensor/tensor.ts";
-import { gradient } from "../../src/train/gradient.ts";
-import { sized } from "../../src/train/sized.ts";
 
 /** A float operand that is differentiated: its shape, and the range of its values (default: away from 0, both signs). */
 export interface Wanted {

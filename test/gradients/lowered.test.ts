@@ -1,9 +1,9 @@
 import { afterAll, describe, expect, it } from "vitest";
+import { sized } from "../../src/autodiff/sized.ts";
 import type { Feeds, Graph } from "../../src/graph/graph.ts";
 import { operators } from "../../src/ops/table.ts";
 import { openRuntime } from "../../src/runtime/open-runtime.node.ts";
 import { fromFloats, toFloat64 } from "../../src/tensor/numeric.ts";
-import { sized } from "../../src/train/sized.ts";
 import { differenceCases, titleOf } from "./cases.ts";
 import { type GradientCase, graphOf } from "./check.ts";
 import { loweredCases } from "./lowered.ts";

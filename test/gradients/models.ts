@@ -1,13 +1,13 @@
+import { gradient } from "../../src/autodiff/gradient.ts";
+import { composeAll } from "../../src/autodiff/lower.ts";
+import { sized } from "../../src/autodiff/sized.ts";
+import { trainingMode } from "../../src/autodiff/training-mode.ts";
 import { algebra } from "../../src/graph/algebra.ts";
 import { removeDeadCode } from "../../src/graph/dead-code.ts";
 import type { Graph, TensorType } from "../../src/graph/graph.ts";
 import type { Runtime } from "../../src/runtime/runtime.ts";
 import { float32Tensor, fromInts, toFloat32 } from "../../src/tensor/numeric.ts";
 import { type ByteSource, type HostTensor, sizeOf } from "../../src/tensor/tensor.ts";
-import { gradient } from "../../src/train/gradient.ts";
-import { composeAll } from "../../src/train/lower.ts";
-import { sized } from "../../src/train/sized.ts";
-import { trainingMode } from "../../src/train/training-mode.ts";
 import { openSkeletons } from "../fixtures/skeletons.ts";
 
 /** What PyTorch found of one tensor: projections of its float64 version, and how far its float32 version lies from it. */

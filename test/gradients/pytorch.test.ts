@@ -1,10 +1,10 @@
 import { afterAll, describe, expect, it } from "vitest";
+import { gradient } from "../../src/autodiff/gradient.ts";
+import { sized } from "../../src/autodiff/sized.ts";
 import { algebra } from "../../src/graph/algebra.ts";
 import { removeDeadCode } from "../../src/graph/dead-code.ts";
 import { openRuntime } from "../../src/runtime/open-runtime.node.ts";
 import { fromFloats, toFloat64 } from "../../src/tensor/numeric.ts";
-import { gradient } from "../../src/train/gradient.ts";
-import { sized } from "../../src/train/sized.ts";
 import { titleOf } from "./cases.ts";
 import { graphOf } from "./check.ts";
 import { type PyTorchCase, pytorchCases } from "./pytorch.ts";

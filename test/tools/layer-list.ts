@@ -30,9 +30,13 @@ export const layers: readonly Layer[] = [
       "ONNX Runtime (devices, compile, run, state, measure), the only importer of onnxruntime-*; groups, sets and units, with index maps and reasons; residual branches and heads",
   },
   {
-    folders: ["cost", "train"],
+    folders: ["cost", "autodiff"],
     holds:
-      "parameters, multiply-accumulates and bytes as functions of what is kept; gradients, losses, optimisers, re-parameterisations and train steps",
+      "parameters, multiply-accumulates and bytes as functions of what is kept; graphs at fixed sizes, and the gradients written behind them",
+  },
+  {
+    folders: ["train"],
+    holds: "losses, optimisers, re-parameterisations, train steps and the loop around them, snapshots",
   },
   { folders: ["models"], holds: "a loaded model, and its analysis: types, values, groups, cost" },
   { folders: ["stats"], holds: "what data tells of a model: taps and reducers, gradients, branches, fidelity" },
@@ -47,14 +51,15 @@ export const layers: readonly Layer[] = [
     folders: ["recovery", "sparsify", "search"],
     holds: "repairs after pruning; engines that prune during training; loops that evaluate models",
   },
+  { folders: ["plans"], holds: "what is to be done, in the user's words and fully resolved: methods, settings, plans" },
   {
     folders: ["pipeline"],
-    holds: "plans, methods, recipes, `prune` and the report's data; the only place where the steps meet",
+    holds: "`prune`, what it measures and the report's data; the only place where the steps meet",
   },
   {
-    folders: ["studies", "claims"],
+    folders: ["recipes", "studies", "claims"],
     holds:
-      "questions that take many prunings or none (compare, sensitivity, evaluate, explain); what a paper states: its record, options and reproductions, and the ledger that counts what a run took",
+      "files that say what to run, and their runs; questions that take many prunings or none (compare, sensitivity, evaluate, explain); what a paper states: its record, options and reproductions, and the ledger that counts what a run took",
   },
   { folders: ["testbeds"], holds: "small models and data that reproductions and tests share" },
   { folders: ["papers"], holds: "one file per paper: citation, method, reproduction with a measured claim" },

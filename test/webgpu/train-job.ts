@@ -1,11 +1,11 @@
+import { trainingMode } from "../../src/autodiff/training-mode.ts";
 import { losses, optimisers, type Runtime, sized, trainSteps } from "../../src/index.ts";
 import { analyse } from "../../src/models/analysis.ts";
 import { float32Tensor, fromInts } from "../../src/tensor/numeric.ts";
 import { random } from "../../src/tensor/random.ts";
 import { lenet5 } from "../../src/testbeds/models/lenet5.ts";
-import { initialise } from "../../src/train/initialise.ts";
+import { initialise } from "../../src/train/parameters/initialise.ts";
 import { openTrainer } from "../../src/train/trainer.ts";
-import { trainingMode } from "../../src/train/training-mode.ts";
 
 const batch = 8;
 

@@ -1,5 +1,5 @@
 import type { Graph } from "../../graph/graph.ts";
-import type { InitialisationScheme } from "../../train/initialise.ts";
+import type { InitialisationScheme } from "../../train/parameters/initialise.ts";
 import type { PictureShape } from "./layers.ts";
 import { lenet5 } from "./lenet5.ts";
 import { lstm } from "./lstm.ts";

@@ -1,4 +1,6 @@
 import { afterAll, describe, expect, it } from "vitest";
+import { gradient } from "../../autodiff/gradient.ts";
+import { sized } from "../../autodiff/sized.ts";
 import { algebra, type SizedGraph } from "../../graph/algebra.ts";
 import { builder } from "../../graph/builder.ts";
 import type { Feeds } from "../../graph/graph.ts";
@@ -7,10 +9,8 @@ import { openRuntime } from "../../runtime/open-runtime.node.ts";
 import { float32Tensor, toFloat32 } from "../../tensor/numeric.ts";
 import { random } from "../../tensor/random.ts";
 import { type HostTensor, refOf } from "../../tensor/tensor.ts";
-import { gradient } from "../gradient.ts";
-import { meanSquareError } from "../losses.ts";
+import { meanSquareError } from "../objectives/losses.ts";
 import { sgd } from "../optimisers/sgd.ts";
-import { sized } from "../sized.ts";
 import { trainSteps } from "../step.ts";
 import { openTrainer, withState } from "../trainer.ts";
 import { type Reparameterised, reparameterised } from "./apply.ts";

@@ -2,13 +2,13 @@ import * as z from "zod";
 import type { IndexedDataset } from "../data/dataset.ts";
 import { analyse } from "../models/analysis.ts";
 import type { Model } from "../models/model.ts";
+import { measurePair } from "../pipeline/measure.ts";
+import { type Pruned, type PruneOptions, prune } from "../pipeline/prune.ts";
+import type { LayerReport, Report } from "../pipeline/report.ts";
+import { learningShape } from "../plans/learning.ts";
+import { planOf, type Settings } from "../plans/settings.ts";
 import { EspalierError } from "../tensor/error.ts";
-import { learningShape } from "./learning.ts";
-import { measurePair } from "./measure.ts";
-import { type Pruned, type PruneOptions, prune } from "./prune.ts";
 import { data, dataShape, jobShape, parseYaml } from "./recipe-file.ts";
-import type { LayerReport, Report } from "./report.ts";
-import { planOf, type Settings } from "./settings.ts";
 
 const share = z.number().min(0).max(1);
 

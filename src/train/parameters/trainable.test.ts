@@ -1,14 +1,14 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { int, ints } from "../graph/attributes.ts";
-import { builder } from "../graph/builder.ts";
-import type { Graph } from "../graph/graph.ts";
-import { analyse } from "../models/analysis.ts";
-import { openRuntime } from "../runtime/open-runtime.node.ts";
-import type { Runtime } from "../runtime/runtime.ts";
-import { fromFloats } from "../tensor/numeric.ts";
-import { random } from "../tensor/random.ts";
-import { sizeOf } from "../tensor/tensor.ts";
-import { heads, trainable } from "./parameters.ts";
+import { int, ints } from "../../graph/attributes.ts";
+import { builder } from "../../graph/builder.ts";
+import type { Graph } from "../../graph/graph.ts";
+import { analyse } from "../../models/analysis.ts";
+import { openRuntime } from "../../runtime/open-runtime.node.ts";
+import type { Runtime } from "../../runtime/runtime.ts";
+import { fromFloats } from "../../tensor/numeric.ts";
+import { random } from "../../tensor/random.ts";
+import { sizeOf } from "../../tensor/tensor.ts";
+import { heads, trainable } from "./trainable.ts";
 
 let runtime: Runtime;
 beforeAll(async () => {

@@ -1,8 +1,8 @@
-import type { Algebra, Value } from "../graph/algebra.ts";
-import { int } from "../graph/attributes.ts";
-import { isFloat } from "../tensor/dtype.ts";
-import { EspalierError } from "../tensor/error.ts";
-import { formatShape } from "../tensor/tensor.ts";
+import type { Algebra, Value } from "../../graph/algebra.ts";
+import { int } from "../../graph/attributes.ts";
+import { isFloat } from "../../tensor/dtype.ts";
+import { EspalierError } from "../../tensor/error.ts";
+import { formatShape } from "../../tensor/tensor.ts";
 import { crossEntropy } from "./losses.ts";
 
 /**

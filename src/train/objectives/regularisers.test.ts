@@ -1,16 +1,19 @@
 import { afterAll, describe, expect, it } from "vitest";
-import { algebra } from "../graph/algebra.ts";
-import { builder } from "../graph/builder.ts";
-import { evaluate } from "../runtime/evaluate.ts";
-import { openRuntime } from "../runtime/open-runtime.node.ts";
-import { symmetricEigen } from "../tensor/eigen.ts";
-import { rankOf, truncate } from "../tensor/low-rank.ts";
-import { float32Tensor, toFloat32 } from "../tensor/numeric.ts";
-import { random } from "../tensor/random.ts";
+import { gradient } from "../../autodiff/gradient.ts";
+import { sized } from "../../autodiff/sized.ts";
+import { algebra } from "../../graph/algebra.ts";
+import { builder } from "../../graph/builder.ts";
+import { evaluate } from "../../runtime/evaluate.ts";
+import { openRuntime } from "../../runtime/open-runtime.node.ts";
+import { symmetricEigen } from "../../tensor/eigen.ts";
+import { rankOf, truncate } from "../../tensor/low-rank.ts";
+import { float32Tensor, toFloat32 } from "../../tensor/numeric.ts";
+import { random } from "../../tensor/random.ts";
+import { sgd } from "../optimisers/sgd.ts";
+import { type LossContext, trainSteps } from "../step.ts";
+import { openTrainer } from "../trainer.ts";
 import { bisecting, lagrangian } from "./controllers.ts";
-import { gradient } from "./gradient.ts";
 import { meanSquareError } from "./losses.ts";
-import { sgd } from "./optimisers/sgd.ts";
 import {
   constraint,
   directionsOf,
@@ -25,9 +28,6 @@ import {
   shrink,
   squares,
 } from "./regularisers.ts";
-import { sized } from "./sized.ts";
-import { type LossContext, trainSteps } from "./step.ts";
-import { openTrainer } from "./trainer.ts";
 
 const runtime = await openRuntime({ device: "cpu", threads: 1 });
 afterAll(() => runtime.close());

@@ -1,10 +1,10 @@
-import type { Matrix } from "../coupling/matrices.ts";
-import type { Graph, Node } from "../graph/graph.ts";
-import { isFloat } from "../tensor/dtype.ts";
-import { EspalierError } from "../tensor/error.ts";
-import { fromFloats } from "../tensor/numeric.ts";
-import { type Random, random } from "../tensor/random.ts";
-import { refOf, sizeOf, type TensorRef } from "../tensor/tensor.ts";
+import type { Matrix } from "../../coupling/matrices.ts";
+import type { Graph, Node } from "../../graph/graph.ts";
+import { isFloat } from "../../tensor/dtype.ts";
+import { EspalierError } from "../../tensor/error.ts";
+import { fromFloats } from "../../tensor/numeric.ts";
+import { type Random, random } from "../../tensor/random.ts";
+import { refOf, sizeOf, type TensorRef } from "../../tensor/tensor.ts";
 import { type ParameterRole, parameterRoles } from "./parameter-roles.ts";
 
 /**

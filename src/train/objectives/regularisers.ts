@@ -1,7 +1,7 @@
-import type { Algebra, Value } from "../graph/algebra.ts";
-import { EspalierError } from "../tensor/error.ts";
-import { float32Tensor } from "../tensor/numeric.ts";
-import type { LossContext, Objective, Objectives } from "./step.ts";
+import type { Algebra, Value } from "../../graph/algebra.ts";
+import { EspalierError } from "../../tensor/error.ts";
+import { float32Tensor } from "../../tensor/numeric.ts";
+import type { LossContext, Objective, Objectives } from "../step.ts";
 
 /** A term of an objective, a number, from the parameters and values of the model. */
 export type Regulariser = (context: LossContext) => Value;

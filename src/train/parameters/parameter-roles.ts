@@ -1,9 +1,9 @@
-import type { Matrix } from "../coupling/matrices.ts";
-import { vectorRoles } from "../coupling/roles.ts";
-import type { Graph, Node } from "../graph/graph.ts";
-import { otherAddend, runningStatistics } from "../ops/linear.ts";
-import { opSpec } from "../ops/table.ts";
-import { isFloat } from "../tensor/dtype.ts";
+import type { Matrix } from "../../coupling/matrices.ts";
+import { vectorRoles } from "../../coupling/roles.ts";
+import type { Graph, Node } from "../../graph/graph.ts";
+import { otherAddend, runningStatistics } from "../../ops/linear.ts";
+import { opSpec } from "../../ops/table.ts";
+import { isFloat } from "../../tensor/dtype.ts";
 
 /** What a parameter is to the operators that read it. */
 export type ParameterRole =

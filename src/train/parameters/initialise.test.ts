@@ -1,15 +1,15 @@
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { masksOf } from "../../test/laws.ts";
-import { random as randomScores } from "../criteria/random.ts";
-import { int, ints } from "../graph/attributes.ts";
-import { builder } from "../graph/builder.ts";
-import type { Graph } from "../graph/graph.ts";
-import { type Analysis, analyse } from "../models/analysis.ts";
-import { openRuntime } from "../runtime/open-runtime.node.ts";
-import type { Runtime } from "../runtime/runtime.ts";
-import { cut } from "../surgery/cut.ts";
-import { float32Tensor, fromFloats, toFloat64 } from "../tensor/numeric.ts";
-import { load, sizeOf } from "../tensor/tensor.ts";
+import { masksOf } from "../../../test/laws.ts";
+import { random as randomScores } from "../../criteria/random.ts";
+import { int, ints } from "../../graph/attributes.ts";
+import { builder } from "../../graph/builder.ts";
+import type { Graph } from "../../graph/graph.ts";
+import { type Analysis, analyse } from "../../models/analysis.ts";
+import { openRuntime } from "../../runtime/open-runtime.node.ts";
+import type { Runtime } from "../../runtime/runtime.ts";
+import { cut } from "../../surgery/cut.ts";
+import { float32Tensor, fromFloats, toFloat64 } from "../../tensor/numeric.ts";
+import { load, sizeOf } from "../../tensor/tensor.ts";
 import { type InitialisationScheme, initialise } from "./initialise.ts";
 
 let runtime: Runtime;

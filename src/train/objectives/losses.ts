@@ -1,8 +1,8 @@
-import type { Algebra, Value } from "../graph/algebra.ts";
-import { int } from "../graph/attributes.ts";
-import { EspalierError } from "../tensor/error.ts";
-import { fromInts } from "../tensor/numeric.ts";
-import { formatShape } from "../tensor/tensor.ts";
+import type { Algebra, Value } from "../../graph/algebra.ts";
+import { int } from "../../graph/attributes.ts";
+import { EspalierError } from "../../tensor/error.ts";
+import { fromInts } from "../../tensor/numeric.ts";
+import { formatShape } from "../../tensor/tensor.ts";
 
 /** Logits of one row per answer: all axes but the last are rows. */
 function rows(g: Algebra, logits: Value): Value {

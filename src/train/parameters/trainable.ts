@@ -1,12 +1,12 @@
-import type { Matrix } from "../coupling/matrices.ts";
-import { vectorRoles } from "../coupling/roles.ts";
-import type { Graph, Node } from "../graph/graph.ts";
-import { sortNodes } from "../graph/topological.ts";
-import { combination } from "../ops/combine.ts";
-import { opSpec } from "../ops/table.ts";
-import { isFloat } from "../tensor/dtype.ts";
-import { toFloat32 } from "../tensor/numeric.ts";
-import { load, sizeOf, type TensorRef } from "../tensor/tensor.ts";
+import type { Matrix } from "../../coupling/matrices.ts";
+import { vectorRoles } from "../../coupling/roles.ts";
+import type { Graph, Node } from "../../graph/graph.ts";
+import { sortNodes } from "../../graph/topological.ts";
+import { combination } from "../../ops/combine.ts";
+import { opSpec } from "../../ops/table.ts";
+import { isFloat } from "../../tensor/dtype.ts";
+import { toFloat32 } from "../../tensor/numeric.ts";
+import { load, sizeOf, type TensorRef } from "../../tensor/tensor.ts";
 
 /**
  * What a constant is to the model that trains it. Scales and shifts belong to norms, or to channels by a node of their
