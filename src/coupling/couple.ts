@@ -7,6 +7,7 @@ import { isFloat } from "../tensor/dtype.ts";
 import { EspalierError } from "../tensor/error.ts";
 import { type HostTensor, sizeOf } from "../tensor/tensor.ts";
 import { AxisAlgebra, type Occurrence, Term } from "./axis-algebra.ts";
+import { parameterBehind } from "./parameter-behind.ts";
 import { type Placement, placementOf, setCount } from "./placement.ts";
 import { findSets, type Mixing } from "./sets.ts";
 
@@ -180,7 +181,7 @@ export function couple(graph: Graph, facts: CouplingFacts, options: CouplingOpti
   };
   const placement: Coupling["placement"] = ({ leaf, parents }, value, axis) =>
     placementOf(algebra, axes(value) ?? [], axis, leaf, parents);
-  const found = collectMembers(graph, facts, algebra, axes, kernels);
+  const found = collectMembers(graph, facts, algebra, axes, kernels, links);
   const leaves = new Map([...found].filter(([leaf]) => leaf.reasons === null));
   const sets = findSets({ algebra, leaves, values: axesOf, nodes: related, mixing });
   return {
@@ -277,6 +278,7 @@ function collectMembers(
   algebra: AxisAlgebra,
   axes: (value: string) => readonly Term[] | undefined,
   kernels: (node: Node) => readonly Kernel[],
+  links: UseDef,
 ): ReadonlyMap<Term, readonly Found[]> {
   const roles = new Map<string, Map<number, "output" | "input" | "kernel">>();
   const order: string[] = [];
@@ -290,12 +292,14 @@ function collectMembers(
       if (isFloat(constant.dtype) || constant.dtype === "i8" || constant.dtype === "u8") order.push(name);
     }
     for (const kernel of kernels(node)) {
-      const name = node.inputs[kernel.input];
-      if (name === undefined) continue;
-      const marks = roles.get(name) ?? new Map<number, "output" | "input" | "kernel">();
-      for (const axis of kernel.outputs) marks.set(axis, "output");
-      for (const [i, axis] of kernel.inputs.entries()) marks.set(axis, i === 0 ? "input" : "kernel");
-      roles.set(name, marks);
+      const value = node.inputs[kernel.input] ?? "";
+      const source = parameterBehind(value, graph, links, facts.types.get(value)?.shape.length ?? 2);
+      if (source === undefined) continue;
+      const marks = roles.get(source.parameter) ?? new Map<number, "output" | "input" | "kernel">();
+      const at = (axis: number): number => source.axes?.[axis] ?? axis;
+      for (const axis of kernel.outputs) marks.set(at(axis), "output");
+      for (const [i, axis] of kernel.inputs.entries()) marks.set(at(axis), i === 0 ? "input" : "kernel");
+      roles.set(source.parameter, marks);
     }
   }
   const found = new Map<Term, Found[]>();

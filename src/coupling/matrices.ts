@@ -1,7 +1,8 @@
 import type { Graph, Node } from "../graph/graph.ts";
-import { opSpec } from "../ops/table.ts";
+import { useDef } from "../graph/uses.ts";
 import { type Shape, sizeOf } from "../tensor/tensor.ts";
 import { type Coupling, type CouplingFacts, isBookkeeping } from "./couple.ts";
+import { parameterBehind } from "./parameter-behind.ts";
 
 /**
  * A trained matrix where it is used: criteria see [rows, columns] = [output features, input features times kernel
@@ -25,15 +26,14 @@ export interface Matrix {
 
 /** Every trained matrix of the graph, in node order; one that is used twice appears at each use. */
 export function matrices(graph: Graph, coupling: Coupling, facts: CouplingFacts): readonly Matrix[] {
-  const producers = new Map<string, Node>();
-  for (const node of graph.nodes) for (const name of node.outputs) producers.set(name, node);
+  const links = useDef(graph);
   const found: Matrix[] = [];
   for (const node of graph.nodes) {
     if (isBookkeeping(node, facts)) continue;
     for (const kernel of coupling.kernels(node)) {
       const value = node.inputs[kernel.input];
       if (value === undefined) continue;
-      const source = trace(value, graph, producers, facts.types.get(value)?.shape.length ?? 2);
+      const source = parameterBehind(value, graph, links, facts.types.get(value)?.shape.length ?? 2);
       const shape = source === undefined ? undefined : graph.constants.get(source.parameter)?.shape;
       if (source === undefined || shape === undefined) continue;
       const move = (axis: number): number => source.axes?.[axis] ?? axis;
@@ -54,25 +54,4 @@ export function matrices(graph: Graph, coupling: Coupling, facts: CouplingFacts)
     }
   }
   return found;
-}
-
-/** Follows a value back to the parameter it carries; `axes` maps axes of the value to axes of the parameter. */
-function trace(
-  value: string,
-  graph: Graph,
-  producers: ReadonlyMap<string, Node>,
-  rank: number,
-): { parameter: string; axes?: readonly number[] } | undefined {
-  let name = value;
-  let axes: readonly number[] | undefined;
-  for (;;) {
-    if (graph.constants.has(name)) return axes === undefined ? { parameter: name } : { parameter: name, axes };
-    const node = producers.get(name);
-    const from = node?.inputs[0];
-    const carries = node === undefined ? undefined : opSpec(node.domain, node.op)?.roles?.carries;
-    if (node === undefined || from === undefined || carries === undefined) return undefined;
-    const order = carries(node, graph.constants.get(from)?.shape.length ?? axes?.length ?? rank);
-    if (order !== null) axes = axes === undefined ? order : axes.map((axis) => order[axis] ?? axis);
-    name = from;
-  }
 }

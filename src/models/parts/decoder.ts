@@ -1,0 +1,54 @@
+import type { Outline } from "../checkpoint/architecture.ts";
+import type { Frame } from "../checkpoint/frame.ts";
+import type { Site } from "../checkpoint/site.ts";
+import type { Size } from "../checkpoint/size.ts";
+import { capped } from "./attention.ts";
+import { embedding, linear } from "./linear.ts";
+
+/** A decoder: tokens to hidden states, blocks, a norm, and a matrix to the logits of every entry of the vocabulary. */
+export interface DecoderSpec {
+  readonly vocabulary: Size;
+  readonly width: Size;
+  readonly positions: number;
+  readonly layers: number;
+  /** The head is the table of the embedding. */
+  readonly tied: boolean;
+  /** What a block makes of hidden states; `site` is where its parameters lie. */
+  readonly block: (site: Site, frame: Frame, x: string, block: number) => string;
+  /** The norm before the head, from the root of all names. */
+  readonly norm: (root: Site, x: string) => string;
+  /** What becomes of the rows of the embedding, from the root of all names. */
+  readonly embedded?: (root: Site, frame: Frame, x: string) => string;
+  readonly names?: Partial<typeof usualNames>;
+  readonly headBias?: boolean;
+  /** Logits l become cap · tanh(l / cap). */
+  readonly logitCap?: number | undefined;
+}
+
+const usualNames = { embedding: "model.embed_tokens", blocks: "model.layers", head: "lm_head" };
+
+/** The outline of a decoder. */
+export function decoder(spec: DecoderSpec): Outline {
+  const { vocabulary, width, tied, logitCap } = spec;
+  const names = { ...usualNames, ...spec.names };
+  const headBias = spec.headBias === true;
+  return {
+    width: width.value,
+    vocabulary: vocabulary.value,
+    positions: spec.positions,
+    embed: (root, frame, tokens) => {
+      const rows = embedding(root.at(names.embedding), tokens, vocabulary, width);
+      return spec.embedded === undefined ? rows : spec.embedded(root, frame, rows);
+    },
+    blocks: Array.from({ length: spec.layers }, (_, block) => ({
+      path: `${names.blocks}.${block}`,
+      write: (root, frame, x) => spec.block(root.at(names.blocks).at(block), frame, x, block),
+    })),
+    head: (root, _, x) => {
+      const matrix = root.at(tied ? names.embedding : names.head);
+      const logits = linear(matrix, spec.norm(root, x), { inputs: width, outputs: vocabulary, bias: headBias });
+      return logitCap === undefined ? logits : capped(root, logits, logitCap);
+    },
+    tied: new Map(tied ? [[`${names.head}.weight`, `${names.embedding}.weight`]] : []),
+  };
+}

@@ -1,0 +1,10 @@
+import { float, int } from "../../graph/attributes.ts";
+import type { Site } from "../checkpoint/site.ts";
+import type { Size } from "../checkpoint/size.ts";
+
+/** x · gain / √(mean x² + ε) over the last axis; parameter `weight`. `shift` is added to the gain, where 0 means no change. */
+export function rmsNorm(site: Site, x: string, width: Size, epsilon: number, shift = 0): string {
+  const weight = site.parameter("weight", [width]);
+  const gain = shift === 0 ? weight : site.draft.op("Add", [weight, site.float(shift)]);
+  return site.draft.op("RMSNormalization", [x, gain], { axis: int(-1), epsilon: float(epsilon) });
+}
