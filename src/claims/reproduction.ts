@@ -35,13 +35,45 @@ export interface Comparison {
   readonly calibration?: number;
 }
 
+/** A part of a network's way from its first parameters to what is judged. */
+export type Phase =
+  | {
+      /** Trains. What phases before have removed stays so; nothing else goes unless a plan says so. */
+      readonly kind: "train";
+      readonly plan?: SparseTraining;
+      /** Factor on the passes over the data; "as before": for the compute that all phases before took together. Default 1. */
+      readonly length?: number | "as before";
+      /** Factor on the rate of the lessons. */
+      readonly rate?: number;
+      /** The part of the lessons' schedule that it follows, as shares; all of it unless told. */
+      readonly part?: readonly [from: number, until: number];
+    }
+  | {
+      /** Prunes, looking at inputs of the training set with their labels where the plan needs them. */
+      readonly kind: "prune";
+      readonly plan: Plan;
+      /** How many it looks at; 512 unless told. */
+      readonly inputs?: number;
+    }
+  /** Draws all parameters anew, by the fans that the network has now. Masks stay. */
+  | { readonly kind: "redraw" };
+
+/** A contestant that trains: one sparse training, or phases in their order. `[prune, train]` prunes before training. */
+export type TrainingArm = (at: {
+  readonly removed: number;
+  readonly seed: number;
+}) => SparseTraining | readonly Phase[];
+
 /**
- * Ways to train the testbed's network from its first parameters to a share of weights removed. All arms get the same first
- * parameters, order of data and lessons at a seed. A static random mask and one cut by global magnitude halfway always run beside them.
+ * Ways to make the testbed's network sparse or small on its way from its first parameters. All arms get the same first parameters,
+ * order of data and lessons at a seed. A random choice before training and a cut by global magnitude halfway always run beside
+ * them, and the latter for as long as each arm took that is expected to be better, by multiply-accumulates.
  */
 export interface TrainingComparison {
+  /** What all arms lose the same share of; weights unless told. */
+  readonly budget?: Comparison["budget"];
   readonly removed: Some<number>;
-  readonly arms: Readonly<Record<string, (at: { readonly removed: number; readonly seed: number }) => SparseTraining>>;
+  readonly arms: Readonly<Record<string, TrainingArm>>;
   readonly expect: Some<Expectation>;
   /** Passes over the data of one run; those of the testbed's lessons unless told. */
   readonly epochs?: number;
@@ -75,6 +107,11 @@ export interface Check {
   readonly holds: boolean;
 }
 
+/** How the arm is called that is cut by global magnitude halfway and trained with the compute of another arm. */
+export function asLongAs(arm: string): string {
+  return `global magnitude, as long as ${arm}`;
+}
+
 export type Verdict = "reproduced" | "partly" | "not at this scale";
 
 /** What a reproduction found. */
@@ -85,6 +122,8 @@ export interface Findings {
   readonly budget: Comparison["budget"];
   readonly measurements: readonly Measurement[];
   readonly checks: readonly Check[];
+  /** Arms that are expected to be better, beside global magnitude with their compute; the verdict does not look at it. */
+  readonly controls: readonly Check[];
   readonly verdict: Verdict;
   readonly seconds: number;
 }

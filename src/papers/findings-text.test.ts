@@ -30,6 +30,7 @@ const findings: Findings = {
       holds: false,
     },
   ],
+  controls: [],
   verdict: "not at this scale",
   seconds: 61,
 };
@@ -39,6 +40,15 @@ it("a section says what was expected, measured and found", () => {
   expect(text).toContain("## wanda: not at this scale");
   expect(text).toContain("| Wanda 1 above magnitude | 50.0 % | -2.50 (-4.0 to -1.0) | 0 of 2 | no |");
   expect(text).toContain("| Wanda | 50.0 % | 50.0 % | 81.0 % | 80.0, 82.0 | 0.600 | 2.5 | 2 MiB |");
+});
+
+it("a control with the same compute has a table of its own, and only where there is one", () => {
+  const [check = expect.fail()] = findings.checks;
+  const control = { ...check, difference: 0.75, wins: 2 };
+  const text = findingsSection(paperNamed("wanda"), { ...findings, controls: [control] }, "espalier papers run wanda");
+  expect(text).toContain("same compute");
+  expect(text).toContain("| Wanda | 50.0 % | +0.75 (-4.0 to -1.0) | 2 of 2 |");
+  expect(findingsSection(paperNamed("wanda"), findings, "espalier papers run wanda")).not.toContain("same compute");
 });
 
 it("a newer section takes the place of the older one, others stay, in order", () => {

@@ -4,7 +4,7 @@ import type { AnyPaper } from "./registry.ts";
 
 /** A run's findings as a section in Markdown: claim, verdict, what was expected, and every measurement. */
 export function findingsSection(paper: AnyPaper, findings: Findings, command: string): string {
-  const { dense, measurements, checks, verdict, budget } = findings;
+  const { dense, measurements, checks, controls, verdict, budget } = findings;
   const what = budget === "macs" ? "MACs" : "weights";
   return `## ${paper.id}: ${verdict}
 
@@ -17,7 +17,7 @@ ${paper.cite.title} (${paper.cite.year})
 | expected | at | difference in points (95 % over draws) | draws won | holds |
 | --- | --- | --- | --- | --- |
 ${checks.map(checkRow).join("\n")}
-
+${controlTable(controls)}
 | arm | ${what} removed | really | accuracy | each draw | nll | GMACs | bytes moved |
 | --- | --- | --- | --- | --- | --- | --- | --- |
 ${measurements.map(measurementRow).join("\n")}
@@ -27,8 +27,9 @@ ${measurements.map(measurementRow).join("\n")}
 const preface = `# What reproductions found
 
 Written by \`espalier papers run ID --out FILE\`; no number was typed. Shares and sample counts are in the command; what was chosen after seeing a run is in the log. Every table also has
-random removal and global magnitude at the same budget; where arms are trained from nothing, a random mask that stays and one
-cut halfway, and GMACs are forward ones of all runs of an arm, counted as if nothing were removed. An expectation holds when the mean difference over draws reaches its
+random removal and global magnitude at the same budget; where arms are trained from nothing, a random choice that stays and one
+cut by global magnitude halfway, the latter also for as long as an arm took: there GMACs are those of all runs of an arm,
+forward and backward, zeros counted like other weights. An expectation holds when the mean difference over draws reaches its
 margin and, where the margin is not negative, every draw agrees; a paper is *reproduced* when all hold, *partly* when some do.
 Arms without anything drawn are run once. With 2,000 test images one accuracy is good to about two points, a paired difference
 to less. GMACs and bytes are what the ledger counted in one run of the method, its report's own checks on the calibration
@@ -43,15 +44,36 @@ export function resultsPage(page: string, section: string): string {
   return [preface, ...sections.map((text) => `${text}\n`)].join("\n");
 }
 
+function controlTable(controls: readonly Check[]): string {
+  if (controls.length === 0) return "";
+  const rows = controls.map(({ expectation, removed, difference, interval, wins, draws }) => {
+    const cells = [
+      expectation.better,
+      percent(100 * removed),
+      differenceText(difference, interval),
+      `${wins} of ${draws}`,
+    ];
+    return `| ${cells.join(" | ")} |`;
+  });
+  return `
+| beside global magnitude with the same compute | at | difference in points (95 % over draws) | draws won |
+| --- | --- | --- | --- |
+${rows.join("\n")}
+`;
+}
+
+function differenceText(difference: number, interval: Check["interval"]): string {
+  const range = interval === null ? "" : ` (${interval.low.toFixed(1)} to ${interval.high.toFixed(1)})`;
+  return `${difference < 0 ? "" : "+"}${difference.toFixed(2)}${range}`;
+}
+
 function checkRow({ expectation, removed, difference, interval, wins, draws, holds }: Check): string {
   const { better, than, by } = expectation;
   const margin = by < 0 ? `not ${-by} below` : by === 0 ? "above" : `${by} above`;
-  const range = interval === null ? "" : ` (${interval.low.toFixed(1)} to ${interval.high.toFixed(1)})`;
-  const signed = `${difference < 0 ? "" : "+"}${difference.toFixed(2)}`;
   const cells = [
     `${better} ${margin} ${than}`,
     percent(100 * removed),
-    `${signed}${range}`,
+    differenceText(difference, interval),
     `${wins} of ${draws}`,
     holds ? "yes" : "no",
   ];
@@ -66,7 +88,7 @@ function measurementRow({ arm, removed, really, accuracy, nll, cost }: Measureme
     percent(mean(accuracy)),
     accuracy.length < 2 ? "" : accuracy.map((value) => value.toFixed(1)).join(", "),
     mean(nll).toFixed(3),
-    (cost.forwardMacs / 1e9).toFixed(1),
+    ((cost.forwardMacs + cost.backwardMacs) / 1e9).toFixed(1),
     `${(cost.bytes / 2 ** 20).toFixed(0)} MiB`,
   ];
   return `| ${cells.join(" | ")} |`;

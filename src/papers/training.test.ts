@@ -85,8 +85,10 @@ describe.each(trainingPapers.map((paper) => [paper.id, paper] as const))("%s", (
       expect(names).toEqual(expect.arrayContaining([better, than]));
       expect(asked?.removed).toEqual(expect.arrayContaining([...at]));
     }
-    for (const arm of Object.values(asked?.arms ?? {}))
-      expect(arm({ removed: 0.5, seed: 0 }).kind).toBeTypeOf("string");
+    for (const arm of Object.values(asked?.arms ?? {})) {
+      const made = arm({ removed: 0.5, seed: 0 });
+      for (const { kind } of "kind" in made ? [made] : made) expect(kind).toBeTypeOf("string");
+    }
   });
 
   it.each(settings.map((one) => [JSON.stringify(one), one] as const))(

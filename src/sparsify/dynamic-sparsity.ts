@@ -3,7 +3,7 @@ import type { SparsitySchedule } from "../schedule/sparsity-schedule.ts";
 import { EspalierError } from "../tensor/error.ts";
 import { fromFloats, toFloat32 } from "../tensor/numeric.ts";
 import { random } from "../tensor/random.ts";
-import type { HostTensor, Shape } from "../tensor/tensor.ts";
+import { type HostTensor, type Shape, sizeOf } from "../tensor/tensor.ts";
 import { gradientProbe, type StepDefinition, slotName } from "../train/step.ts";
 import type { TrainPoint } from "../train/train.ts";
 import type { Trainer } from "../train/trainer.ts";
@@ -56,6 +56,8 @@ export interface DynamicSparsityOptions {
   readonly seed: number;
   /** Updates of the whole run. */
   readonly updates: number;
+  /** What is dead before the first update, in the place of the programme's start; parameters without a mask are whole. */
+  readonly masks?: ReadonlyMap<string, HostTensor>;
 }
 
 /**
@@ -68,7 +70,7 @@ export function dynamicSparsity(
   definition: StepDefinition,
   parameters: ReadonlyMap<string, Shape>,
   programme: SparsityProgramme,
-  { seed, updates }: DynamicSparsityOptions,
+  { seed, updates, masks: given }: DynamicSparsityOptions,
 ): DynamicSparsity {
   const { start, ramp, regrow, changes } = programme;
   if (parameters.size === 0) {
@@ -76,9 +78,10 @@ export function dynamicSparsity(
   }
   const shapes = [...parameters].map(([name, shape]) => ({ name, shape }));
   const first =
-    start === undefined
-      ? new Map(shapes.map(({ name, shape }) => [name, new Uint8Array(sizeOfShape(shape)).fill(1)]))
+    start === undefined || given !== undefined
+      ? new Map(shapes.map(({ name, shape }) => [name, bitsOf(given?.get(name), sizeOf(shape))]))
       : randomMasks(shapes, start.sparsity, start.profile, random(seed, "masks"));
+  const initial = given === undefined ? (start?.sparsity ?? 0) : sparsityOf(first.values());
   const masks = new Map(shapes.map(({ name, shape }) => [name, maskTensor(shape, first.get(name))]));
   const probe = regrow?.by === "gradient" ? gradientProbe({ ...definition, masks }, [...parameters.keys()]) : null;
   const every = Math.max(1, Math.floor(updates / changes));
@@ -104,7 +107,7 @@ export function dynamicSparsity(
       const before = layers;
       if (ramping) {
         const point = (at - ramp.from) / Math.max(ramp.until - ramp.from, Number.EPSILON);
-        const next = prunedMasks(layers, ramp.schedule(point, ramp.final, start?.sparsity ?? 0), ramp.scope);
+        const next = prunedMasks(layers, ramp.schedule(point, ramp.final, initial), ramp.scope);
         layers = layers.map((layer) => withMask(layer, next.get(layer.name)));
       }
       if (regrowing) {
@@ -172,8 +175,19 @@ function maskTensor(shape: Shape, mask: Uint8Array | undefined): HostTensor {
   return fromFloats("f32", shape, Float32Array.from(mask ?? []));
 }
 
-function sizeOfShape(shape: Shape): number {
-  return shape.reduce((n, dim) => n * dim, 1);
+/** A mask as bytes; all alive where there is none. */
+function bitsOf(mask: HostTensor | undefined, size: number): Uint8Array {
+  return mask === undefined ? new Uint8Array(size).fill(1) : Uint8Array.from(toFloat32(mask));
+}
+
+/** The share that is dead of all masks together. */
+function sparsityOf(masks: Iterable<Uint8Array>): number {
+  let [alive, all] = [0, 0];
+  for (const mask of masks) {
+    for (let i = 0; i < mask.length; i++) alive += mask[i] ?? 0;
+    all += mask.length;
+  }
+  return 1 - alive / all;
 }
 
 function unknownMask(name: string): EspalierError {

@@ -1,7 +1,7 @@
 import { exponential } from "../schedule/sparsity-schedule.ts";
 import { EspalierError } from "../tensor/error.ts";
 import { fromFloats, toFloat32 } from "../tensor/numeric.ts";
-import type { HostTensor, Shape } from "../tensor/tensor.ts";
+import { type HostTensor, type Shape, sizeOf } from "../tensor/tensor.ts";
 import { slotName } from "../train/step.ts";
 import type { RunSnapshot } from "../train/train.ts";
 import { type MaskedLayer, type PruneScope, prunedMasks, zeroed } from "./mask-moves.ts";
@@ -31,6 +31,8 @@ export interface RoundsOptions {
   readonly run: (from: RunSnapshot | null, until: number | null) => Promise<RunSnapshot>;
   /** What is masked; the steps of `run` have masks of ones for all of them. */
   readonly parameters: ReadonlyMap<string, Shape>;
+  /** What is alive (1) before the first round; everything unless told. */
+  readonly masks?: ReadonlyMap<string, Uint8Array>;
   /** Sparsity after the last round, reached by removing the same share of the survivors in each. */
   readonly sparsity: number;
   readonly rounds: number;
@@ -71,9 +73,10 @@ export async function rounds(options: RoundsOptions): Promise<Round> {
   const early = rewind.weights === null ? null : await run(null, rewind.weights);
   const shapes = [...parameters].map(([name, shape]) => ({ name, shape }));
   let masks: ReadonlyMap<string, Uint8Array> = new Map(
-    shapes.map(({ name, shape }) => [name, new Uint8Array(shape.reduce((n, dim) => n * dim, 1)).fill(1)]),
+    shapes.map(({ name, shape }) => [name, options.masks?.get(name) ?? new Uint8Array(sizeOf(shape)).fill(1)]),
   );
-  let last: Round = { round: 0, sparsity: 0, masks, end: await run(early, null) };
+  const initial = deadShare(masks);
+  let last: Round = { round: 0, sparsity: initial, masks, end: await run(early, null) };
   options.afterRound?.(last);
   for (let round = 1; round <= count; round++) {
     const { tensors } = last.end;
@@ -82,7 +85,7 @@ export async function rounds(options: RoundsOptions): Promise<Round> {
       if (weights === undefined || mask === undefined) throw notTrained(name);
       return { name, shape, weights: toFloat32(weights), mask };
     });
-    const target = exponential(round / count, sparsity);
+    const target = exponential(round / count, sparsity, initial);
     const plain: RoundStart = {
       from: { ...(early ?? last.end), updates: rewind.schedule },
       masks: prunedMasks(layers, target, scope),
@@ -94,6 +97,15 @@ export async function rounds(options: RoundsOptions): Promise<Round> {
     options.afterRound?.(last);
   }
   return last;
+}
+
+function deadShare(masks: ReadonlyMap<string, Uint8Array>): number {
+  let [dead, all] = [0, 0];
+  for (const mask of masks.values()) {
+    for (let i = 0; i < mask.length; i++) dead += 1 - (mask[i] ?? 0);
+    all += mask.length;
+  }
+  return all === 0 ? 0 : dead / all;
 }
 
 /** A snapshot under masks: parameters are zero where these are, moments of all parameters are zero everywhere. */

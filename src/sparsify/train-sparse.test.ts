@@ -6,10 +6,10 @@ import { analyse } from "../models/analysis.ts";
 import { openRuntime } from "../runtime/open-runtime.node.ts";
 import { float32Tensor, toFloat32 } from "../tensor/numeric.ts";
 import { random } from "../tensor/random.ts";
-import { load } from "../tensor/tensor.ts";
+import { type HostTensor, load } from "../tensor/tensor.ts";
 import { crossEntropy } from "../train/objectives/losses.ts";
 import { trainable } from "../train/parameters/trainable.ts";
-import { gradualMagnitude } from "./programmes.ts";
+import { gradualMagnitude, rigl, set } from "./programmes.ts";
 import { type SparseTraining, trainSparse } from "./train-sparse.ts";
 
 const runtime = await openRuntime({ device: "cpu", threads: 1 });
@@ -35,11 +35,12 @@ random(5, "points").fillNormal(points);
 const labels = Int32Array.from({ length: 64 }, (_, i) => ((points[4 * i] ?? 0) > 0 ? 1 : 0));
 const data = fromTensors(new Map([["x", float32Tensor([64, 4], points)]]), labels, "points");
 
-async function trained(plan: SparseTraining) {
+async function trained(plan: SparseTraining, masks?: ReadonlyMap<string, HostTensor>) {
   const graph = network();
   const { matrices } = await analyse(graph, runtime);
   const result = await trainSparse({
     ...{ runtime, graph, data, matrices, plan, seed: 1, batchSize: 16, labels: "labels" },
+    ...(masks === undefined ? {} : { masks }),
     length: { epochs: 5 },
     rate: 0.02,
     parameters: await trainable(graph, matrices),
@@ -67,6 +68,28 @@ describe("sparse training", () => {
     expect(once.journal.at(-1)?.sparsity).toBeCloseTo(0.75, 5);
     // A whole run and two of nine tenths.
     expect(thrice.work.backwardMacs / once.work.backwardMacs).toBeCloseTo(2.8, 1);
+  });
+
+  it("starts from masks that it is given, and removes more from there", async () => {
+    const first = Float32Array.from({ length: 40 }, (_, i) => +(i >= 20));
+    const masks = new Map([["w1", float32Tensor([4, 10], first)]]);
+    const staying = await trained({ kind: "programme", programme: { changes: 1 } }, masks);
+    expect([...staying.w1].map((v) => +(v !== 0))).toEqual([...first]);
+    const ramp = gradualMagnitude({ sparsity: 0.75, changes: 10 });
+    for (const plan of [{ kind: "programme", programme: ramp } as const, { ...ticket, rounds: 1 }]) {
+      const { w1, w2 } = await trained(plan, masks);
+      expect([nonzero(w1), nonzero(w2)]).toEqual([10, 5]);
+      expect(w1.subarray(0, 20)).toEqual(new Float32Array(20));
+    }
+  });
+
+  it("counts the passes that only look at gradients", async () => {
+    const work = async (exchange: typeof rigl) =>
+      (await trained({ kind: "programme", programme: exchange({ sparsity: 0.5, changes: 10 }) })).work;
+    const [seen, blind] = [await work(rigl), await work(set)];
+    // 20 updates, and 7 exchanges before three quarters of them are over.
+    expect(seen.samples - blind.samples).toBe(7 * 16);
+    expect(seen.forwardMacs / blind.forwardMacs).toBeCloseTo(27 / 20, 5);
   });
 
   it("controls keep the counts and change what they should", async () => {

@@ -1,6 +1,7 @@
 import type { Matrix } from "../coupling/matrices.ts";
 import type { Graph } from "../graph/graph.ts";
-import { fromFloats } from "../tensor/numeric.ts";
+import { EspalierError } from "../tensor/error.ts";
+import { fromFloats, toFloat32 } from "../tensor/numeric.ts";
 import { random } from "../tensor/random.ts";
 import { type HostTensor, load, type Shape, sizeOf } from "../tensor/tensor.ts";
 import type { RunSnapshot } from "../train/train.ts";
@@ -24,7 +25,7 @@ export type SparseTraining =
       readonly control?: "ticket" | "reinit" | "shuffle";
     };
 
-export interface TrainSparseOptions extends Omit<TrainGraphOptions, "follow" | "until" | "resume" | "masks"> {
+export interface TrainSparseOptions extends Omit<TrainGraphOptions, "follow" | "until" | "resume"> {
   /** Matrices whose weights are masked. */
   readonly matrices: readonly Matrix[];
   readonly plan: SparseTraining;
@@ -40,15 +41,15 @@ export interface SparselyTrained {
   readonly seconds: number;
 }
 
-/** Trains a graph to be sparse. */
+/** Trains a graph to be sparse. With masks, what they have removed stays so unless the plan lets it grow. */
 export async function trainSparse(options: TrainSparseOptions): Promise<SparselyTrained> {
-  const { graph, matrices, plan, seed = 0 } = options;
+  const { graph, matrices, plan, seed = 0, masks } = options;
   const parameters = new Map(matrices.map(({ parameter, shape }): [string, Shape] => [parameter, shape]));
   const journal: SparsityPoint[] = [];
   const spent = { forwardMacs: 0, backwardMacs: 0, samples: 0 };
   let seconds = 0;
   const part = async (more: Partial<TrainGraphOptions>) => {
-    const { plan: _, matrices: __, redrawn: ___, ...rest } = options;
+    const { plan: _, matrices: __, redrawn: ___, masks: ____, ...rest } = options;
     const trained = await trainGraph({ ...rest, ...more });
     spent.forwardMacs += trained.work.forwardMacs;
     spent.backwardMacs += trained.work.backwardMacs;
@@ -59,7 +60,10 @@ export async function trainSparse(options: TrainSparseOptions): Promise<Sparsely
   if (plan.kind === "programme") {
     const trained = await part({
       follow: (definition, updates) => {
-        const engine = dynamicSparsity(definition, parameters, plan.programme, { seed, updates });
+        const engine = dynamicSparsity(definition, parameters, plan.programme, {
+          ...{ seed, updates },
+          ...(masks === undefined ? {} : { masks }),
+        });
         return {
           masks: engine.masks,
           afterUpdate: async (...given) => {
@@ -77,10 +81,10 @@ export async function trainSparse(options: TrainSparseOptions): Promise<Sparsely
     weights: plan.rewind.weights === null ? null : at(plan.rewind.weights),
     schedule: at(plan.rewind.schedule),
   };
-  const ones = new Map([...parameters].map(([name, shape]) => [name, full(shape)]));
+  const first = new Map([...parameters].map(([name, shape]) => [name, masks?.get(name) ?? full(shape)]));
   const run = async (from: RunSnapshot | null, until: number | null): Promise<RunSnapshot> => {
     const { last } = await part({
-      masks: ones,
+      masks: first,
       ...(from === null ? {} : { resume: from }),
       ...(until === null ? {} : { until }),
     });
@@ -89,6 +93,7 @@ export async function trainSparse(options: TrainSparseOptions): Promise<Sparsely
   const { control = "ticket", rounds: count } = plan;
   const last = await rounds({
     ...{ run, parameters, rewind, rounds: count, sparsity: plan.sparsity, scope: plan.scope },
+    masks: new Map([...first].map(([name, mask]) => [name, Uint8Array.from(toFloat32(mask))])),
     restart: async (start, round) => {
       if (round < count || control === "ticket") return start;
       if (control === "shuffle") return { ...start, masks: shuffled(start.masks, seed) };
@@ -102,7 +107,7 @@ function updatesOf({ length, data, batchSize = 128 }: TrainSparseOptions): numbe
   if ("updates" in length) return length.updates;
   if ("epochs" in length)
     return Math.max(1, Math.round(length.epochs * Math.max(1, Math.floor(data.count / batchSize))));
-  return 0;
+  throw new EspalierError("request", "rounds", "expected a length in updates or epochs, got another.");
 }
 
 function full(shape: Shape): HostTensor {

@@ -1,18 +1,12 @@
-import { unitAllocationDefaults } from "../allocation/units.ts";
 import { ledger } from "../claims/ledger.ts";
 import { type Arm, type Bench, type Comparison, type Measurement, verdictOf } from "../claims/reproduction.ts";
-import type { Criterion, Statistic } from "../criteria/criterion.ts";
-import { magnitude } from "../criteria/magnitude.ts";
-import { random } from "../criteria/random.ts";
-import { groupDefaults } from "../criteria/unit-scores.ts";
 import type { IndexedDataset } from "../data/dataset.ts";
 import { sample } from "../data/subset.ts";
 import { prune } from "../pipeline/prune.ts";
 import type { Report } from "../pipeline/report.ts";
-import { looksAtInputs } from "../pipeline/statistics.ts";
-import type { Plan } from "../plans/plan.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { type Job, step } from "../tensor/progress.ts";
+import { baselines, isDrawn, looksAtData } from "./baselines.ts";
 import { check, noShare, unknownArm } from "./checks.ts";
 import { classify } from "./classify.ts";
 import type { Testbed } from "./testbed.ts";
@@ -63,6 +57,7 @@ export function benchOn(testbed: Testbed, options: BenchOptions): Bench {
         budget: comparison.budget,
         measurements,
         checks,
+        controls: [],
         verdict: verdictOf(checks),
         seconds: (performance.now() - start) / 1000,
       };
@@ -116,17 +111,6 @@ async function measure(
   return { arm: name, removed, really: really / runs, accuracy, nll, cost };
 }
 
-/** True where the seed or the calibration inputs can change the result. */
-function isDrawn(plan: Plan): boolean {
-  return looksAtData(plan) || plan.criterion.id === "random";
-}
-
-function looksAtData(plan: Plan): boolean {
-  if (plan.kind === "branches") return plan.means || plan.criterion.id !== "random";
-  const measured = plan.kind === "weights" && (plan.allocator?.needsData === true || plan.sweep !== undefined);
-  return measured || looksAtInputs(plan.criterion) || plan.recovery.some(({ needsData }) => needsData);
-}
-
 function drawOf(testbed: Testbed, from: NonNullable<Arm["data"]>, inputs: number, seed: number): IndexedDataset {
   return from === "noise" ? testbed.noise(inputs, seed) : sample(testbed.pool, inputs, seed);
 }
@@ -135,33 +119,4 @@ function share({ before, after, layers }: Report, budget: Comparison["budget"]):
   if (budget === "macs") return 1 - after.macs / before.macs;
   const sum = (which: "before" | "after"): number => layers.reduce((total, layer) => total + layer[which], 0);
   return 1 - sum("after") / sum("before");
-}
-
-/** What every comparison runs beside its own arms. */
-function baselines(budget: Comparison["budget"]): Readonly<Record<string, Arm>> {
-  const ranked =
-    (criterionOf: (seed: number) => Criterion<Statistic>, scope: "local" | "global"): Arm["plan"] =>
-    ({ removed, seed }) =>
-      budget === "macs"
-        ? {
-            kind: "units",
-            criterion: criterionOf(seed),
-            scores: groupDefaults,
-            target: { kind: "macs", keep: 1 - removed },
-            allocation: { ...unitAllocationDefaults, scope: scope === "global" ? "global" : "group" },
-            recovery: [],
-          }
-        : {
-            kind: "weights",
-            criterion: criterionOf(seed),
-            pattern: { kind: "element" },
-            scope: scope === "global" ? "global" : "tensor",
-            profile: "uniform",
-            sparsity: removed,
-            recovery: [],
-          };
-  return {
-    random: { plan: ranked((seed) => random(seed), "local") },
-    "global magnitude": { plan: ranked(() => magnitude(2), "global") },
-  };
 }

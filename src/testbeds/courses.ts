@@ -58,7 +58,16 @@ export const courses: ReadonlyMap<string, CoursePlan> = new Map([
 
 /** The model of a blueprint before training, its parameters drawn by the seed. */
 export async function untrained(blueprint: Blueprint, runtime: Runtime, seed: number): Promise<Graph> {
-  const { scheme, normal } = blueprint;
-  const { graph, matrices } = await analyse(blueprint.graph(), runtime);
-  return initialise(graph, matrices, { seed, scheme, ...(normal === undefined ? {} : { normal }) }).graph;
+  return redrawn(blueprint, blueprint.graph(), runtime, seed);
+}
+
+/** A graph of a blueprint, whole or cut, its parameters drawn anew by the fans that it has. */
+export async function redrawn(
+  { scheme, normal = new Map() }: Blueprint,
+  given: Graph,
+  runtime: Runtime,
+  seed: number,
+): Promise<Graph> {
+  const { graph, matrices } = await analyse(given, runtime);
+  return initialise(graph, matrices, { seed, scheme, normal }).graph;
 }

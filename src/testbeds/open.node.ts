@@ -8,7 +8,7 @@ import { modelFrom } from "../models/model.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { didYouMean, EspalierError } from "../tensor/error.ts";
 import type { Job } from "../tensor/progress.ts";
-import { type CoursePlan, courses, untrained } from "./courses.ts";
+import { type CoursePlan, courses, redrawn, untrained } from "./courses.ts";
 import { cifarForm, openPictures } from "./pictures.node.ts";
 import { schooled } from "./school.node.ts";
 import type { Absent, Testbed } from "./testbed.ts";
@@ -122,6 +122,7 @@ async function openCourse(id: string, plan: CoursePlan, options: OpenTestbedOpti
       lessons,
       more: [...(blueprint.normal?.keys() ?? [])],
       untrained: (run, seed) => untrained(blueprint, run, seed),
+      redrawn: (graph, run, seed) => redrawn(blueprint, graph, run, seed),
     },
   };
 }

@@ -29,6 +29,8 @@ export interface Course {
   readonly more: readonly string[];
   /** The model before training. The testbed's own has seed 0. */
   untrained(runtime: Runtime, seed: number): Promise<Graph>;
+  /** This model, or what a cut left of it, with first parameters by the fans that it has. */
+  redrawn(graph: Graph, runtime: Runtime, seed: number): Promise<Graph>;
 }
 
 /** A testbed whose files are not here. */

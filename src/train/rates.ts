@@ -26,3 +26,11 @@ export function warmedUp(share: number, then: RateSchedule): RateSchedule {
     return step < rise ? (step + 1) / rise : then(step - rise, total - rise);
   };
 }
+
+/** The part of a schedule between two shares of its run, for a run that is that part alone. */
+export function partOfRate(schedule: RateSchedule, from: number, until: number): RateSchedule {
+  return (step, total) => {
+    const whole = total / (until - from);
+    return schedule(from * whole + step, whole);
+  };
+}

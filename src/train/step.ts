@@ -111,6 +111,7 @@ export interface GradientProbe {
   readonly reads: ReadonlyMap<string, string>;
   /** Outputs by parameter: the gradient at what the model computes with, masked weights included. */
   readonly gradients: ReadonlyMap<string, string>;
+  readonly work: TrainStep["work"];
   numbers(step: number, rate: number, extra?: (name: string) => number): Feeds;
 }
 
@@ -122,6 +123,7 @@ export function gradientProbe(definition: StepDefinition, parameters: readonly s
   const { site } = openSite(definition);
   const { g } = site;
   const { loss, data, effective } = writeLoss(site);
+  const forwardMacs = macsOf(g, g.draft.nodes());
   const at = new Map(parameters.map((name) => [name, (effective.get(name) ?? g.of(name)).name]));
   const found = gradient(g, loss, at.values(), { unreached: "zero" });
   const values = new Map<string, Value>();
@@ -130,9 +132,10 @@ export function gradientProbe(definition: StepDefinition, parameters: readonly s
     if (value !== undefined) values.set(name, g.cast(value, "f32"));
   }
   const guard = g.sum(loss);
-  const step = assemble(site, { guard, data, forwardMacs: 0, outputs: [...values.values()] });
+  const step = assemble(site, { guard, data, forwardMacs, outputs: [...values.values()] });
   return {
     graph: step.graph,
+    work: step.work,
     data: step.data,
     reads: step.reads,
     numbers: step.numbers,

@@ -16,8 +16,15 @@ import { type Objective, type ParameterGroup, type StepDefinition, slotName, tra
 import { type Augment, type RunSnapshot, type Trained, type TrainOptions, type TrainPoint, train } from "./train.ts";
 import { withState } from "./trainer.ts";
 
-/** How long to train; by minutes, the first updates show how many there will be. */
-export type Length = { readonly updates: number } | { readonly epochs: number } | { readonly minutes: number };
+/**
+ * How long to train; by minutes, the first updates show how many there will be, and by multiply-accumulates, forward and
+ * backward, what one of them takes.
+ */
+export type Length =
+  | { readonly updates: number }
+  | { readonly epochs: number }
+  | { readonly minutes: number }
+  | { readonly macs: number };
 
 /** How to train, whatever the model and the data. */
 export interface TrainingSettings {
@@ -64,7 +71,7 @@ export interface TrainGraphOptions
   readonly uses?: readonly Use[];
   /** Masks by parameter: what is 0 stays zero. */
   readonly masks?: ReadonlyMap<string, HostTensor>;
-  /** Masks that move while the network learns, in the place of `masks`; needs a length in updates or epochs. */
+  /** Masks that move while the network learns, in the place of `masks`; needs a length that is not in minutes. */
   readonly follow?: (definition: StepDefinition, updates: number) => Followed;
   /** Nodes that are trained, of a graph that has others beside them; all unless told. */
   readonly learns?: (node: Node) => boolean;
@@ -113,12 +120,7 @@ export async function trainGraph(options: TrainGraphOptions): Promise<TrainedGra
   };
   const { length } = options;
   const perEpoch = Math.max(1, Math.floor(data.count / (runSize * accumulate)));
-  const planned =
-    "epochs" in length
-      ? Math.max(1, Math.round(length.epochs * perEpoch))
-      : "updates" in length
-        ? length.updates
-        : length;
+  const planned = "minutes" in length ? length : updatesIn(length, definition, perEpoch);
   const followed = typeof planned === "number" ? options.follow?.(definition, planned) : undefined;
   const trained = await train({
     ...options,
@@ -145,6 +147,18 @@ export async function trainGraph(options: TrainGraphOptions): Promise<TrainedGra
     seconds: trained.seconds,
     work: trained.work,
   };
+}
+
+/** How many updates a length is, at least one. */
+function updatesIn(
+  length: Exclude<Length, { readonly minutes: number }>,
+  definition: StepDefinition,
+  perEpoch: number,
+): number {
+  if ("updates" in length) return length.updates;
+  if ("epochs" in length) return Math.max(1, Math.round(length.epochs * perEpoch));
+  const each = trainSteps(definition).reduce((sum, { work }) => sum + work.forwardMacs + work.backwardMacs, 0);
+  return Math.max(1, Math.floor(length.macs / Math.max(1, each)));
 }
 
 /** How many samples one run takes, and how many runs make an update. */

@@ -68,7 +68,7 @@ export interface TrainOptions extends Job {
 export interface Trained {
   readonly points: readonly TrainPoint[];
   readonly last: RunSnapshot;
-  /** Multiply-accumulates of all runs, and the samples that were fed; of this call, not of one that it resumed. */
+  /** Multiply-accumulates of all runs and probes, and the samples that were fed; of this call, not of one that it resumed. */
   readonly work: { readonly forwardMacs: number; readonly backwardMacs: number; readonly samples: number };
   /** Of the updates, without compiling. */
   readonly seconds: number;
@@ -84,7 +84,6 @@ export async function train(options: TrainOptions): Promise<Trained> {
   const began = performance.now();
   const trainer = await openTrainer(runtime, steps);
   const points: TrainPoint[] = [...(resume?.points ?? [])];
-  const work = { forwardMacs: 0, backwardMacs: 0, samples: 0 };
   let planned = resume?.planned ?? 0;
   let kept = 0;
   const snapshot = async (): Promise<RunSnapshot> => ({ ...(await trainer.snapshot()), planned, points: [...points] });
@@ -96,6 +95,7 @@ export async function train(options: TrainOptions): Promise<Trained> {
     if (resume !== undefined) await trainer.restore(resume);
     planned = await plannedUpdates(options, trainer, began);
     kept = trainer.updates;
+    const before = trainer.work;
     const start = performance.now();
     let savedAt = start;
     const source = feedsInTurn(options, trainer.updates * steps.length);
@@ -103,11 +103,6 @@ export async function train(options: TrainOptions): Promise<Trained> {
     while (trainer.updates < end) {
       const now = rate * schedule(trainer.updates, planned);
       const { reports, feeds } = await update(options, trainer, source, now);
-      for (const step of steps) {
-        work.forwardMacs += step.work.forwardMacs;
-        work.backwardMacs += step.work.backwardMacs;
-        work.samples += options.batchSize;
-      }
       const point = { update: trainer.updates, rate: now, reports };
       points.push(point);
       await options.afterUpdate?.(trainer, point, feeds);
@@ -117,7 +112,13 @@ export async function train(options: TrainOptions): Promise<Trained> {
       await save();
       savedAt = performance.now();
     }
-    return { points, last: await snapshot(), work, seconds: (performance.now() - start) / 1000 };
+    const { work } = trainer;
+    const spent = {
+      forwardMacs: work.forwardMacs - before.forwardMacs,
+      backwardMacs: work.backwardMacs - before.backwardMacs,
+      samples: options.batchSize * (work.runs - before.runs),
+    };
+    return { points, last: await snapshot(), work: spent, seconds: (performance.now() - start) / 1000 };
   } catch (cause) {
     // What stopped the run is what is told, also where the state cannot be had any more.
     if (trainer.updates > kept) await save().catch(() => undefined);

@@ -18,6 +18,8 @@ export interface Trainer {
   /** Updates done. */
   readonly updates: number;
   readonly state: State;
+  /** All runs so far, those of probes included. */
+  readonly work: { readonly forwardMacs: number; readonly backwardMacs: number; readonly runs: number };
   /**
    * Runs one of the steps and gives its reports. `advance` counts an update; default: true. Throws `gradient` where the loss or
    * a gradient is not finite, naming the first value that is not; the state is then as it was before the step.
@@ -44,7 +46,14 @@ export async function openTrainer(runtime: Runtime, steps: readonly TrainStep[])
   const state = await runtime.state();
   const sessions = new Map<TrainStep | GradientProbe, Session>();
   const names = new Set<string>();
+  const work = { forwardMacs: 0, backwardMacs: 0, runs: 0 };
   let updates = 0;
+
+  function count(step: Pick<TrainStep, "work">): void {
+    work.forwardMacs += step.work.forwardMacs;
+    work.backwardMacs += step.work.backwardMacs;
+    work.runs++;
+  }
 
   async function release(): Promise<void> {
     for (const session of sessions.values()) await session.release();
@@ -67,6 +76,9 @@ export async function openTrainer(runtime: Runtime, steps: readonly TrainStep[])
       return updates;
     },
     state,
+    get work() {
+      return { ...work };
+    },
     run: async (step, feeds, rate, { advance = true, number } = {}) => {
       const session = sessions.get(step);
       if (session === undefined)
@@ -74,6 +86,7 @@ export async function openTrainer(runtime: Runtime, steps: readonly TrainStep[])
       const given = new Map([...pick(feeds, step.data), ...step.numbers(updates + 1, rate, number)]);
       const carry: Carry = { state, reads: step.reads, writes: step.writes, guard: step.guard };
       const found = await session.run(given, [...step.reports.values(), step.guard], carry);
+      count(step);
       if (!Number.isFinite(scalarOf(found.get(step.guard)))) {
         const held = await state.get([...step.reads.values()]);
         const everything = new Map([
@@ -91,6 +104,7 @@ export async function openTrainer(runtime: Runtime, steps: readonly TrainStep[])
       const given = new Map([...pick(feeds, probe.data), ...probe.numbers(updates, 0, number)]);
       const carry: Carry = { state, reads: probe.reads, writes: new Map() };
       const found = await session.run(given, [...probe.gradients.values()], carry);
+      count(probe);
       return new Map([...probe.gradients].map(([name, output]) => [name, needed(found, output)]));
     },
     snapshot: async () => ({ updates, tensors: await state.get() }),

@@ -1,0 +1,82 @@
+import { unitAllocationDefaults } from "../allocation/units.ts";
+import type { Arm, Comparison, Phase, TrainingComparison } from "../claims/reproduction.ts";
+import type { Criterion, Statistic } from "../criteria/criterion.ts";
+import { magnitude } from "../criteria/magnitude.ts";
+import { random } from "../criteria/random.ts";
+import { groupDefaults } from "../criteria/unit-scores.ts";
+import { looksAtInputs } from "../pipeline/statistics.ts";
+import type { Plan } from "../plans/plan.ts";
+import { oneShot } from "../schedule/sparsity-schedule.ts";
+import { staticRandom } from "../sparsify/programmes.ts";
+
+type Budget = Comparison["budget"];
+
+/** What every comparison runs beside its own arms. */
+export function baselines(budget: Budget): Readonly<Record<string, Arm>> {
+  return {
+    random: { plan: ({ removed, seed }) => ranked(budget, random(seed), "local", removed) },
+    "global magnitude": { plan: ({ removed }) => ranked(budget, magnitude(2), "global", removed) },
+  };
+}
+
+/** The arm that controls are made of, by training it longer or shorter. */
+export const halfway = "global magnitude, halfway";
+
+/** What every comparison of trainings runs beside its own arms: a random choice that stays, and a cut halfway. */
+export function trainingBaselines(budget: Budget): TrainingComparison["arms"] {
+  if (budget === "weights") {
+    return {
+      "random, static": ({ removed }) => ({
+        kind: "programme",
+        programme: staticRandom({ sparsity: removed, profile: "erk" }),
+      }),
+      [halfway]: ({ removed }) => ({
+        kind: "programme",
+        programme: { ramp: { final: removed, schedule: oneShot, from: 0.5, until: 0.5, scope: "global" }, changes: 2 },
+      }),
+    };
+  }
+  const half = (from: number, until: number): Phase => ({ kind: "train", length: 0.5, part: [from, until] });
+  const cut = (criterion: Criterion<Statistic>, scope: "local" | "global", removed: number): Phase => ({
+    kind: "prune",
+    plan: ranked(budget, criterion, scope, removed),
+  });
+  return {
+    "random, static": ({ removed, seed }) => [cut(random(seed), "local", removed), { kind: "train" }],
+    [halfway]: ({ removed }) => [half(0, 0.5), cut(magnitude(2), "global", removed), half(0.5, 1)],
+  };
+}
+
+/** The plan that removes a share by a criterion alone, inside each layer or from the whole model. */
+function ranked(budget: Budget, criterion: Criterion<Statistic>, scope: "local" | "global", removed: number): Plan {
+  return budget === "macs"
+    ? {
+        kind: "units",
+        criterion,
+        scores: groupDefaults,
+        target: { kind: "macs", keep: 1 - removed },
+        allocation: { ...unitAllocationDefaults, scope: scope === "global" ? "global" : "group" },
+        recovery: [],
+      }
+    : {
+        kind: "weights",
+        criterion,
+        pattern: { kind: "element" },
+        scope: scope === "global" ? "global" : "tensor",
+        profile: "uniform",
+        sparsity: removed,
+        recovery: [],
+      };
+}
+
+/** True where the seed or the calibration inputs can change the result. */
+export function isDrawn(plan: Plan): boolean {
+  return looksAtData(plan) || plan.criterion.id === "random";
+}
+
+/** True for a plan that reads inputs. */
+export function looksAtData(plan: Plan): boolean {
+  if (plan.kind === "branches") return plan.means || plan.criterion.id !== "random";
+  const measured = plan.kind === "weights" && (plan.allocator?.needsData === true || plan.sweep !== undefined);
+  return measured || looksAtInputs(plan.criterion) || plan.recovery.some(({ needsData }) => needsData);
+}
