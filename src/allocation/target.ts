@@ -22,8 +22,13 @@ export function meets(target: Target, cost: Cost, full: Cost): boolean {
   }
 }
 
-/** The target as the user wrote it, and how near `cost` comes to it. */
-export function unreachable(target: Target, cost: Cost, full: Cost): EspalierError {
+/** The target as the user wrote it, and how near `cost` comes to it with as little `left` as there can be. */
+export function unreachable(
+  target: Target,
+  cost: Cost,
+  full: Cost,
+  left = "one unit left in every group",
+): EspalierError {
   const percent = (part: number, whole: number): string => `${((100 * part) / whole).toFixed(1)} %`;
   switch (target.kind) {
     case "sparsity":
@@ -33,21 +38,21 @@ export function unreachable(target: Target, cost: Cost, full: Cost): EspalierErr
         "request",
         "--keep-macs",
         `expected a target that this model can reach, got ${target.keep}.`,
-        `With one unit left in every group ${percent(cost.macs, full.macs)} of the MACs remain.`,
+        `With ${left} ${percent(cost.macs, full.macs)} of the MACs remain.`,
       );
     case "params":
       return new EspalierError(
         "request",
         "--keep-params",
         `expected a target that this model can reach, got ${target.keep}.`,
-        `With one unit left in every group ${percent(cost.params, full.params)} of the parameters remain.`,
+        `With ${left} ${percent(cost.params, full.params)} of the parameters remain.`,
       );
     case "bytes":
       return new EspalierError(
         "request",
         "--max-bytes",
         `expected a size that this model can reach, got ${target.max} bytes.`,
-        `With one unit left in every group its weights take ${cost.bytes} bytes.`,
+        `With ${left} its weights take ${cost.bytes} bytes.`,
       );
   }
 }

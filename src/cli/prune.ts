@@ -21,7 +21,7 @@ export const pruneCommand = command({
     out: string("FILE", "Where to write the smaller model."),
     granularity: string(
       "G",
-      "channel (default: channels, neurons, heads and what is inside them), head (heads of attentions, with all queries that share a key head), query-head, layer (whole residual branches), weight, a pattern that keeps N of M such as 2:4, or block:4x1.",
+      "channel (default: channels, neurons, heads and what is inside them), head (heads of attentions, with all queries that share a key head), query-head, layer (whole residual branches), rank (layers taken apart into two of lower rank; rank:spatial and rank:decoupled lay kernels out otherwise), weight, a pattern that keeps N of M such as 2:4, or block:4x1.",
     ),
     criterion: string(
       "NAME",
@@ -33,7 +33,7 @@ export const pruneCommand = command({
     ),
     sparsity: number(
       "S",
-      "Fraction of the units of each group, of the residual branches or of the weights to remove.",
+      "Fraction of the units of each group, of the residual branches, of the ranks or of the weights to remove.",
       0,
       1,
     ),

@@ -6,6 +6,7 @@ const outcomes: Readonly<Record<Report["layers"][number]["kind"], string>> = {
   units: "groups became smaller",
   branches: "residual branches went",
   weights: "weight matrices got zeros",
+  ranks: "layers were taken apart",
 };
 
 /** The report in a few lines. */

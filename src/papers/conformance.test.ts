@@ -61,7 +61,7 @@ async function weightsOf(pruned: Pruned): Promise<ReadonlyMap<string, Float32Arr
 /** Sets inside which weights or units compete: each may miss its share by half a unit. */
 function competitions(plan: Plan): number {
   if (plan.kind === "units") return plan.allocation.scope === "global" ? 1 : analysis.coupling.groups.length;
-  if (plan.kind === "branches" || plan.scope === "global") return 1;
+  if (plan.kind === "branches" || plan.kind === "ranks" || plan.scope === "global") return 1;
   const rows = analysis.matrices.reduce((sum, matrix) => sum + matrix.rows, 0);
   return plan.scope === "row" ? rows : analysis.matrices.length;
 }
@@ -117,6 +117,10 @@ function seenIn(plan: Plan) {
   if (plan.kind === "branches") {
     const data = plan.means || plan.criterion.id !== "random" ? "unlabelled" : "none";
     return { speedup: "structured", data, scope: "global", update: plan.means } as const;
+  }
+  if (plan.kind === "ranks") {
+    const data = plan.recovery.some((recovery) => recovery.needsData) ? "unlabelled" : "none";
+    return { speedup: "structured", data, scope: "global", update: plan.recovery.length > 0 } as const;
   }
   const measures = plan.kind === "weights" && (plan.sweep !== undefined || plan.allocator?.needsData === true);
   const needsData = measures || plan.criterion.needs.length > 0 || plan.recovery.some((recovery) => recovery.needsData);

@@ -10,6 +10,7 @@ import { lawFeeds } from "./law-feeds.ts";
 import { measurePair } from "./measure.ts";
 import { type PhaseClock, phaseClock } from "./phase-clock.ts";
 import { pruneBranches } from "./prune-branches.ts";
+import { pruneRanks } from "./prune-ranks.ts";
 import { pruneUnits } from "./prune-units.ts";
 import { pruneWeights } from "./prune-weights.ts";
 import { originOf } from "./recover.ts";
@@ -84,6 +85,25 @@ async function checkRecoveries(plan: Plan, original: Analysis, options: PruneOpt
   }
 }
 
+/** What each kind of plan does to the graph. */
+function carryOut(
+  analysis: Analysis,
+  plan: Plan,
+  options: SettledOptions,
+  clock: PhaseClock,
+): ReturnType<Engine<Plan>> {
+  switch (plan.kind) {
+    case "units":
+      return pruneUnits(analysis, plan, options, clock);
+    case "branches":
+      return pruneBranches(analysis, plan, options, clock);
+    case "weights":
+      return pruneWeights(analysis, plan, options, clock);
+    case "ranks":
+      return pruneRanks(analysis, plan, options, clock);
+  }
+}
+
 /** Prunes a model by a plan, checks the result, measures both and says what it did. The given model is not changed. */
 export async function prune(model: Model, plan: Plan, options: PruneOptions): Promise<Pruned> {
   const clock = phaseClock();
@@ -98,12 +118,7 @@ export async function prune(model: Model, plan: Plan, options: PruneOptions): Pr
       : checkDevice(options.runtime, analysis, await lawFeeds(analysis, options.calibration ?? null, settings.seed)),
   );
   await clock.time("check", () => checkRecoveries(plan, analysis, settings));
-  const { graph, kept, masks, ...found } =
-    plan.kind === "units"
-      ? await pruneUnits(analysis, plan, settings, clock)
-      : plan.kind === "branches"
-        ? await pruneBranches(analysis, plan, settings, clock)
-        : await pruneWeights(analysis, plan, settings, clock);
+  const { graph, kept, masks, ...found } = await carryOut(analysis, plan, settings, clock);
   const made = withGraph(model, graph);
   const { out } = options;
   const staged = out === undefined ? null : await clock.time("write", () => model.disk.stage(made.onnx, out));

@@ -24,10 +24,10 @@ export interface Metric {
   readonly n: number;
 }
 
-/** One parameter, group or residual branch, before and after. */
+/** One parameter, group, residual branch or rank, before and after. */
 export interface LayerReport {
   readonly name: string;
-  readonly kind: "units" | "branches" | "weights";
+  readonly kind: "units" | "branches" | "weights" | "ranks";
   readonly before: number;
   readonly after: number;
 }

@@ -3,6 +3,7 @@ import { type UnitAllocationOptions, unitAllocationDefaults } from "../allocatio
 import type { Criterion, Statistic } from "../criteria/criterion.ts";
 import { magnitude } from "../criteria/magnitude.ts";
 import { groupDefaults, type UnitScoreOptions } from "../criteria/unit-scores.ts";
+import type { Factors } from "../ops/factoring.ts";
 import { biasCompensation } from "../recovery/bias.ts";
 import { distill } from "../recovery/distill.ts";
 import { finetune } from "../recovery/finetune.ts";
@@ -13,7 +14,7 @@ import type { Recovery } from "../recovery/recovery.ts";
 import type { BranchCriterion } from "../search/choose-branches.ts";
 import { didYouMean, EspalierError } from "../tensor/error.ts";
 import { type Learning, retrainOptions } from "./learning.ts";
-import type { BranchPlan, LatencyTarget, UnitPlan, WeightPlan } from "./plan.ts";
+import type { BranchPlan, LatencyTarget, RankPlan, UnitPlan, WeightPlan } from "./plan.ts";
 
 /** What is left or what goes; give one. */
 export interface TargetOptions {
@@ -65,6 +66,14 @@ function targetOf(options: TargetOptions): Target | LatencyTarget {
   return first;
 }
 
+/** The one target that was given, of those that are counted. Throws `request`. */
+function countedTarget(options: TargetOptions): Target {
+  const target = targetOf(options);
+  if (target.kind !== "latency") return target;
+  const hint = "Use --sparsity, --keep-macs, --keep-params or --max-bytes.";
+  throw new EspalierError("request", "target", "expected a target that counts, got a latency.", hint);
+}
+
 function share(name: string, value: number): number {
   if (value >= 0 && value <= 1) return value;
   throw new EspalierError("request", name, `expected a fraction from 0 to 1, got ${value}.`);
@@ -109,12 +118,28 @@ export function layers({
   recovery = [],
   ...targets
 }: LayerOptions): BranchPlan {
-  const target = targetOf(targets);
-  if (target.kind === "latency") {
-    const hint = "Use --sparsity, --keep-macs, --keep-params or --max-bytes.";
-    throw new EspalierError("request", "target", "expected a target that counts, got a latency.", hint);
-  }
+  const target = countedTarget(targets);
   return { kind: "branches", criterion: { id: criterion }, target, means, recovery };
+}
+
+export interface RankOptions extends TargetOptions {
+  /** How kernels of convolutions are laid out as matrices. */
+  readonly factors?: Factors;
+  readonly prunable?: RankPlan["prunable"];
+  readonly windows?: boolean;
+  readonly recovery?: readonly Recovery[];
+}
+
+/** Takes layers apart into two of lower rank; all keep the same share of their energy. Throws `request`. */
+export function ranks({ factors = "channel", prunable, windows, recovery = [], ...targets }: RankOptions): RankPlan {
+  const target = countedTarget(targets);
+  return {
+    kind: "ranks",
+    criterion: { id: "energy" },
+    ...{ factors, target, recovery },
+    ...(prunable === undefined ? {} : { prunable }),
+    ...(windows === undefined ? {} : { windows }),
+  };
 }
 
 export interface SparseOptions extends Partial<Omit<WeightPlan, "kind" | "pattern">> {
@@ -154,7 +179,7 @@ function patternOf(text: string): WeightPlan["pattern"] {
   throw new EspalierError(
     "request",
     `--granularity ${text}`,
-    "expected channel, head, query-head, layer, weight, a pattern such as 2:4, or a block such as block:4x1.",
+    "expected channel, head, query-head, layer, rank, weight, a pattern such as 2:4, or a block such as block:4x1.",
   );
 }
 

@@ -3,6 +3,7 @@ import type { Target } from "../allocation/target.ts";
 import type { UnitAllocationOptions } from "../allocation/units.ts";
 import type { Criterion, Statistic } from "../criteria/criterion.ts";
 import type { UnitScoreOptions } from "../criteria/unit-scores.ts";
+import type { Factors } from "../ops/factoring.ts";
 import type { Recovery } from "../recovery/recovery.ts";
 import type { BranchCriterion } from "../search/choose-branches.ts";
 import type { WeightAllocator } from "./allocator.ts";
@@ -71,5 +72,18 @@ export interface WeightPlan {
   readonly recovery: readonly Recovery[];
 }
 
+/** Takes layers apart into two of lower rank. */
+export interface RankPlan {
+  readonly kind: "ranks";
+  readonly criterion: { readonly id: "energy" };
+  readonly factors: Factors;
+  readonly target: Target;
+  /** Which matrices take part; all unless told. */
+  readonly prunable?: Preset;
+  /** Only kernels with more than one position, where true. */
+  readonly windows?: boolean;
+  readonly recovery: readonly Recovery[];
+}
+
 /** What a method does, fully resolved: every number that decides the result is in it. */
-export type Plan = UnitPlan | BranchPlan | WeightPlan;
+export type Plan = UnitPlan | BranchPlan | WeightPlan | RankPlan;

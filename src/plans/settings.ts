@@ -1,8 +1,9 @@
 import { criterionNamed } from "../criteria/registry.ts";
+import { type Factors, factorNames } from "../ops/factoring.ts";
 import { branchCriteria } from "../search/choose-branches.ts";
-import { EspalierError } from "../tensor/error.ts";
+import { didYouMean, EspalierError } from "../tensor/error.ts";
 import type { Learning } from "./learning.ts";
-import { layers, recoveryNamed, sparse, structured } from "./methods.ts";
+import { layers, ranks, recoveryNamed, sparse, structured } from "./methods.ts";
 import type { Plan, WeightPlan } from "./plan.ts";
 
 /** What decides a plan, in the words of the command line and of recipes. */
@@ -32,6 +33,8 @@ export interface Settings {
 export function planOf(settings: Settings, seed: number): Plan {
   const { scope, roundTo, sparsity, keepMacs, keepParams, maxBytes, maxLatency, keepLatency } = settings;
   if (settings.granularity === "layer") return layerPlanOf(settings);
+  const factors = factorsOf(settings.granularity);
+  if (factors !== null) return rankPlanOf(settings, factors);
   const byError = settings.criterion === "error";
   const criterion = criterionNamed(byError ? "l2" : (settings.criterion ?? "l2"), { seed });
   const recovery = recoveryNamed(settings.recover ?? (byError ? "lsq" : "none"), settings.learning);
@@ -50,9 +53,7 @@ export function planOf(settings: Settings, seed: number): Plan {
       "--max-latency": maxLatency,
       "--keep-latency": keepLatency,
     };
-    for (const [name, value] of Object.entries({ ...others, "--round-to": roundTo })) {
-      if (value !== undefined) throw misplaced(name, granularity, "Zeros change none of these; use --sparsity.");
-    }
+    refuse({ ...others, "--round-to": roundTo }, granularity, "Zeros change none of these; use --sparsity.");
     return sparse({
       granularity,
       criterion,
@@ -93,21 +94,40 @@ function layerPlanOf(settings: Settings): Plan {
   if (known === undefined) {
     throw misplaced(`--criterion ${criterion}`, "layer", `Use one of ${branchCriteria.join(", ")}.`);
   }
-  for (const [name, value] of Object.entries({
-    "--scope": scope,
-    "--round-to": roundTo,
-    "--allocation": allocation,
-    "--rounds": rounds,
-    table,
-  })) {
-    if (value !== undefined) throw misplaced(name, "layer", "A branch goes as a whole.");
-  }
+  const others = { "--scope": scope, "--round-to": roundTo, "--allocation": allocation, "--rounds": rounds, table };
+  refuse(others, "layer", "A branch goes as a whole.");
   return layers({
     ...settings,
     criterion: known,
     means: recover === "bias",
     recovery: recover === "bias" ? [] : recoveryNamed(recover, settings.learning),
   });
+}
+
+/** How a granularity of ranks lays kernels out; null for other granularities. */
+function factorsOf(granularity: string | undefined): Factors | null {
+  const [head, factors = "channel"] = granularity?.split(":") ?? [];
+  if (head !== "rank") return null;
+  const found = factorNames.find((name) => name === factors);
+  if (found !== undefined) return found;
+  const hint = didYouMean(factors, factorNames);
+  const message = `expected rank with one of ${factorNames.join(", ")}.`;
+  throw new EspalierError("request", `--granularity ${granularity}`, message, hint);
+}
+
+/** A plan that takes layers apart. */
+function rankPlanOf(settings: Settings, factors: Factors): Plan {
+  const { criterion, recover = "none", scope, roundTo, allocation, rounds, table } = settings;
+  const others = { "--scope": scope, "--round-to": roundTo, "--allocation": allocation, "--rounds": rounds, table };
+  refuse({ "--criterion": criterion, ...others }, "rank", "All layers keep the same share of their energy.");
+  return ranks({ ...settings, factors, recovery: recoveryNamed(recover, settings.learning) });
+}
+
+/** Throws `request` where a setting was given that a granularity has no use for. */
+function refuse(given: Readonly<Record<string, unknown>>, granularity: string, hint: string): void {
+  for (const [name, value] of Object.entries(given)) {
+    if (value !== undefined) throw misplaced(name, granularity, hint);
+  }
 }
 
 function misplaced(what: string, granularity: string, hint: string): EspalierError {

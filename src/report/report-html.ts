@@ -7,6 +7,14 @@ import { trainingPart } from "./training-part.ts";
 /** Groups beyond this many are left out of the plot and named in its note; the table of the JSON has them all. */
 const PLOTTED = 120;
 
+/** What the bars of each kind of layer show. */
+const titles: Readonly<Record<Report["layers"][number]["kind"], string>> = {
+  units: "Widths",
+  branches: "Widths",
+  weights: "Weights that are not zero",
+  ranks: "Ranks",
+};
+
 /** The report of a pruning as one HTML page with plots; it needs no network and runs no script. */
 export function reportHtml(report: Report): string {
   const { before, after, device, layers, blocked, advice } = report;
@@ -29,7 +37,7 @@ export function reportHtml(report: Report): string {
   }
   content.push(section("Proof", proof(report)));
   for (const training of report.training) content.push(section(`Training: ${training.name}`, trainingPart(training)));
-  content.push(section(layers[0]?.kind === "weights" ? "Weights that are not zero" : "Widths", widths(report)));
+  content.push(section(titles[layers[0]?.kind ?? "units"], widths(report)));
   if (blocked.length > 0) {
     const rows = blocked.map(({ name, reasons }) => [name, reasons.join("; ")]);
     content.push(

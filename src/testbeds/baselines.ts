@@ -77,6 +77,7 @@ export function isDrawn(plan: Plan): boolean {
 /** True for a plan that reads inputs. */
 export function looksAtData(plan: Plan): boolean {
   if (plan.kind === "branches") return plan.means || plan.criterion.id !== "random";
+  if (plan.kind === "ranks") return plan.recovery.some(({ needsData }) => needsData);
   const measured = plan.kind === "weights" && (plan.allocator?.needsData === true || plan.sweep !== undefined);
   return measured || looksAtInputs(plan.criterion) || plan.recovery.some(({ needsData }) => needsData);
 }

@@ -5,7 +5,7 @@ import { algebra } from "../../graph/algebra.ts";
 import { builder } from "../../graph/builder.ts";
 import { evaluate } from "../../runtime/evaluate.ts";
 import { openRuntime } from "../../runtime/open-runtime.node.ts";
-import { symmetricEigen } from "../../tensor/eigen.ts";
+import { svd, symmetricEigen } from "../../tensor/eigen.ts";
 import { rankOf, truncate } from "../../tensor/low-rank.ts";
 import { float32Tensor, toFloat32 } from "../../tensor/numeric.ts";
 import { random } from "../../tensor/random.ts";
@@ -137,7 +137,7 @@ describe("terms", () => {
 
   it("the nuclear norm is the sum of singular values, its gradient U·Vᵀ", async () => {
     const a = Float64Array.from(values.b);
-    const { directions, svd } = truncate(a, 4, 2, { kind: "rank", rank: 2 });
+    const { directions, values: singular } = truncate(a, 4, 2, { kind: "rank", rank: 2 });
     const fed = new Map([[directionsOf("b"), float32Tensor([4, 2], Float32Array.from(directions))]]);
     const { value, slope } = await measured(nuclearNorm(["b"]), "b", fed);
     const gram = Float64Array.from({ length: 4 }, (_, i) =>
@@ -145,7 +145,7 @@ describe("terms", () => {
     );
     const expected = symmetricEigen(gram, 2).values.reduce((sum, n) => sum + Math.sqrt(n), 0);
     expect(value).toBeCloseTo(expected, 4);
-    expect(svd.values[0]).toBeGreaterThan(svd.values[1] ?? 0);
+    expect(singular[0]).toBeGreaterThan(singular[1] ?? 0);
     for (const [i, n] of slope.entries()) expect(n).toBeCloseTo(directions[i] ?? 0, 5);
   });
 
@@ -168,9 +168,20 @@ describe("ranks", () => {
 
   it("the truncated product is the nearest: the error is the rest of the singular values", () => {
     const a = Float64Array.from(normals(20, "m"));
-    const { product, svd } = truncate(a, 5, 4, { kind: "rank", rank: 2 });
-    const error = a.reduce((sum, n, i) => sum + (n - (product[i] ?? 0)) ** 2, 0);
-    expect(error).toBeCloseTo((svd.values[2] ?? 0) ** 2 + (svd.values[3] ?? 0) ** 2, 9);
+    for (const [m, n] of [
+      [5, 4],
+      [4, 5],
+    ] as const) {
+      const { values: singular } = svd(a.slice(), m, n);
+      const { product, values: own } = truncate(a, m, n, { kind: "rank", rank: 2 });
+      const error = a.reduce((sum, value, i) => sum + (value - (product[i] ?? 0)) ** 2, 0);
+      expect(error).toBeCloseTo((singular[2] ?? 0) ** 2 + (singular[3] ?? 0) ** 2, 9);
+      for (const [k, value] of own.entries()) expect(value).toBeCloseTo(singular[k] ?? 0, 7);
+      // A matrix of lower rank is its own projection, however far its singular values are apart.
+      const again = truncate(product, m, n, { kind: "energy", share: 1 - 1e-12 });
+      for (const [i, value] of again.product.entries()) expect(value).toBeCloseTo(product[i] ?? 0, 9);
+      expect(again.rank).toBe(2);
+    }
   });
 });
 
