@@ -3,7 +3,7 @@ import { httpSource } from "./formats/source/http.ts";
 import { blobSource, memorySource } from "./formats/source/source.ts";
 import { withFixed } from "./models/fix.ts";
 import { type Model, modelFrom } from "./models/model.ts";
-import { layers, sparse, structured } from "./plans/methods.ts";
+import { layers, ranks, sparse, structured } from "./plans/methods.ts";
 
 export { gradient } from "./autodiff/gradient.ts";
 export { sized } from "./autodiff/sized.ts";
@@ -34,7 +34,7 @@ export { type Pruned, type PruneOptions, prune } from "./pipeline/prune.ts";
 export type { Report } from "./pipeline/report.ts";
 export { type Learning, optimiserNames } from "./plans/learning.ts";
 export { recoveries, recoveryNamed } from "./plans/methods.ts";
-export type { BranchPlan, Plan, UnitPlan, WeightPlan } from "./plans/plan.ts";
+export type { BranchPlan, Plan, RankPlan, UnitPlan, WeightPlan } from "./plans/plan.ts";
 export { type Amount, type Contender, contender, planOf, type Settings } from "./plans/settings.ts";
 export { type BrowserOptions, openBrowserRuntime } from "./runtime/browser-runtime.ts";
 export type { Device, Runtime } from "./runtime/runtime.ts";
@@ -84,7 +84,7 @@ export { type Trained, type TrainOptions, train } from "./train/train.ts";
 export { openTrainer, type Snapshot, type Trainer, withState } from "./train/trainer.ts";
 
 /** Ready compositions; each gives a plan for `prune`. */
-export const methods = { structured, layers, sparse };
+export const methods = { structured, layers, ranks, sparse };
 
 export interface LoadOptions {
   /** Name for messages and reports. */
