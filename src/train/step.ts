@@ -94,14 +94,14 @@ type Phase = "accumulate" | "update";
 
 /**
  * Builds a train step: forward, loss, gradients and update in one graph. Parameters, what optimisers remember, masks and
- * running statistics are inputs and outputs, so that the state can be fed back. With `accumulate`, the first of the two
- * steps that come back is run for all batches but the last. Throws `gradient` where something cannot be trained.
+ * running statistics are inputs and outputs, so that the state can be fed back. With `accumulate`, one
+ * step comes back for every batch: all but the last only gather gradients, and are the same. Throws `gradient` where something cannot be trained.
  */
 export function trainSteps(definition: StepDefinition): readonly TrainStep[] {
   const { accumulate = 1 } = definition;
-  return accumulate > 1
-    ? [buildStep(definition, "accumulate"), buildStep(definition, "update")]
-    : [buildStep(definition, "update")];
+  const last = buildStep(definition, "update");
+  if (accumulate === 1) return [last];
+  return [...Array<TrainStep>(accumulate - 1).fill(buildStep(definition, "accumulate")), last];
 }
 
 /** A pass that looks at gradients of a state and changes nothing. */

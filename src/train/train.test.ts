@@ -121,13 +121,14 @@ describe("a train step", () => {
     expect(bytesOf(half.last.tensors)).not.toEqual(bytesOf(whole.last.tensors));
   });
 
-  it("over two half batches is the step over the whole batch", async () => {
+  it.each([2, 4])("over a batch in %i parts is the step over the whole batch", async (parts) => {
     const group = { parameters: names, optimiser: sgd({ momentum: 0.9, decay: 0.01 }) };
     const whole = await train(await options({ updates: 6 }, await definition(8, { groups: [group] })));
-    const parts = await definition(4, { groups: [group], accumulate: 2 });
-    const halves = await train(await options({ updates: 6, batchSize: 4 }, parts));
+    const divided = await definition(8 / parts, { groups: [group], accumulate: parts });
+    const together = await train(await options({ updates: 6, batchSize: 8 / parts }, divided));
+    expect(together.work).toMatchObject({ samples: whole.work.samples });
     for (const name of names) {
-      const [a, b] = [whole, halves].map(({ last }) => toFloat32(last.tensors.get(name) ?? expect.fail()));
+      const [a, b] = [whole, together].map(({ last }) => toFloat32(last.tensors.get(name) ?? expect.fail()));
       for (const [i, value] of (a ?? []).entries()) expect(b?.[i]).toBeCloseTo(value, 5);
     }
   });

@@ -62,7 +62,7 @@ export async function openTrainer(runtime: Runtime, steps: readonly TrainStep[])
   }
 
   try {
-    for (const step of steps) {
+    for (const step of new Set(steps)) {
       await state.set(await firstValues(step, names));
       sessions.set(step, await runtime.compile(step.graph));
     }
