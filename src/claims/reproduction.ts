@@ -55,8 +55,12 @@ export type Phase =
       /** How many it looks at; 512 unless told. */
       readonly inputs?: number;
     }
-  /** Draws all parameters anew, by the fans that the network has now. Masks stay. */
-  | { readonly kind: "redraw" };
+  | {
+      /** Draws all parameters anew, by the fans that the network has now. Masks stay. */
+      readonly kind: "redraw";
+      /** Every mask keeps its count and has its places drawn anew too. */
+      readonly places?: boolean;
+    };
 
 /** A contestant that trains: one sparse training, or phases in their order. `[prune, train]` prunes before training. */
 export type TrainingArm = (at: {

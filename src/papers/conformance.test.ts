@@ -3,7 +3,6 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Law, Paper } from "../claims/paper.ts";
 import type { OptionValue } from "../claims/plan-options.ts";
-import type { Comparison } from "../claims/reproduction.ts";
 import { type Analysis, analyse } from "../models/analysis.ts";
 import { type Pruned, prune } from "../pipeline/prune.ts";
 import type { Plan } from "../plans/plan.ts";
@@ -186,26 +185,6 @@ describe.each(pruningPapers.map((paper) => [paper.id, paper] as const))("%s", (_
   it("refuses settings that it does not have", () => {
     expect(() => paper.plan({ sparsety: 0.5 })).toThrow('Did you mean "sparsity"?');
     expect(() => paper.plan({ sparsity: 1.5 })).toThrow("from 0 to 1");
-  });
-
-  it("compares arms that exist at shares that it measures", async () => {
-    let asked: Comparison | undefined;
-    const stop = new Error("stop");
-    const bench = {
-      compare: (comparison: Comparison) => {
-        asked = comparison;
-        return Promise.reject(stop);
-      },
-      train: () => Promise.reject(new Error("this paper prunes")),
-    };
-    await expect(paper.reproduction.run(bench)).rejects.toBe(stop);
-    const names = [...Object.keys(asked?.arms ?? {}), "random", "global magnitude"];
-    for (const { better, than, at } of asked?.expect ?? []) {
-      expect(names).toEqual(expect.arrayContaining([better, than]));
-      expect(asked?.removed).toEqual(expect.arrayContaining([...at]));
-    }
-    for (const arm of Object.values(asked?.arms ?? {}))
-      expect(arm.plan({ removed: 0.5, seed: 0 }).kind).toBeTypeOf("string");
   });
 
   it.each(variants(paper).map((settings) => [JSON.stringify(settings), settings] as const))(

@@ -1,5 +1,5 @@
 import { erk, lampAscending } from "../allocation/densities.ts";
-import type { Random } from "../tensor/random.ts";
+import { type Random, random } from "../tensor/random.ts";
 import { countOf, smallest } from "../tensor/select.ts";
 
 /** The weights of one parameter, and which are alive (1). */
@@ -131,4 +131,14 @@ export function randomMasks(
     return { name, shape, weights, mask: new Uint8Array(weights.length).fill(1) };
   });
   return prunedMasks(noise, sparsity, profile);
+}
+
+/** The same counts in every layer at other places. */
+export function shuffledMasks(masks: ReadonlyMap<string, Uint8Array>, seed: number): ReadonlyMap<string, Uint8Array> {
+  return new Map(
+    [...masks].map(([name, mask]) => {
+      const order = random(seed, "shuffle", name).permutation(mask.length);
+      return [name, mask.map((_, i) => mask[order[i] ?? 0] ?? 0)];
+    }),
+  );
 }

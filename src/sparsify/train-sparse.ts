@@ -2,13 +2,12 @@ import type { Matrix } from "../coupling/matrices.ts";
 import type { Graph } from "../graph/graph.ts";
 import { EspalierError } from "../tensor/error.ts";
 import { fromFloats, toFloat32 } from "../tensor/numeric.ts";
-import { random } from "../tensor/random.ts";
 import { type HostTensor, load, type Shape, sizeOf } from "../tensor/tensor.ts";
 import type { RunSnapshot } from "../train/train.ts";
 import { type TrainGraphOptions, trainGraph } from "../train/train-graph.ts";
 import { withState } from "../train/trainer.ts";
 import { dynamicSparsity, type SparsityPoint, type SparsityProgramme } from "./dynamic-sparsity.ts";
-import type { PruneScope } from "./mask-moves.ts";
+import { type PruneScope, shuffledMasks } from "./mask-moves.ts";
 import { type Rewind, rounds } from "./rounds.ts";
 
 /** How a network becomes sparse while it is trained from its first parameters: in one run, or in rounds. */
@@ -96,7 +95,7 @@ export async function trainSparse(options: TrainSparseOptions): Promise<Sparsely
     masks: new Map([...first].map(([name, mask]) => [name, Uint8Array.from(toFloat32(mask))])),
     restart: async (start, round) => {
       if (round < count || control === "ticket") return start;
-      if (control === "shuffle") return { ...start, masks: shuffled(start.masks, seed) };
+      if (control === "shuffle") return { ...start, masks: shuffledMasks(start.masks, seed) };
       return { ...start, from: await firstParameters((await options.redrawn?.()) ?? graph, start.from) };
     },
   });
@@ -112,16 +111,6 @@ function updatesOf({ length, data, batchSize = 128 }: TrainSparseOptions): numbe
 
 function full(shape: Shape): HostTensor {
   return fromFloats("f32", shape, new Float32Array(sizeOf(shape)).fill(1));
-}
-
-/** The same counts in every layer at other places. */
-function shuffled(masks: ReadonlyMap<string, Uint8Array>, seed: number): ReadonlyMap<string, Uint8Array> {
-  return new Map(
-    [...masks].map(([name, mask]) => {
-      const order = random(seed, "shuffle", name).permutation(mask.length);
-      return [name, mask.map((_, i) => mask[order[i] ?? 0] ?? 0)];
-    }),
-  );
 }
 
 /** A snapshot with the constants of a graph in the place of the parameters and statistics that it holds. */

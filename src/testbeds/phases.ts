@@ -7,6 +7,7 @@ import type { Graph } from "../graph/graph.ts";
 import { analyse } from "../models/analysis.ts";
 import { withGraph } from "../models/model.ts";
 import { prune } from "../pipeline/prune.ts";
+import { shuffledMasks } from "../sparsify/mask-moves.ts";
 import { type SparseTraining, trainSparse } from "../sparsify/train-sparse.ts";
 import { EspalierError } from "../tensor/error.ts";
 import { fromFloats, toFloat32 } from "../tensor/numeric.ts";
@@ -55,7 +56,11 @@ export async function followPhases(
     if (phase.kind === "redraw") {
       draws++;
       const seed = options.seed + otherSeeds * draws;
-      stage = { ...stage, graph: await course.redrawn(stage.graph, options.runtime, seed) };
+      const { masks } = stage;
+      stage = {
+        graph: await course.redrawn(stage.graph, options.runtime, seed),
+        masks: masks === null || phase.places !== true ? masks : elsewhere(masks, seed),
+      };
       continue;
     }
     const seed = phase.kind === "train" ? options.seed + otherSeeds * trainings++ : options.seed;
@@ -160,6 +165,17 @@ async function zerosOf(graph: Graph, matrices: readonly Matrix[]): Promise<Masks
     found.set(parameter, fromFloats("f32", ref.shape, mask));
   }
   return found;
+}
+
+/** The same counts at other places. */
+function elsewhere(masks: Masks, seed: number): Masks {
+  const bits = new Map([...masks].map(([name, mask]) => [name, Uint8Array.from(toFloat32(mask))]));
+  return new Map(
+    [...shuffledMasks(bits, seed)].map(([name, mask]) => [
+      name,
+      fromFloats("f32", masks.get(name)?.shape ?? [], Float32Array.from(mask)),
+    ]),
+  );
 }
 
 function sumOf(a: LedgerTotals, b: LedgerTotals): LedgerTotals {

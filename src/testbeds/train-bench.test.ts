@@ -110,6 +110,9 @@ describe("phases", () => {
     const [own, other] = [await follow([train, half, train]), await follow([train, half, { kind: "redraw" }, train])];
     expect(places(await weightsOf(other.graph))).toBe(places(await weightsOf(own.graph)));
     expect(await weightsOf(other.graph)).not.toEqual(await weightsOf(own.graph));
+    const moved = places(await weightsOf((await follow([train, half, { kind: "redraw", places: true }, train])).graph));
+    expect(moved).not.toBe(places(await weightsOf(own.graph)));
+    expect(moved.replaceAll("x", "")).toHaveLength(24);
   });
 
   it("a cut network trains for as much as went before, in more updates", async () => {

@@ -1,0 +1,50 @@
+import { expect, it } from "vitest";
+import { asLongAs, type Bench, type Comparison, type TrainingComparison } from "../claims/reproduction.ts";
+import { baselines, trainingBaselines } from "../testbeds/baselines.ts";
+import { testbedIds } from "../testbeds/open.node.ts";
+import { type AnyPaper, papers } from "./registry.ts";
+
+/** What a paper's reproduction asks of its bench. */
+async function asked(paper: Pick<AnyPaper, "reproduction">): Promise<Comparison | TrainingComparison> {
+  const stop = new Error("stop");
+  let found: Comparison | TrainingComparison | undefined;
+  const note = (comparison: Comparison | TrainingComparison): Promise<never> => {
+    found = comparison;
+    return Promise.reject(stop);
+  };
+  const bench: Bench = { compare: note, train: note };
+  await expect(paper.reproduction.run(bench)).rejects.toBe(stop);
+  return found ?? expect.fail();
+}
+
+/** Fails where an expectation names an arm or a share that is not measured, or an arm cannot be made. */
+function expectSound({ removed, arms, expect: expected, ...rest }: Comparison | TrainingComparison): void {
+  const own = Object.keys(arms);
+  const { budget = "weights" } = rest;
+  const others = Object.keys({ ...baselines(budget), ...trainingBaselines(budget) });
+  for (const { better, than, at } of expected) {
+    expect([...own, ...others]).toContain(better);
+    expect([...own, ...others, ...expected.map((one) => asLongAs(one.better))]).toContain(than);
+    expect(removed).toEqual(expect.arrayContaining([...at]));
+  }
+  for (const arm of Object.values(arms)) {
+    if (typeof arm !== "function") expect(arm.plan({ removed: 0.5, seed: 0 }).kind).toBeTypeOf("string");
+    else {
+      const made = arm({ removed: 0.5, seed: 0 });
+      for (const { kind } of "kind" in made ? [made] : made) expect(kind).toBeTypeOf("string");
+    }
+  }
+}
+
+it.each(papers.map((paper) => [paper.id, paper] as const))("%s compares what it measures", async (_, paper) => {
+  expectSound(await asked(paper));
+  expect(testbedIds).toEqual(expect.arrayContaining([...paper.reproduction.testbeds]));
+});
+
+it("an expectation of an arm that does not run is caught", async () => {
+  const comparison = await asked(papers[0] ?? expect.fail());
+  expect(() =>
+    expectSound({ ...comparison, expect: [{ better: "nobody", than: "random", at: [0.5], by: 0 }] }),
+  ).toThrow();
+  expect(() => expectSound({ ...comparison, removed: [0.123] })).toThrow();
+});
