@@ -4,6 +4,7 @@ import type { Statistic } from "../criteria/criterion.ts";
 import type { Graph } from "../graph/graph.ts";
 import { matcher } from "../plans/ignore.ts";
 import type { WeightPlan } from "../plans/plan.ts";
+import { openProducts } from "../runtime/open-products.ts";
 import { exponential } from "../schedule/sparsity-schedule.ts";
 import { type SparseGraph, type WeightSelection, pruneWeights as zeroWeights } from "../sparsify/prune-weights.ts";
 import { type SweepWeightsOptions, sweepWeights } from "../sparsify/sweep-weights.ts";
@@ -45,7 +46,14 @@ export const pruneWeights: Engine<WeightPlan> = async (analysis, plan, options, 
   const table = await clock.time("allocate", async () => allocator?.table(context) ?? plan.table);
   const selection = table === undefined ? plan : { ...plan, table };
   const sweptBy = (choose: SweepWeightsOptions["choose"]) =>
-    clock.time("sweep", () => sweepWeights(analysis.graph, chosen, read, { ...options, choose }));
+    clock.time("sweep", async () => {
+      const products = openProducts(options.runtime);
+      try {
+        return await sweepWeights(analysis.graph, chosen, read, { ...options, choose, products });
+      } finally {
+        await products.release();
+      }
+    });
   let sparse: SparseGraph;
   if (sweep === "choose") {
     sparse = await sweptBy(pattern.kind === "n:m" ? { kind: "pattern", pattern } : { kind: "sparsity", sparsity });

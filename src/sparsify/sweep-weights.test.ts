@@ -7,8 +7,8 @@ import { gram as gramOf } from "../tensor/matrix.ts";
 import { float32Tensor } from "../tensor/numeric.ts";
 import { random } from "../tensor/random.ts";
 import { load, refOf, sizeOf } from "../tensor/tensor.ts";
-import { obsSweep } from "./obs-sweep.ts";
 import { noStatistics, pruneWeights } from "./prune-weights.ts";
+import { sweep } from "./sweep.ts";
 import { sweepWeights } from "./sweep-weights.ts";
 
 /** One parameter in a given layout, with a Gram matrix for each group of rows. */
@@ -61,10 +61,9 @@ it.each(layouts)("%s: each group of rows is swept with its own Gram matrix", asy
   const after = await rows(result.graph, matrix);
   const part = before.length / gram.length;
   for (const [g, h] of gram.entries()) {
-    const weights = Float64Array.from(before.subarray(g * part, (g + 1) * part));
-    const size = { rows: part / matrix.columns, columns: matrix.columns };
-    const swept = obsSweep({ weights, gram: h, ...size }, { choose: { kind: "sparsity", sparsity: 0.5 } });
-    expect(after.subarray(g * part, (g + 1) * part)).toEqual(new Float32Array(swept.weights));
+    const weights = before.subarray(g * part, (g + 1) * part);
+    const swept = await sweep(weights, h, { kind: "sparsity", sparsity: 0.5 });
+    expect(after.subarray(g * part, (g + 1) * part)).toEqual(swept.weights);
   }
   expect(result.layers).toEqual([{ name: "w", before: before.length, after: before.length / 2 }]);
   expect(after.reduce((sum, v) => sum + +(v !== 0), 0)).toBe(before.length / 2);

@@ -10,17 +10,15 @@ import { fromFloats } from "../tensor/numeric.ts";
 import { type Job, step } from "../tensor/progress.ts";
 import { transpose } from "../tensor/slice.ts";
 import { type HostTensor, load, type TensorRef } from "../tensor/tensor.ts";
-import { obsSweep, type SweepOptions } from "./obs-sweep.ts";
 import type { SparseGraph, WeightLayer } from "./prune-weights.ts";
+import { type SweepChoice, type SweepOptions, sweep } from "./sweep.ts";
 
-export interface SweepWeightsOptions extends Job {
+export interface SweepWeightsOptions extends Job, Pick<SweepOptions, "products" | "blockSize" | "damping" | "order"> {
   /** What goes: a share of each block of columns, an N:M pattern, or what is zero in another version of the graph. */
   readonly choose:
     | { readonly kind: "sparsity"; readonly sparsity: number }
     | { readonly kind: "pattern"; readonly pattern: Extract<Pattern, { kind: "n:m" }> }
     | { readonly kind: "zeros-of"; readonly graph: Graph };
-  readonly blockSize?: number;
-  readonly damping?: number;
 }
 
 /**
@@ -84,16 +82,16 @@ async function sweepOne(
   const { values, columns, positions, rows } = matrixView(matrix, host);
   const other = choose.kind === "zeros-of" ? choose.graph.constants.get(matrix.parameter) : undefined;
   const mask = other === undefined ? undefined : canonicalMask(matrix, await load(other));
-  const result = new Float64Array(values.length);
+  const result = host.dtype === "f64" ? new Float64Array(values.length) : new Float32Array(values.length);
   const groupRows = rows / gram.length;
   let kept = 0;
   for (const [g, h] of gram.entries()) {
     const from = g * groupRows * columns;
     const to = from + groupRows * columns;
-    const weights = Float64Array.from(values.subarray(from, to));
-    const own: SweepOptions["choose"] =
+    const own: SweepChoice =
       choose.kind === "zeros-of" ? { kind: "mask", mask: (mask ?? ones(values.length)).subarray(from, to) } : choose;
-    const swept = obsSweep({ weights, gram: h, rows: groupRows, columns, positions }, { ...settings, choose: own });
+    const weights = host.dtype === "f64" ? Float64Array.from(values.subarray(from, to)) : values.subarray(from, to);
+    const swept = await sweep(weights, h, own, { ...settings, positions });
     result.set(swept.weights, from);
     for (let i = 0; i < swept.mask.length; i++) kept += swept.mask[i] ?? 0;
   }

@@ -126,7 +126,7 @@ export function inverseUpper(
 }
 
 /** L⁻ᵀ, upper triangular: transposed, because then every inner loop runs along rows. */
-function inverseTransposed({ n, lower }: Factor): Float64Array {
+export function inverseTransposed({ n, lower }: Factor): Float64Array {
   const w = new Float64Array(n * n);
   for (let i0 = 0; i0 < n; i0 += blockSize) {
     const i1 = Math.min(n, i0 + blockSize);

@@ -1,0 +1,145 @@
+import { misfit, type Pattern } from "../masks/pattern.ts";
+import { EspalierError } from "../tensor/error.ts";
+import { gramFactor } from "../tensor/gram-factor.ts";
+import { type Floats, type Products, part, plainProducts } from "../tensor/products.ts";
+import { type ColumnGroup, chooseShare, sweepColumns } from "./sweep-columns.ts";
+import { byActivation, fromColumns, reordered, toColumns } from "./sweep-layout.ts";
+
+/**
+ * Which weights go: a mask [rows, columns] where 1 keeps; an N:M pattern chosen on the updated weights when the sweep
+ * reaches them; or the share of each block of columns whose removal costs least then.
+ */
+export type SweepChoice =
+  | { readonly kind: "mask"; readonly mask: Uint8Array }
+  | { readonly kind: "pattern"; readonly pattern: Extract<Pattern, { kind: "n:m" }> }
+  | { readonly kind: "sparsity"; readonly sparsity: number };
+
+export interface SweepOptions {
+  /** Where products are made: `openProducts(runtime)`; default plain loops, which suit up to some hundred columns. */
+  readonly products?: Products;
+  /** Added to the diagonal of the Gram matrix, as a fraction of its mean; default 0.01. */
+  readonly damping?: number;
+  /** Columns whose weights compete for a share; default 128. */
+  readonly blockSize?: number;
+  /** Order of the columns: as given, or those with the largest inputs first, which patterns refuse; default given. */
+  readonly order?: "given" | "activation";
+  /** Kernel positions: columns are [input features, positions]; default 1. */
+  readonly positions?: number;
+  /** Weights and Gram matrix are given away, and their memory is used. */
+  readonly overwrite?: boolean;
+}
+
+export interface Sweep {
+  /** [rows, columns], of the type that was given; removed weights are exact zeros. */
+  readonly weights: Floats;
+  /** [rows, columns]; 1 keeps. */
+  readonly mask: Uint8Array;
+  /** ‖W X − W' X‖² in the unit of the Gram matrix, as the sweep adds it up; exact without damping. */
+  readonly loss: number;
+  /** What the factorisation took, as a fraction of the mean diagonal. */
+  readonly damping: number;
+}
+
+/** Columns that a plain loop sweeps. */
+const leafColumns = 32;
+
+/**
+ * Prunes a linear layer y = x·Wᵀ by the sweep of SparseGPT (algorithm 1): column after column is pruned, and those to its
+ * right make up for it as the optimal brain surgeon would. weights: [rows, columns]; gram: mean or sum of x·xᵀ,
+ * [columns, columns]. No model is in sight:
+ *
+ *     const products = openProducts(runtime); // once, for all layers; release it in the end
+ *     const { weights, mask } = await sweep(w, gram, { kind: "sparsity", sparsity: 0.5 }, { products });
+ *
+ * Written with R of H = R·Rᵀ in place of the U = R⁻¹ of the paper, so that nothing is inverted. With D = W − W' the
+ * columns of D·R are the errors that are left, ‖D·R‖² is the loss, and a weight that stays has error 0. So one number
+ * tells of each weight what to do, V = W·Rⱼⱼ + Σᵢ Dᵢ·Rᵢⱼ over the columns i before it: gone, it costs V²; staying,
+ * it becomes V/Rⱼⱼ. Columns are contiguous here, and each half is brought up to date with the half before it by one product.
+ *
+ * Inputs that never fire lose their weights. Throws `shape` where sizes do not fit, `request` for an order that a pattern
+ * cannot have, `data` where the Gram matrix is not finite. Cost: columns³/3 + rows · columns² multiplications and
+ * additions. Memory besides arguments and result: two copies of the weights, one of the Gram matrix (none with
+ * `overwrite`), and about 100 MB.
+ */
+export async function sweep(
+  weights: Floats,
+  gram: Float64Array,
+  choose: SweepChoice,
+  options: SweepOptions = {},
+): Promise<Sweep> {
+  const { products = plainProducts, damping = 0.01, blockSize = 128, positions = 1, overwrite = false } = options;
+  const columns = Math.round(Math.sqrt(gram.length));
+  const rows = weights.length / Math.max(1, columns);
+  check(weights, gram, choose, { rows, columns, positions }, options);
+  const order = options.order === "activation" ? byActivation(gram, columns) : null;
+  const ordered = order === null ? gram : reordered(gram, columns, order);
+  const factor = await gramFactor(ordered, columns, { damping, products, overwrite: overwrite || order !== null });
+  const { upper } = factor;
+  const state = toColumns(weights, rows, factor, order, choose.kind === "mask" ? choose.mask : null);
+  const group = choose.kind === "pattern" ? groupOf(choose.pattern, positions) : null;
+  const leaf = group === null ? leafColumns : Math.ceil(leafColumns / group.columns) * group.columns;
+  let loss = 0;
+  const update = async (from: number, middle: number, to: number): Promise<void> => {
+    const behind = part(state.removed, rows, from);
+    const lines = part(upper, columns, from, middle);
+    const now = part(state.potential, rows, middle);
+    await products.addColumnProducts(now, lines, behind, to - middle, rows, middle - from, 1);
+  };
+  await inHalves(0, columns, choose.kind === "sparsity" ? Math.max(1, blockSize) : leaf, update, async (from, to) => {
+    if (choose.kind === "sparsity") chooseShare(state, from * rows, to * rows, choose.sparsity);
+    await inHalves(from, to, leaf, update, async (first, end) => {
+      loss += sweepColumns(state, upper, rows, columns, first, end, group);
+    });
+  });
+  const swept = fromColumns(state, rows, columns, order, overwrite ? weights : null);
+  return { ...swept, loss, damping: factor.damping };
+}
+
+/** Visits [from, to) in parts of at most `size`; before the second half of any part, it is updated by the first. */
+async function inHalves(
+  from: number,
+  to: number,
+  size: number,
+  update: (from: number, middle: number, to: number) => Promise<void>,
+  visit: (from: number, to: number) => Promise<void>,
+): Promise<void> {
+  if (to - from <= size) return visit(from, to);
+  const middle = from + size * Math.ceil(Math.ceil((to - from) / size) / 2);
+  await inHalves(from, middle, size, update, visit);
+  await update(from, middle, to);
+  await inHalves(middle, to, size, update, visit);
+}
+
+/** Columns among which a pattern chooses at once. */
+function groupOf({ keep, of, order }: Extract<Pattern, { kind: "n:m" }>, positions: number): ColumnGroup {
+  const inner = order === "im2col" ? 1 : positions;
+  return { keep, of, inner, columns: of * inner };
+}
+
+function check(
+  weights: Floats,
+  gram: Float64Array,
+  choose: SweepChoice,
+  size: { readonly rows: number; readonly columns: number; readonly positions: number },
+  options: SweepOptions,
+): void {
+  const { rows, columns } = size;
+  if (columns ** 2 !== gram.length) {
+    throw new EspalierError("shape", "Gram matrix", `expected a square matrix, got ${gram.length} numbers.`);
+  }
+  if (!Number.isInteger(rows)) {
+    throw new EspalierError("shape", "weights", `expected rows of ${columns} columns, got ${weights.length} numbers.`);
+  }
+  if (choose.kind === "mask" && choose.mask.length !== weights.length) {
+    throw new EspalierError("shape", "mask", `expected [${rows}, ${columns}], got ${choose.mask.length} entries.`);
+  }
+  if (choose.kind !== "pattern") return;
+  const reason = misfit(choose.pattern, size);
+  if (reason !== null) throw new EspalierError("shape", "pattern", `expected one that fits; ${reason}.`);
+  if (options.order !== "activation") return;
+  throw new EspalierError(
+    "request",
+    "order",
+    "expected the given order of columns, since a pattern groups neighbours, got activation.",
+  );
+}
