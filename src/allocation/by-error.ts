@@ -1,9 +1,9 @@
+import { sizesAt, type UnitCounts } from "../cost/sizes-at.ts";
 import { type Group, unitCount } from "../coupling/couple.ts";
 import type { ErrorCurve } from "../criteria/error-curves.ts";
 import type { Analysis } from "../models/analysis.ts";
 import { type Choice, multipleChoice } from "../solve/multiple-choice.ts";
 import { meets, type Target, unreachable } from "./target.ts";
-import { sizesAt, type UnitCounts } from "./units.ts";
 
 export interface ByErrorOptions {
   /** Kept counts are multiples of this where the group is larger. */

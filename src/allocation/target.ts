@@ -27,7 +27,7 @@ export function unreachable(
   target: Target,
   cost: Cost,
   full: Cost,
-  left = "one unit left in every group",
+  left = "as few units as every group may keep",
 ): EspalierError {
   const percent = (part: number, whole: number): string => `${((100 * part) / whole).toFixed(1)} %`;
   switch (target.kind) {

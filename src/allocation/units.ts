@@ -1,10 +1,10 @@
-import type { AxisSize, CostModel } from "../cost/cost.ts";
+import type { CostModel } from "../cost/cost.ts";
+import { sizesAt, type UnitCounts } from "../cost/sizes-at.ts";
 import { type Coupling, type Group, unitCount } from "../coupling/couple.ts";
+import { growGreedily } from "../solve/greedy.ts";
 import { countOf } from "../tensor/select.ts";
-import { meets, type Target, unreachable } from "./target.ts";
-
-/** How many units each group keeps in each of its sets. */
-export type UnitCounts = ReadonlyMap<Group, number>;
+import { type Budget, costBudget, unitBudget, unitsOf } from "./budget.ts";
+import { type Target, unreachable } from "./target.ts";
 
 export interface UnitAllocationOptions {
   /** "group": the same fraction of each group; "global": units of all groups compete by score. */
@@ -24,25 +24,13 @@ export const unitAllocationDefaults: UnitAllocationOptions = {
   maxSparsity: 1,
 };
 
-/** Sizes of axes when groups keep the given counts. */
-export function sizesAt(coupling: Coupling, counts: UnitCounts): AxisSize {
-  const byLeaf = new Map([...counts].map(([group, count]) => [group.leaf, count]));
-  const memo = new Map<object, number>();
-  return (value, axis) => {
-    const term = coupling.axes(value)?.[axis];
-    if (term === undefined) return undefined;
-    let size = memo.get(term);
-    if (size === undefined) {
-      size = coupling.count(term, (leaf) => byLeaf.get(leaf) ?? leaf.size);
-      memo.set(term, size);
-    }
-    return size;
-  };
-}
-
 /**
- * Decides how many units each group keeps: the largest model that meets the target. Throws `request` with the nearest
- * possible value when none does.
+ * Decides how many units each group keeps: one strength for all groups, the least at which the target is met. With free
+ * widths that is all, so that a smaller target takes what a larger one takes and more. Rounded widths of groups of a size
+ * step together; there the room that is left is given back in single steps of single groups, until not one more step of
+ * any group fits: "group" gives first to the group that keeps the smallest share, "global" to the one whose units score
+ * best. Throws `request` with the nearest possible value where no counts meet the target; a sparsity that is out of reach
+ * leaves as little as widths allow.
  */
 export function allocateUnits(
   scores: ReadonlyMap<Group, Float64Array>,
@@ -51,42 +39,92 @@ export function allocateUnits(
   target: Target,
   options: UnitAllocationOptions,
 ): UnitCounts {
-  const counts = options.scope === "group" ? uniformCounts(scores, options) : globalCounts(scores, options);
-  if (target.kind === "sparsity") return counts(target.sparsity);
-  const full = cost.total();
-  const at = (strength: number) => cost.total(sizesAt(coupling, counts(strength)));
-  if (meets(target, full, full)) return counts(0);
-  if (!meets(target, at(1), full)) throw unreachable(target, at(1), full);
+  const countsAt = options.scope === "group" ? uniformCounts(scores, options) : globalCounts(scores, options);
+  const counts = (strength: number): UnitCounts => countsAt(strength, options.roundTo);
+  const whole = new Map([...scores.keys()].map((group) => [group, group.size]));
+  let budget: Budget;
+  if (target.kind === "sparsity") {
+    const free = countsAt(target.sparsity, 1);
+    if (options.roundTo <= 1) return free;
+    budget = unitBudget(unitsOf(free));
+    if (!budget.holds(counts(1))) return counts(1);
+  } else {
+    budget = costBudget(coupling, cost, target);
+    const least = counts(1);
+    if (!budget.holds(whole) && !budget.holds(least)) {
+      throw unreachable(target, cost.total(sizesAt(coupling, least)), cost.total());
+    }
+  }
+  if (budget.holds(whole)) return whole;
   let low = 0;
   let high = 1;
   for (let step = 0; step < 30 && high - low > 1e-6; step++) {
     const middle = (low + high) / 2;
-    if (meets(target, at(middle), full)) high = middle;
+    if (budget.holds(counts(middle))) high = middle;
     else low = middle;
   }
-  return counts(high);
+  return options.roundTo <= 1 ? counts(high) : filled(counts(high), scores, budget, options);
 }
 
-function clamp(group: Group, kept: number, options: UnitAllocationOptions): number {
+/** Gives back steps of groups, one at a time, while they fit into the budget. */
+function filled(
+  counts: UnitCounts,
+  scores: ReadonlyMap<Group, Float64Array>,
+  budget: Budget,
+  { scope, roundTo }: UnitAllocationOptions,
+): UnitCounts {
+  const groups = [...scores.keys()];
+  const kept = groups.map((group) => counts.get(group) ?? group.size);
+  const best = groups.map((group) => ranked(group, scores.get(group)).sort().reverse());
+  const fill = budget.filling(counts);
+  growGreedily({
+    count: groups.length,
+    worth: (i) => {
+      const [group, now] = [groups[i], kept[i] ?? 0];
+      if (group === undefined || now >= group.size) return null;
+      const next = widen(group, now, roundTo);
+      let score = 0;
+      for (let unit = now; unit < next; unit++) score += (best[i]?.[unit] ?? 0) / (next - now);
+      return scope === "group" ? [-now / group.size, score] : [score];
+    },
+    take: (i) => {
+      const group = groups[i];
+      if (group === undefined) return false;
+      const next = widen(group, kept[i] ?? 0, roundTo);
+      const fits = fill(group, next);
+      if (fits) kept[i] = next;
+      return fits;
+    },
+  });
+  return new Map(groups.map((group, i) => [group, kept[i] ?? group.size]));
+}
+
+/** The next width above `kept`: a multiple of `roundTo`, or all that the group has. */
+export function widen({ size }: Pick<Group, "size">, kept: number, roundTo: number): number {
+  const step = Math.max(1, roundTo);
+  return Math.min(size, (Math.floor(kept / step) + 1) * step);
+}
+
+function clamp(group: Group, kept: number, roundTo: number, options: UnitAllocationOptions): number {
   const least = Math.max(options.minKept, Math.ceil(group.size * (1 - options.maxSparsity)));
   const wanted = Math.max(kept, Math.min(least, group.size));
-  if (options.roundTo <= 1 || group.size <= options.roundTo) return wanted;
-  const rounded = Math.max(options.roundTo, Math.round(wanted / options.roundTo) * options.roundTo);
+  if (roundTo <= 1 || group.size <= roundTo) return wanted;
+  const rounded = Math.max(roundTo, Math.round(wanted / roundTo) * roundTo);
   return Math.min(group.size, rounded);
 }
 
 function uniformCounts(
   scores: ReadonlyMap<Group, Float64Array>,
   options: UnitAllocationOptions,
-): (strength: number) => UnitCounts {
-  return (strength) =>
-    new Map([...scores.keys()].map((g) => [g, clamp(g, g.size - countOf(strength, g.size), options)]));
+): (strength: number, roundTo: number) => UnitCounts {
+  return (strength, roundTo) =>
+    new Map([...scores.keys()].map((g) => [g, clamp(g, g.size - countOf(strength, g.size), roundTo, options)]));
 }
 
 function globalCounts(
   scores: ReadonlyMap<Group, Float64Array>,
   options: UnitAllocationOptions,
-): (strength: number) => UnitCounts {
+): (strength: number, roundTo: number) => UnitCounts {
   const groups = [...scores.keys()];
   let total = 0;
   for (const group of groups) total += group.size;
@@ -94,18 +132,18 @@ function globalCounts(
   const owner = new Int32Array(total);
   let next = 0;
   for (const [index, group] of groups.entries()) {
-    all.set(ranked(group, scores.get(group) ?? new Float64Array(unitCount(group))), next);
+    all.set(ranked(group, scores.get(group)), next);
     owner.fill(index, next, next + group.size);
     next += group.size;
   }
   const order = Int32Array.from(all.keys()).sort((a, b) => (all[a] ?? 0) - (all[b] ?? 0) || a - b);
-  return (strength) => {
+  return (strength, roundTo) => {
     const removed = new Int32Array(groups.length);
     for (let i = 0; i < countOf(strength, total); i++) {
       const group = owner[order[i] ?? 0] ?? 0;
       removed[group] = (removed[group] ?? 0) + 1;
     }
-    return new Map(groups.map((group, i) => [group, clamp(group, group.size - (removed[i] ?? 0), options)]));
+    return new Map(groups.map((group, i) => [group, clamp(group, group.size - (removed[i] ?? 0), roundTo, options)]));
   };
 }
 
@@ -113,8 +151,8 @@ function globalCounts(
  * What the group's units are worth in a comparison with other groups: since each set loses as many, one number for the
  * least unit of all sets, one for the second, and so on: their means. [size]
  */
-function ranked(group: Group, scores: Float64Array): Float64Array {
-  if (group.sets === 1) return scores;
+function ranked(group: Group, scores: Float64Array = new Float64Array(unitCount(group))): Float64Array {
+  if (group.sets === 1) return scores.slice();
   const out = new Float64Array(group.size);
   for (let set = 0; set < group.sets; set++) {
     const own = scores.slice(set * group.size, (set + 1) * group.size).sort();

@@ -23,7 +23,19 @@ export interface NodeCost {
   readonly params: number;
 }
 
+/** Something that is counted: a node with the parameters that it is the first to use, or what is stored of a constant. */
+export interface CostPart {
+  /** Values whose axes decide its cost. */
+  readonly values: readonly string[];
+  /** `macs` are those of all samples of the analysis together. */
+  count(size?: AxisSize): Cost;
+}
+
 export interface CostModel {
+  /** What all counts are sums of. */
+  readonly parts: readonly CostPart[];
+  /** Samples that multiply-accumulates are divided by in the end, so that sums stay whole numbers. */
+  readonly samples: number;
   /** Cost at full size, or with the sizes that `size` tells. */
   total(size?: AxisSize): Cost;
   /** The same by node; a parameter counts at its first use. */
@@ -38,8 +50,7 @@ export function costModel(graph: Graph, coupling: Coupling, facts: CouplingFacts
     for (const index of opSpec(node.domain, node.op)?.roles?.statistics ?? []) notTrained.add(node.inputs[index] ?? "");
   }
   const counted = new Set<string>();
-  const parameters = new Map<Node, readonly { readonly name: string; readonly shape: readonly number[] }[]>();
-  for (const node of working) {
+  const nodes = working.map((node) => {
     const own: { name: string; shape: readonly number[] }[] = [];
     for (const name of node.inputs) {
       const ref = graph.constants.get(name);
@@ -48,29 +59,40 @@ export function costModel(graph: Graph, coupling: Coupling, facts: CouplingFacts
       counted.add(name);
       if (isFloat(ref.dtype) || bitsOf(ref.dtype) <= 8) own.push({ name, shape: ref.shape });
     }
-    parameters.set(node, own);
-  }
-  const nodeCost = (node: Node, size?: AxisSize): NodeCost => {
-    let params = 0;
-    for (const { name, shape } of parameters.get(node) ?? []) params += elements(name, shape, size);
-    const macs = opSpec(node.domain, node.op)?.macs?.(sized(coupling, node, size)) ?? 0;
-    return { node, macs: macs / samples, params };
-  };
+    const count = (size?: AxisSize): Cost => ({
+      params: own.reduce((sum, { name, shape }) => sum + elements(name, shape, size), 0),
+      macs: opSpec(node.domain, node.op)?.macs?.(sized(coupling, node, size)) ?? 0,
+      bytes: 0,
+    });
+    return { node, values: [...node.inputs, ...node.outputs], count };
+  });
+  const stored = [...graph.constants].map(([name, { shape, dtype }]): CostPart => {
+    const bits = bitsOf(dtype);
+    const count = (size?: AxisSize) => ({
+      params: 0,
+      macs: 0,
+      bytes: Math.ceil((elements(name, shape, size) * bits) / 8),
+    });
+    return { values: [name], count };
+  });
+  const parts: readonly CostPart[] = [...nodes, ...stored];
   return {
-    byNode: (size) => working.map((node) => nodeCost(node, size)),
+    parts,
+    samples,
+    byNode: (size) =>
+      nodes.map(({ node, count }) => {
+        const { params, macs } = count(size);
+        return { node, params, macs: macs / samples };
+      }),
     total: (size) => {
-      let params = 0;
-      let macs = 0;
-      for (const node of working) {
-        const cost = nodeCost(node, size);
+      let [params, macs, bytes] = [0, 0, 0];
+      for (const part of parts) {
+        const cost = part.count(size);
         params += cost.params;
         macs += cost.macs;
+        bytes += cost.bytes;
       }
-      let bytes = 0;
-      for (const [name, ref] of graph.constants) {
-        bytes += Math.ceil((elements(name, ref.shape, size) * bitsOf(ref.dtype)) / 8);
-      }
-      return { params, macs, bytes };
+      return { params, macs: macs / samples, bytes };
     },
   };
 }

@@ -1,4 +1,4 @@
-import type { UnitCounts } from "../allocation/units.ts";
+import type { UnitCounts } from "../cost/sizes-at.ts";
 import type { Group } from "../coupling/couple.ts";
 import { smallestPerRow } from "../tensor/select.ts";
 

@@ -1,5 +1,5 @@
 import { afterAll, describe, expect, it } from "vitest";
-import { sizesAt } from "../allocation/units.ts";
+import { sizesAt } from "../cost/sizes-at.ts";
 import { fromTensors } from "../data/from-tensors.ts";
 import { ints } from "../graph/attributes.ts";
 import { builder } from "../graph/builder.ts";

@@ -6,7 +6,7 @@ import {
   type WidthTimes,
 } from "../allocation/by-error.ts";
 import type { Target } from "../allocation/target.ts";
-import type { UnitCounts } from "../allocation/units.ts";
+import type { UnitCounts } from "../cost/sizes-at.ts";
 import type { Group } from "../coupling/couple.ts";
 import { type ErrorCurve, errorCurves, onResidual } from "../criteria/error-curves.ts";
 import { type Sensitivity, shrinkSensitivity } from "../criteria/shrink-sensitivity.ts";

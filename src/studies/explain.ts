@@ -1,4 +1,4 @@
-import { sizesAt } from "../allocation/units.ts";
+import { sizesAt } from "../cost/sizes-at.ts";
 import { type Group, unitCount } from "../coupling/couple.ts";
 import { headsOf } from "../coupling/heads.ts";
 import type { Node } from "../graph/graph.ts";

@@ -1,4 +1,5 @@
-import { allocateUnits, sizesAt, unitAllocationDefaults } from "../allocation/units.ts";
+import { allocateUnits, unitAllocationDefaults } from "../allocation/units.ts";
+import { sizesAt } from "../cost/sizes-at.ts";
 import { type Group, unitCount } from "../coupling/couple.ts";
 import type { Criterion, Statistic } from "../criteria/criterion.ts";
 import type { IndexedDataset } from "../data/dataset.ts";
