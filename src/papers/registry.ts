@@ -3,10 +3,14 @@ import { didYouMean, EspalierError } from "../tensor/error.ts";
 import { depgraph } from "./depgraph.ts";
 import { globalMp } from "./global-mp.ts";
 import { granet } from "./granet.ts";
+import { grasp } from "./grasp.ts";
+import { lamp } from "./lamp.ts";
 import { lotteryTicket } from "./lottery-ticket.ts";
 import { rdPrune } from "./rd-prune.ts";
+import { snip } from "./snip.ts";
 import { spa } from "./spa.ts";
 import { sparsegpt } from "./sparsegpt.ts";
+import { synflow } from "./synflow.ts";
 import { wanda } from "./wanda.ts";
 
 /** Each entry stands under its own id, or this does not compile. */
@@ -20,9 +24,13 @@ const trainingById = <const T extends { readonly [Id in keyof T & string]: Train
 export const pruningPapers = byId({
   depgraph,
   "global-mp": globalMp,
+  grasp,
+  lamp,
   "rd-prune": rdPrune,
+  snip,
   spa,
   sparsegpt,
+  synflow,
   wanda,
 });
 

@@ -6,14 +6,19 @@ import { matcher } from "../plans/ignore.ts";
 import type { WeightPlan } from "../plans/plan.ts";
 import { openProducts } from "../runtime/open-products.ts";
 import { exponential } from "../schedule/sparsity-schedule.ts";
-import { type SparseGraph, type WeightSelection, pruneWeights as zeroWeights } from "../sparsify/prune-weights.ts";
+import {
+  type SparseGraph,
+  type WeightOptions,
+  type WeightSelection,
+  pruneWeights as zeroWeights,
+} from "../sparsify/prune-weights.ts";
 import { type SweepWeightsOptions, sweepWeights } from "../sparsify/sweep-weights.ts";
 import { keptPositions } from "../surgery/kept.ts";
 import { EspalierError } from "../tensor/error.ts";
 import { type HostTensor, load } from "../tensor/tensor.ts";
 import type { Engine } from "./prune.ts";
 import { recover } from "./recover.ts";
-import { needsData, readerOf, statisticsFor } from "./statistics.ts";
+import { needsData, openMeter, readerOf } from "./statistics.ts";
 
 /** Sets weights to zero in place: scores, masks, then recovery that keeps the zeros. */
 export const pruneWeights: Engine<WeightPlan> = async (analysis, plan, options, clock) => {
@@ -30,47 +35,53 @@ export const pruneWeights: Engine<WeightPlan> = async (analysis, plan, options, 
   const { criterion, sweep, rounds = 1 } = plan;
   checkRounds(plan);
   const needs = sweep === undefined ? criterion.needs : [...new Set<Statistic>([...criterion.needs, "gram"])];
-  const measured = (graph: Graph) =>
-    clock.time("calibrate", async () =>
-      readerOf(await statisticsFor({ ...analysis, graph }, chosen, { ...criterion, needs }, calibration, options)),
-    );
-  const read = await measured(analysis.graph);
   const { allocator, pattern, sparsity } = plan;
   if (allocator?.needsData === true && calibration === null) throw needsData(allocator.id);
-  const masked = async (matrix: Matrix, share: number): Promise<HostTensor> => {
-    const alone = { pattern, scope: "tensor", profile: "uniform", sparsity: share } as const;
-    const { graph } = await zeroWeights(analysis.graph, [matrix], plan.criterion, alone, read);
-    return load(graph.constants.get(matrix.parameter) ?? missing(matrix.parameter));
-  };
-  const context = { ...options, analysis, matrices: chosen, masked, sparsity, calibration, job: options };
-  const table = await clock.time("allocate", async () => allocator?.table(context) ?? plan.table);
-  const selection = table === undefined ? plan : { ...plan, table };
-  const sweptBy = (choose: SweepWeightsOptions["choose"]) =>
-    clock.time("sweep", async () => {
-      const products = openProducts(options.runtime);
-      try {
-        return await sweepWeights(analysis.graph, chosen, read, { ...options, choose, products });
-      } finally {
-        await products.release();
-      }
-    });
+  const meter = await clock.time("calibrate", () =>
+    openMeter(analysis, chosen, { ...criterion, needs }, calibration, options),
+  );
+  const measured = (graph: Graph) => clock.time("calibrate", async () => readerOf(await meter.measure(graph)));
   let sparse: SparseGraph;
-  if (sweep === "choose") {
-    sparse = await sweptBy(pattern.kind === "n:m" ? { kind: "pattern", pattern } : { kind: "sparsity", sparsity });
-  } else {
-    const mask = (graph: Graph, part: WeightSelection, by: typeof read, job = options) =>
-      clock.time("mask", () => zeroWeights(graph, chosen, criterion, part, by, job));
-    if (rounds === 1) sparse = await mask(analysis.graph, selection, read);
-    else {
-      // Each round reads what the one before made, so it stays in memory.
-      const job = { ...options, residentBytes: Number.POSITIVE_INFINITY };
-      sparse = await mask(analysis.graph, selectionAt(selection, 1 / rounds), read, job);
-      for (let round = 2; round <= rounds; round++) {
-        const part = selectionAt(selection, round / rounds);
-        sparse = await mask(sparse.graph, part, await measured(sparse.graph), job);
-      }
+  try {
+    const read = await measured(analysis.graph);
+    const masked = async (matrix: Matrix, share: number): Promise<HostTensor> => {
+      const alone = { pattern, scope: "tensor", profile: "uniform", sparsity: share } as const;
+      const { graph } = await zeroWeights(analysis.graph, [matrix], plan.criterion, alone, read);
+      return load(graph.constants.get(matrix.parameter) ?? missing(matrix.parameter));
+    };
+    const context = { ...options, analysis, matrices: chosen, masked, sparsity, calibration, job: options };
+    const table = await clock.time("allocate", async () => allocator?.table(context) ?? plan.table);
+    const selection = table === undefined ? plan : { ...plan, table };
+    const sweptBy = (choose: SweepWeightsOptions["choose"]) =>
+      clock.time("sweep", async () => {
+        const products = openProducts(options.runtime);
+        try {
+          return await sweepWeights(analysis.graph, chosen, read, { ...options, choose, products });
+        } finally {
+          await products.release();
+        }
+      });
+    if (sweep === "choose") {
+      sparse = await sweptBy(pattern.kind === "n:m" ? { kind: "pattern", pattern } : { kind: "sparsity", sparsity });
+    } else {
+      const mask = (graph: Graph, part: WeightSelection, by: typeof read, job: WeightOptions = options) =>
+        clock.time("mask", () => zeroWeights(graph, chosen, criterion, part, by, job));
+      sparse =
+        rounds === 1
+          ? await mask(analysis.graph, selection, read)
+          : await inRounds(rounds, (point, before) => {
+              // Each round reads what the one before made, so it stays in memory.
+              const job = { ...options, residentBytes: Number.POSITIVE_INFINITY };
+              const graph = before?.graph ?? analysis.graph;
+              const part = selectionAt(selection, point);
+              return before === null
+                ? mask(graph, part, read, job)
+                : measured(graph).then((by) => mask(graph, part, by, job));
+            });
+      if (sweep === "refit") sparse = await sweptBy({ kind: "zeros-of", graph: sparse.graph });
     }
-    if (sweep === "refit") sparse = await sweptBy({ kind: "zeros-of", graph: sparse.graph });
+  } finally {
+    await meter.release();
   }
   const kept = keptPositions(analysis.coupling, new Map());
   const { graph, training } = await recover(plan.recovery, analysis, kept, sparse.graph, options, clock);
@@ -86,6 +97,16 @@ export const pruneWeights: Engine<WeightPlan> = async (analysis, plan, options, 
     advice: [],
   };
 };
+
+/** As many rounds, each from what the one before made; points of the way go from 0 to 1. */
+async function inRounds(
+  count: number,
+  round: (point: number, before: SparseGraph | null) => Promise<SparseGraph>,
+): Promise<SparseGraph> {
+  let sparse = await round(1 / count, null);
+  for (let done = 1; done < count; done++) sparse = await round((done + 1) / count, sparse);
+  return sparse;
+}
 
 /** What goes up to a point of the way, 0 to 1: the same share of what is left in every round. */
 function selectionAt(selection: WeightSelection, point: number): WeightSelection {

@@ -2,11 +2,11 @@ import type { Matrix } from "../coupling/matrices.ts";
 import { type Criterion, type MatrixStatistics, noStatistics, type Statistic } from "../criteria/criterion.ts";
 import { matrixView } from "../criteria/weight-view.ts";
 import type { IndexedDataset } from "../data/dataset.ts";
-import type { TensorType } from "../graph/graph.ts";
+import type { Graph, TensorType } from "../graph/graph.ts";
 import type { Analysis } from "../models/analysis.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { collectGradients } from "../stats/gradients.ts";
-import { synapticFlow } from "../stats/synaptic-flow.ts";
+import { flowMeter } from "../stats/synaptic-flow.ts";
 import { collect } from "../stats/taps.ts";
 import { isFloat } from "../tensor/dtype.ts";
 import { EspalierError } from "../tensor/error.ts";
@@ -55,48 +55,70 @@ export function needsData(what: string): EspalierError {
   );
 }
 
-/** Measures what a criterion needs; nothing when it only looks at weights. */
-export async function statisticsFor(
+/** What a criterion needs of graphs that differ in the numbers of their parameters alone, as the rounds of a pruning do. */
+export interface Meter {
+  measure(graph: Graph): Promise<ReadonlyMap<Matrix, Partial<MatrixStatistics>>>;
+  release(): Promise<void>;
+}
+
+/** Opens a meter; it measures nothing where the criterion only looks at weights. Throws `request` without data that it needs. */
+export async function openMeter(
   analysis: Analysis,
   matrices: readonly Matrix[],
-  criterion: Criterion<Statistic>,
+  criterion: Pick<Criterion<Statistic>, "id" | "needs">,
   calibration: IndexedDataset | null,
   options: StatisticsOptions,
-): Promise<ReadonlyMap<Matrix, Partial<MatrixStatistics>>> {
+): Promise<Meter> {
   const { needs } = criterion;
-  if (needs.length === 0) return new Map();
   if (calibration === null && looksAtInputs(criterion)) throw needsData(criterion.id);
   const { runtime } = options;
-  const { graph } = analysis;
   const [inputs, gradients, flow] = [needs.filter(isInput), needs.filter(isGradient), needs.filter(isFlow)];
-  const found = new Map<Matrix, Partial<MatrixStatistics>>();
-  const merge = (matrix: Matrix, more: Partial<MatrixStatistics>): void => {
-    found.set(matrix, { ...found.get(matrix), ...more });
-  };
-  if (inputs.length > 0 && calibration !== null) {
-    for (const [matrix, measured] of await collect(runtime, analysis, matrices, inputs, calibration, options)) {
-      merge(matrix, measured);
-    }
-  }
-  const trained = matrices.filter(({ parameter }) => isFloat(graph.constants.get(parameter)?.dtype ?? "bool"));
+  const { constants } = analysis.graph;
+  const trained = matrices.filter(({ parameter }) => isFloat(constants.get(parameter)?.dtype ?? "bool"));
   const parameters = [...new Set(trained.map(({ parameter }) => parameter))];
-  if (gradients.length > 0 && calibration !== null) {
-    const measured = await collectGradients(runtime, graph, parameters, gradients, calibration, options);
-    for (const matrix of trained) {
-      for (const need of gradients) {
-        const values = measured.get(matrix.parameter)?.[need];
-        if (values !== undefined) merge(matrix, { [need]: asMatrix(matrix, values) });
+  const meter = flow.length === 0 ? null : await flowMeter(runtime, analysis.graph, parameters, oneSample(analysis));
+  return {
+    release: async () => meter?.release(),
+    measure: async (graph) => {
+      const found = new Map<Matrix, Partial<MatrixStatistics>>();
+      const merge = (matrix: Matrix, more: Partial<MatrixStatistics>): void => {
+        found.set(matrix, { ...found.get(matrix), ...more });
+      };
+      const now = { ...analysis, graph };
+      if (inputs.length > 0 && calibration !== null) {
+        for (const [matrix, measured] of await collect(runtime, now, matrices, inputs, calibration, options)) {
+          merge(matrix, measured);
+        }
       }
-    }
+      if (gradients.length > 0 && calibration !== null) {
+        const measured = await collectGradients(runtime, graph, parameters, gradients, calibration, options);
+        for (const matrix of trained) {
+          for (const need of gradients) {
+            const values = measured.get(matrix.parameter)?.[need];
+            if (values !== undefined) merge(matrix, { [need]: asMatrix(matrix, values) });
+          }
+        }
+      }
+      const flows = await meter?.measure(graph);
+      for (const matrix of flows === undefined ? [] : trained) {
+        const values = flows?.get(matrix.parameter);
+        if (values !== undefined) merge(matrix, { synapticFlow: asMatrix(matrix, values) });
+      }
+      return found;
+    },
+  };
+}
+
+/** Measures what a criterion needs of one graph. */
+export async function statisticsFor(
+  ...[analysis, ...rest]: Parameters<typeof openMeter>
+): Promise<ReadonlyMap<Matrix, Partial<MatrixStatistics>>> {
+  const meter = await openMeter(analysis, ...rest);
+  try {
+    return await meter.measure(analysis.graph);
+  } finally {
+    await meter.release();
   }
-  if (flow.length > 0) {
-    const measured = await synapticFlow(runtime, graph, parameters, oneSample(analysis));
-    for (const matrix of trained) {
-      const values = measured.get(matrix.parameter);
-      if (values !== undefined) merge(matrix, { synapticFlow: asMatrix(matrix, values) });
-    }
-  }
-  return found;
 }
 
 /** Numbers of a parameter as [rows, columns]. */

@@ -7,7 +7,7 @@ import { float32Tensor, toFloat64 } from "../tensor/numeric.ts";
 import { random } from "../tensor/random.ts";
 import { load } from "../tensor/tensor.ts";
 import { collectGradients, type GradientNeed } from "./gradients.ts";
-import { synapticFlow } from "./synaptic-flow.ts";
+import { flowMeter } from "./synaptic-flow.ts";
 
 const runtime = await openRuntime({ device: "cpu", threads: 1 });
 afterAll(() => runtime.close());
@@ -166,10 +166,19 @@ describe("gradients over data are those of brute force", () => {
 });
 
 describe("synaptic flow", () => {
+  async function flowThrough(
+    ...[graph, ...rest]: Parameters<typeof flowMeter> extends [unknown, ...infer R] ? R : never
+  ) {
+    const meter = await flowMeter(runtime, graph, ...rest);
+    const found = await meter.measure(graph);
+    await meter.release();
+    return found;
+  }
+
   const types = new Map([["x", { dtype: "f32", shape: [1, inputs] }]] as const);
 
   it("is kept from layer to layer, and is the product of absolute weights along paths", async () => {
-    const found = await synapticFlow(runtime, network("Relu"), names, types);
+    const found = await flowThrough(network("Relu"), names, types);
     const sums = names.map((name) => (found.get(name) ?? expect.fail()).reduce((sum, v) => sum + v, 0));
     for (const sum of sums) expect(sum).toBeCloseTo(1, 5);
     const [a, b] = [w.w1.map(Math.abs), w.w2.map(Math.abs)];
@@ -181,6 +190,22 @@ describe("synaptic flow", () => {
     for (const [i, v] of scores.entries()) expect(found.get("w1")?.[i]).toBeCloseTo(v / total, 5);
   });
 
+  it("follows weights that change, and is nothing where nothing passes", async () => {
+    const graph = network("Relu");
+    const meter = await flowMeter(runtime, graph, names, types);
+    const changed = (by: (values: Float32Array) => Float32Array) => {
+      const { bytes } = float32Tensor([inputs, hidden], by(Float32Array.from(w.w1)));
+      const ref = { dtype: "f32", shape: [inputs, hidden], resident: bytes } as const;
+      return { ...graph, constants: new Map(graph.constants).set("w1", ref) };
+    };
+    const some = await meter.measure(changed((values) => values.map((v, i) => (i % 2 === 0 ? v : 0))));
+    for (const name of names) expect(some.get(name)?.reduce((sum, v) => sum + v, 0)).toBeCloseTo(1, 5);
+    for (const [i, v] of (some.get("w1") ?? expect.fail()).entries()) expect(v === 0).toBe(i % 2 === 1);
+    const none = await meter.measure(changed((values) => values.map(() => 0)));
+    for (const values of none.values()) expect(values.every((v) => v === 0)).toBe(true);
+    await meter.release();
+  });
+
   it("survives what overflows float32", async () => {
     const g = builder("deep");
     g.input("x", "f32", ["n", 4]);
@@ -190,7 +215,7 @@ describe("synaptic flow", () => {
     g.output(value, "f32", ["n", 4]);
     const deep = g.finish();
     await expect(
-      synapticFlow(runtime, deep, [...deep.constants.keys()], new Map([["x", { dtype: "f32", shape: [1, 4] }]])),
+      flowThrough(deep, [...deep.constants.keys()], new Map([["x", { dtype: "f32", shape: [1, 4] }]])),
     ).resolves.toBeDefined();
   });
 });

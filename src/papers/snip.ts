@@ -1,0 +1,85 @@
+import { paper } from "../claims/paper.ts";
+import { fraction, whole } from "../claims/plan-options.ts";
+import type { Phase } from "../claims/reproduction.ts";
+import { magnitude } from "../criteria/magnitude.ts";
+import { random } from "../criteria/random.ts";
+import { snip as connectionSensitivity } from "../criteria/taylor.ts";
+import { sparse } from "../plans/methods.ts";
+
+/** Removes the weights whose absence changes the loss least, to first order, before the network is trained. */
+export const snip = paper({
+  id: "snip",
+  summary: "Weights of least |w · gradient| go before training, from the whole network at once.",
+  cite: {
+    title: "SNIP: Single-shot Network Pruning based on Connection Sensitivity",
+    year: 2018,
+    arxiv: "1810.02340",
+    equation: "Eq. 3 and 4",
+  },
+  code: "github:namhoonlee/snip-public",
+  golden:
+    "None: scores follow from a batch of the authors' TensorFlow graph; the criterion has tests against PyTorch's gradients.",
+  departures: [
+    "Sensitivities are not divided by their sum, which changes no rank.",
+    "512 labelled inputs are looked at, in place of a mini-batch of 100.",
+    "Norms run as they serve, with their first statistics.",
+  ],
+  record: {
+    removes: ["weight"],
+    speedup: ["unstructured"],
+    when: ["before"],
+    criterion: ["sensitivity"],
+    learn: ["none"],
+    fusion: ["none"],
+    data: ["labelled"],
+    supervision: ["supervised"],
+    scope: ["global"],
+    iterations: ["one-shot", "iterative"],
+    recovery: ["none"],
+    models: ["mlp", "cnn", "recurrent"],
+    guarantee: ["heuristic"],
+    gradients: true,
+    weightUpdate: false,
+  },
+  options: {
+    sparsity: fraction(0.9, "Share of all weights to remove."),
+    rounds: whole(1, "Steps, each by the sensitivity of what is left (FORCE, iterative SNIP).", 1, 300),
+  },
+  plan: ({ sparsity, rounds }) => sparse({ criterion: connectionSensitivity(), scope: "global", sparsity, rounds }),
+  reproduction: {
+    claim:
+      "Trained afterwards, it beats a random choice by a point at 90 %, and its choice inside layers does not matter: shuffled there it loses less than half a point.",
+    testbeds: ["glyphs-lenet5", "mnist-lenet5"],
+    run: (bench, plan) => {
+      const cut = (removed: number, rounds: number): Phase => ({
+        kind: "prune",
+        plan: plan({ sparsity: removed, rounds }),
+      });
+      return bench.train({
+        removed: [0.9],
+        epochs: 4,
+        arms: {
+          SNIP: ({ removed }) => [cut(removed, 1), { kind: "train" }],
+          "SNIP, 20 rounds": ({ removed }) => [cut(removed, 20), { kind: "train" }],
+          "SNIP, shuffled in layers": ({ removed }) => [
+            cut(removed, 1),
+            { kind: "redraw", places: true },
+            { kind: "train" },
+          ],
+          "magnitude before training": ({ removed }) => [
+            { kind: "prune", plan: sparse({ criterion: magnitude(1), scope: "global", sparsity: removed }) },
+            { kind: "train" },
+          ],
+          "random, the same share of layers": ({ removed, seed }) => [
+            { kind: "prune", plan: sparse({ criterion: random(seed), sparsity: removed }) },
+            { kind: "train" },
+          ],
+        },
+        expect: [
+          { better: "SNIP", than: "random, the same share of layers", at: [0.9], by: 1 },
+          { better: "SNIP, shuffled in layers", than: "SNIP", at: [0.9], by: -0.5 },
+        ],
+      });
+    },
+  },
+});
