@@ -3,7 +3,7 @@ import { edit } from "../graph/edit.ts";
 import type { Graph, TensorType } from "../graph/graph.ts";
 import { type Analysis, analyse } from "../models/analysis.ts";
 import { type Layer, layersOf } from "../stats/layers.ts";
-import type { Tap } from "../stats/moments.ts";
+import type { Tap } from "../stats/tap.ts";
 import { featuresFirst } from "../stats/unfold.ts";
 import { type Walk, walk } from "../stats/walk.ts";
 import { EspalierError } from "../tensor/error.ts";

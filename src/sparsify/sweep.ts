@@ -1,8 +1,9 @@
 import { misfit, type Pattern } from "../masks/pattern.ts";
 import { EspalierError } from "../tensor/error.ts";
-import { gramFactor } from "../tensor/gram-factor.ts";
+import { type GramFactor, type GramFactorOptions, gramFactor } from "../tensor/gram-factor.ts";
 import { type Floats, type Products, part, plainProducts } from "../tensor/products.ts";
-import { type ColumnGroup, chooseShare, sweepColumns } from "./sweep-columns.ts";
+import { type ColumnGroup, chooseShare } from "./sweep-choice.ts";
+import { sweepColumns } from "./sweep-columns.ts";
 import { byActivation, fromColumns, reordered, toColumns } from "./sweep-layout.ts";
 
 /**
@@ -14,15 +15,23 @@ export type SweepChoice =
   | { readonly kind: "pattern"; readonly pattern: Extract<Pattern, { kind: "n:m" }> }
   | { readonly kind: "sparsity"; readonly sparsity: number };
 
-export interface SweepOptions {
-  /** Where products are made: `openProducts(runtime)`; default plain loops, which suit up to some hundred columns. */
-  readonly products?: Products;
-  /** Added to the diagonal of the Gram matrix, as a fraction of its mean; default 0.01. */
-  readonly damping?: number;
-  /** Columns whose weights compete for a share; default 128. */
-  readonly blockSize?: number;
+/** What a sweep needs to know of the inputs of a layer. Layers that share their inputs share it. */
+export interface SweepFactor {
+  readonly factor: GramFactor;
+  /** Which column comes at each place; null as given. */
+  readonly order: Int32Array | null;
+}
+
+export interface SweepFactorOptions extends GramFactorOptions {
   /** Order of the columns: as given, or those with the largest inputs first, which patterns refuse; default given. */
   readonly order?: "given" | "activation";
+}
+
+export interface SweepOptions extends SweepFactorOptions {
+  /** Where products are made: `openProducts(runtime)`; default plain loops, which suit up to some hundred columns. */
+  readonly products?: Products;
+  /** Columns whose weights compete for a share; default 128. */
+  readonly blockSize?: number;
   /** Kernel positions: columns are [input features, positions]; default 1. */
   readonly positions?: number;
   /** Weights and Gram matrix are given away, and their memory is used. */
@@ -46,7 +55,7 @@ const leafColumns = 32;
 /**
  * Prunes a linear layer y = x·Wᵀ by the sweep of SparseGPT (algorithm 1): column after column is pruned, and those to its
  * right make up for it as the optimal brain surgeon would. weights: [rows, columns]; gram: mean or sum of x·xᵀ,
- * [columns, columns]. No model is in sight:
+ * [columns, columns], or what `sweepFactor` made of it, which layers with the same inputs share. No model is in sight:
  *
  *     const products = openProducts(runtime); // once, for all layers; release it in the end
  *     const { weights, mask } = await sweep(w, gram, { kind: "sparsity", sparsity: 0.5 }, { products });
@@ -63,17 +72,16 @@ const leafColumns = 32;
  */
 export async function sweep(
   weights: Floats,
-  gram: Float64Array,
+  gram: Float64Array | SweepFactor,
   choose: SweepChoice,
   options: SweepOptions = {},
 ): Promise<Sweep> {
-  const { products = plainProducts, damping = 0.01, blockSize = 128, positions = 1, overwrite = false } = options;
-  const columns = Math.round(Math.sqrt(gram.length));
+  const { products = plainProducts, blockSize = 128, positions = 1, overwrite = false } = options;
+  const columns = gram instanceof Float64Array ? sideOf(gram) : gram.factor.n;
   const rows = weights.length / Math.max(1, columns);
-  check(weights, gram, choose, { rows, columns, positions }, options);
-  const order = options.order === "activation" ? byActivation(gram, columns) : null;
-  const ordered = order === null ? gram : reordered(gram, columns, order);
-  const factor = await gramFactor(ordered, columns, { damping, products, overwrite: overwrite || order !== null });
+  const ordered = gram instanceof Float64Array ? options.order === "activation" : gram.order !== null;
+  check(weights, choose, { rows, columns, positions }, ordered);
+  const { factor, order } = gram instanceof Float64Array ? await sweepFactor(gram, options) : gram;
   const { upper } = factor;
   const state = toColumns(weights, rows, factor, order, choose.kind === "mask" ? choose.mask : null);
   const group = choose.kind === "pattern" ? groupOf(choose.pattern, positions) : null;
@@ -86,13 +94,24 @@ export async function sweep(
     await products.addColumnProducts(now, lines, behind, to - middle, rows, middle - from, 1);
   };
   await inHalves(0, columns, choose.kind === "sparsity" ? Math.max(1, blockSize) : leaf, update, async (from, to) => {
-    if (choose.kind === "sparsity") chooseShare(state, from * rows, to * rows, choose.sparsity);
+    if (choose.kind === "sparsity") {
+      await chooseShare(state, upper, rows, columns, from, to, choose.sparsity, products);
+    }
     await inHalves(from, to, leaf, update, async (first, end) => {
       loss += sweepColumns(state, upper, rows, columns, first, end, group);
     });
   });
   const swept = fromColumns(state, rows, columns, order, overwrite ? weights : null);
   return { ...swept, loss, damping: factor.damping };
+}
+
+/** Factorises the Gram matrix of the inputs of one or more layers, [columns, columns], for `sweep`. */
+export async function sweepFactor(gram: Float64Array, options: SweepFactorOptions = {}): Promise<SweepFactor> {
+  const columns = sideOf(gram);
+  if (options.order !== "activation") return { factor: await gramFactor(gram, columns, options), order: null };
+  const order = byActivation(gram, columns);
+  const own = reordered(gram, columns, order);
+  return { factor: await gramFactor(own, columns, { ...options, overwrite: true }), order };
 }
 
 /** Visits [from, to) in parts of at most `size`; before the second half of any part, it is updated by the first. */
@@ -116,17 +135,19 @@ function groupOf({ keep, of, order }: Extract<Pattern, { kind: "n:m" }>, positio
   return { keep, of, inner, columns: of * inner };
 }
 
+function sideOf(gram: Float64Array): number {
+  const side = Math.round(Math.sqrt(gram.length));
+  if (side ** 2 === gram.length) return side;
+  throw new EspalierError("shape", "Gram matrix", `expected a square matrix, got ${gram.length} numbers.`);
+}
+
 function check(
   weights: Floats,
-  gram: Float64Array,
   choose: SweepChoice,
   size: { readonly rows: number; readonly columns: number; readonly positions: number },
-  options: SweepOptions,
+  ordered: boolean,
 ): void {
   const { rows, columns } = size;
-  if (columns ** 2 !== gram.length) {
-    throw new EspalierError("shape", "Gram matrix", `expected a square matrix, got ${gram.length} numbers.`);
-  }
   if (!Number.isInteger(rows)) {
     throw new EspalierError("shape", "weights", `expected rows of ${columns} columns, got ${weights.length} numbers.`);
   }
@@ -136,7 +157,7 @@ function check(
   if (choose.kind !== "pattern") return;
   const reason = misfit(choose.pattern, size);
   if (reason !== null) throw new EspalierError("shape", "pattern", `expected one that fits; ${reason}.`);
-  if (options.order !== "activation") return;
+  if (!ordered) return;
   throw new EspalierError(
     "request",
     "order",

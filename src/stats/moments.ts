@@ -4,14 +4,9 @@ import type { Draft } from "../graph/draft.ts";
 import type { TensorType } from "../graph/graph.ts";
 import { toFloat32 } from "../tensor/numeric.ts";
 import type { HostTensor } from "../tensor/tensor.ts";
+import { tapGram } from "./gram.ts";
+import type { Tap } from "./tap.ts";
 import { featuresFirst, sumLast, unfold } from "./unfold.ts";
-
-/** Something measured inside the runtime: extra outputs of a graph, and sums over batches in float64. */
-export interface Tap<T> {
-  readonly outputs: readonly string[];
-  add(values: ReadonlyMap<string, HostTensor>): void;
-  result(): T;
-}
 
 /** Sums over tokens or positions of what the columns x of a matrix multiply. */
 export interface InputMoments {
@@ -55,29 +50,35 @@ export function tapInputs(
   const features = everyPosition(draft, opset, unfold(draft, matrix, value, type), every);
   const grouped = draft.op("Reshape", [features, draft.int64([groups, columns, -1])]);
   const flipped = draft.op("Transpose", [grouped], { perm: ints([0, 2, 1]) });
-  const gram = draft.op("MatMul", [grouped, flipped], {}, draft.fresh("tap_gram"));
+  const gram =
+    groups === 1
+      ? tapGram(draft, opset, features, columns, 0)
+      : tapGroups(draft, grouped, flipped, groups * columns ** 2);
   const sum = draft.op("Identity", [sumLast(draft, opset, features)], {}, draft.fresh("tap_sum"));
   const extent = draft.op("Shape", [features], {}, draft.fresh("tap_extent"));
   const sums = new Float64Array(groups * columns);
-  const grams = new Float64Array(groups * columns * columns);
   let count = 0;
   return {
     features: flipped,
-    outputs: [gram, sum, extent],
+    outputs: [...gram.outputs, sum, extent],
     add: (values) => {
       count += extentOf(values.get(extent));
       accumulate(sums, values.get(sum));
-      accumulate(grams, values.get(gram));
+      gram.add(values);
     },
-    result: () => ({
-      count,
-      columns,
-      sum: sums,
-      gram: Array.from({ length: groups }, (_, g) =>
-        grams.subarray(g * columns * columns, (g + 1) * columns * columns),
-      ),
-    }),
+    result: () => {
+      const grams = gram.result();
+      const own = (g: number) => grams.subarray(g * columns * columns, (g + 1) * columns * columns);
+      return { count, columns, sum: sums, gram: Array.from({ length: groups }, (_, g) => own(g)) };
+    },
   };
+}
+
+/** Adds a tap for Σ x·xᵀ of each group of columns. grouped: [groups, columns, positions]; flipped: the other way round. */
+function tapGroups(draft: Draft, grouped: string, flipped: string, size: number): Tap<Float64Array> {
+  const gram = draft.op("MatMul", [grouped, flipped], {}, draft.fresh("tap_gram"));
+  const sums = new Float64Array(size);
+  return { outputs: [gram], add: (values) => accumulate(sums, values.get(gram)), result: () => sums };
 }
 
 /** Adds nodes that take each `every`-th position of [features, positions]; all where the operator set cannot. */

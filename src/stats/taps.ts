@@ -7,7 +7,8 @@ import type { Runtime } from "../runtime/runtime.ts";
 import { isFloat } from "../tensor/dtype.ts";
 import { type Job, step } from "../tensor/progress.ts";
 import { sizeOf } from "../tensor/tensor.ts";
-import { type ChannelMoments, type InputMoments, type Tap, tapChannels, tapFeatures, tapInputs } from "./moments.ts";
+import { type ChannelMoments, type InputMoments, tapChannels, tapFeatures, tapInputs } from "./moments.ts";
+import type { Tap } from "./tap.ts";
 import { formOf, unfold } from "./unfold.ts";
 
 /** What calibration measures at the input of a matrix. */
