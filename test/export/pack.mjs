@@ -1,5 +1,5 @@
-// Packs weightless ONNX files of a folder, and JSON files beside them, into one brotli stream: a JSON line
-// [[name, bytes], ...], then the files. A model goes by its name, a JSON file by its file name.
+// Packs weightless ONNX files of a folder, and JSON and safetensors files beside them, into one brotli stream: a JSON line
+// [[name, bytes], ...], then the files. An ONNX model goes by its name, others by their file names.
 // Usage: node test/export/pack.mjs FOLDER OUT
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -7,7 +7,7 @@ import { brotliCompressSync, constants } from "node:zlib";
 
 const [folder, out] = process.argv.slice(2);
 const names = readdirSync(folder)
-  .filter((name) => /\.(onnx|json)$/.test(name))
+  .filter((name) => /\.(onnx|json|safetensors)$/.test(name))
   .sort();
 const files = names.map((name) => readFileSync(join(folder, name)));
 const index = JSON.stringify(names.map((name, i) => [name.replace(/\.onnx$/, ""), files[i].length]));

@@ -18,12 +18,18 @@ export interface Outline {
   readonly vocabulary: number;
   /** Longest sequence that it was made for. */
   readonly positions: number;
+  /** Pictures that it takes, where it takes pictures. */
+  readonly picture?: { readonly channels: number; readonly size: number };
   readonly embed: Write;
   readonly blocks: readonly Block[];
+  /** The field that counts blocks. */
+  readonly blockCount: string;
   /** Hidden states to what the model answers: logits, or features. */
   readonly head: Write;
   /** Parameters that checkpoints may hold though they are another one, by name: a tied head. */
   readonly tied: ReadonlyMap<string, string>;
+  /** Fields that a config has to state once sizes are no longer those from which they would follow. */
+  readonly explicit: Json;
 }
 
 export interface Block {

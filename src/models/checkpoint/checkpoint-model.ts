@@ -95,11 +95,11 @@ interface Ends {
   readonly output: ValueInfo;
 }
 
-function endsOf({ kind }: Architecture, { width, vocabulary }: Outline): Ends {
+function endsOf({ kind }: Architecture, { width, vocabulary, picture }: Outline): Ends {
   const input: ValueInfo =
-    kind === "vision"
-      ? { name: "pixel_values", dtype: "f32", dims: ["batch", 3, "height", "width"] }
-      : { name: "input_ids", dtype: "i64", dims: ["batch", "time"] };
+    picture === undefined
+      ? { name: "input_ids", dtype: "i64", dims: ["batch", "time"] }
+      : { name: "pixel_values", dtype: "f32", dims: ["batch", picture.channels, picture.size, picture.size] };
   const output: ValueInfo =
     kind === "decoder"
       ? { name: "logits", dtype: "f32", dims: ["batch", "time", vocabulary] }

@@ -4,8 +4,8 @@ import { rotaryTables } from "../parts/rotary.ts";
 import type { Site } from "./site.ts";
 
 /**
- * What a graph is fed beside tokens or hidden states: `tokens` nothing else, `padded` attention_mask [batch, time], 1 at
- * real tokens; `cached` attention_mask [batch, past + time], position_ids [batch, time] and past keys and values.
+ * What a graph is fed beside tokens or hidden states: `tokens` nothing else; `padded` attention_mask [batch, time], 1 at
+ * real tokens, and token_type_ids where a model tells texts apart; `cached` attention_mask [batch, past + time], position_ids [batch, time] and past keys and values.
  */
 export type Feeding = "tokens" | "padded" | "cached";
 
@@ -46,6 +46,20 @@ export class Frame {
       const list = draft.op("Range", [this.#site.int64([0], []), this.#time, this.#site.int64([1], [])]);
       return draft.op("Expand", [list, this.#site.sizes(this.#first, 0, 2)]);
     });
+  }
+
+  /** Kind of each token, i64 [batch, time]: which of two texts it is of. All are of the first unless `padded`. */
+  get tokenTypes(): string {
+    if (this.#feeding === "padded") return this.#input("token_type_ids", "time");
+    return this.#site.once("token types", () =>
+      this.#site.draft.op("Expand", [this.#site.int64([0], []), this.#site.sizes(this.#first, 0, 2)]),
+    );
+  }
+
+  /** Gives a value as one more output of the graph. */
+  answer(name: string, value: string, dims: readonly (number | string)[]): void {
+    const { draft } = this.#site;
+    draft.output(draft.op("Identity", [value], {}, name), "f32", dims);
   }
 
   /** 1 at real tokens, i64 [batch, past + time]; undefined where every token is real. */

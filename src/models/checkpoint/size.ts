@@ -33,3 +33,17 @@ export function formatSize({ value, terms }: Size): string {
   const parts = terms.map(({ field, times: n }) => (n === 1 ? field : `${n} x ${field}`));
   return `${parts.join(" + ")} = ${value}`;
 }
+/** A size that no field states. */
+export function fixedSize(value: number): Size {
+  return { value, terms: [] };
+}
+
+/** Sizes one behind the other on an axis. */
+export function plus(...sizes: readonly Size[]): Size {
+  const terms = new Map<string, Term>();
+  for (const term of sizes.flatMap((size) => size.terms)) {
+    const before = terms.get(term.field);
+    terms.set(term.field, before === undefined ? term : { ...term, times: before.times + term.times });
+  }
+  return { value: sizes.reduce((sum, { value }) => sum + value, 0), terms: [...terms.values()] };
+}

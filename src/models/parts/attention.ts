@@ -48,7 +48,7 @@ export function attend(site: Site, frame: Frame, projected: Projected, spec: Att
 }
 
 /** The same from what is split into heads and turned: [batch, heads, time, size] each. */
-function attendInHeads(site: Site, frame: Frame, parts: Projected, spec: AttentionSpec): string {
+export function attendInHeads(site: Site, frame: Frame, parts: Projected, spec: AttentionSpec): string {
   const { draft } = site;
   const { block, heads, kvHeads, size, valueSize = size, scale = size ** -0.5, softCap } = spec;
   const shape = { heads: kvHeads, keySize: size, valueSize };
@@ -71,7 +71,12 @@ export function capped(site: Site, x: string, cap: number): string {
 }
 
 /** Rotary positions of [batch, heads, time, size]. */
-function turn(site: Site, frame: Frame, x: string, { rotary, size }: Pick<AttentionSpec, "rotary" | "size">): string {
+export function turn(
+  site: Site,
+  frame: Frame,
+  x: string,
+  { rotary, size }: Pick<AttentionSpec, "rotary" | "size">,
+): string {
   if (rotary === undefined) return x;
   const { cos, sin } = frame.rotary(rotary);
   const turned = 2 * rotary.frequencies.length;

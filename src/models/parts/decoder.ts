@@ -1,3 +1,4 @@
+import type { Json } from "../../formats/checkpoint/json.ts";
 import type { Outline } from "../checkpoint/architecture.ts";
 import type { Frame } from "../checkpoint/frame.ts";
 import type { Site } from "../checkpoint/site.ts";
@@ -9,6 +10,8 @@ import { embedding, linear } from "./linear.ts";
 export interface DecoderSpec {
   readonly vocabulary: Size;
   readonly width: Size;
+  /** Width of the embedding's rows and of what the head reads, where it is another one. */
+  readonly tableWidth?: Size;
   readonly positions: number;
   readonly layers: number;
   /** The head is the table of the embedding. */
@@ -23,13 +26,16 @@ export interface DecoderSpec {
   readonly headBias?: boolean;
   /** Logits l become cap · tanh(l / cap). */
   readonly logitCap?: number | undefined;
+  /** See `Outline`. */
+  readonly explicit?: Json;
+  readonly blockCount?: string;
 }
 
 const usualNames = { embedding: "model.embed_tokens", blocks: "model.layers", head: "lm_head" };
 
 /** The outline of a decoder. */
 export function decoder(spec: DecoderSpec): Outline {
-  const { vocabulary, width, tied, logitCap } = spec;
+  const { vocabulary, width, tied, logitCap, tableWidth = width } = spec;
   const names = { ...usualNames, ...spec.names };
   const headBias = spec.headBias === true;
   return {
@@ -37,7 +43,7 @@ export function decoder(spec: DecoderSpec): Outline {
     vocabulary: vocabulary.value,
     positions: spec.positions,
     embed: (root, frame, tokens) => {
-      const rows = embedding(root.at(names.embedding), tokens, vocabulary, width);
+      const rows = embedding(root.at(names.embedding), tokens, vocabulary, tableWidth);
       return spec.embedded === undefined ? rows : spec.embedded(root, frame, rows);
     },
     blocks: Array.from({ length: spec.layers }, (_, block) => ({
@@ -46,9 +52,11 @@ export function decoder(spec: DecoderSpec): Outline {
     })),
     head: (root, _, x) => {
       const matrix = root.at(tied ? names.embedding : names.head);
-      const logits = linear(matrix, spec.norm(root, x), { inputs: width, outputs: vocabulary, bias: headBias });
+      const logits = linear(matrix, spec.norm(root, x), { inputs: tableWidth, outputs: vocabulary, bias: headBias });
       return logitCap === undefined ? logits : capped(root, logits, logitCap);
     },
     tied: new Map(tied ? [[`${names.head}.weight`, `${names.embedding}.weight`]] : []),
+    blockCount: spec.blockCount ?? "num_hidden_layers",
+    explicit: spec.explicit ?? {},
   };
 }

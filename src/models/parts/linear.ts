@@ -32,3 +32,10 @@ export function embedding(site: Site, indices: string, entries: Size, width: Siz
 function transposedWeight(site: Site, weight: string): string {
   return site.once(`transposed ${weight}`, () => site.transpose(weight, [1, 0]));
 }
+
+/** The last axis cut into pieces of these sizes. */
+export function split<const T extends readonly number[]>(site: Site, x: string, sizes: T): { [K in keyof T]: string };
+export function split(site: Site, x: string, sizes: readonly number[]): readonly string[] {
+  const names = sizes.map(() => site.draft.fresh("Split"));
+  return site.draft.op("Split", [x, site.int64(sizes)], { axis: int(-1) }, names);
+}

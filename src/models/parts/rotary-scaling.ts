@@ -110,10 +110,17 @@ function yarn(plain: readonly number[], config: RotaryConfig, s: z.infer<typeof 
     const interpolated = Math.min(Math.max((i - low) / width, 0), 1);
     return (f / factor) * interpolated + f * (1 - interpolated);
   });
-  const magnitude = (scale: number): number => (factor <= 1 ? 1 : 0.1 * scale * Math.log(factor) + 1);
   const { mscale, mscale_all_dim: all } = s;
-  const stated = mscale && all ? magnitude(mscale) / magnitude(all) : magnitude(1);
+  const stated = mscale && all ? magnitude(factor, mscale) / magnitude(factor, all) : magnitude(factor, 1);
   return { frequencies, amplitude: s.attention_factor ?? stated };
+}
+
+const magnitude = (factor: number, scale: number): number => (factor <= 1 ? 1 : 0.1 * scale * Math.log(factor) + 1);
+
+/** What queries and keys are each multiplied with, where a config of YaRN asks for it in `mscale_all_dim`. */
+export function yarnMagnitude(scaling: RotaryConfig["scaling"]): number {
+  const found = shapes.yarn.safeParse(scaling).data;
+  return found?.mscale_all_dim && found.factor ? magnitude(found.factor, found.mscale_all_dim) : 1;
 }
 
 /** LongRoPE, arXiv 2402.13753: a factor for each pair, of which there are two sets. */

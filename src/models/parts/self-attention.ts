@@ -12,9 +12,9 @@ export interface SelfAttentionSpec extends Omit<AttentionSpec, "heads" | "kvHead
   readonly bias?: boolean;
   readonly outputBias?: boolean;
   readonly names?: { readonly query: string; readonly key: string; readonly value: string; readonly output: string };
-  /** What whole queries and keys pass before they are split into heads. */
-  readonly normQueries?: ((x: string) => string) | undefined;
-  readonly normKeys?: ((x: string) => string) | undefined;
+  /** What whole queries and keys pass before they are split into heads, over features of that size. */
+  readonly normQueries?: (size: Size) => (x: string) => string;
+  readonly normKeys?: (size: Size) => (x: string) => string;
 }
 
 const usualNames = { query: "q_proj", key: "k_proj", value: "v_proj", output: "o_proj" };
@@ -27,8 +27,8 @@ export function selfAttention(site: Site, frame: Frame, x: string, spec: SelfAtt
   const query = project(names.query, heads);
   const key = project(names.key, kvHeads);
   const projected = {
-    query: spec.normQueries === undefined ? query : spec.normQueries(query),
-    key: spec.normKeys === undefined ? key : spec.normKeys(key),
+    query: spec.normQueries === undefined ? query : spec.normQueries(times(heads, size))(query),
+    key: spec.normKeys === undefined ? key : spec.normKeys(times(kvHeads, size))(key),
     value: project(names.value, kvHeads),
   };
   const mixed = attend(site, frame, projected, { ...spec, heads: heads.value, kvHeads: kvHeads.value });

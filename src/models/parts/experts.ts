@@ -1,0 +1,81 @@
+import { int } from "../../graph/attributes.ts";
+import type { Site } from "../checkpoint/site.ts";
+import type { Size } from "../checkpoint/size.ts";
+import { linear, split } from "./linear.ts";
+
+/** How tokens find their experts. */
+export interface RouterSpec {
+  readonly width: Size;
+  readonly experts: Size;
+  /** Experts of a token. */
+  readonly top: number;
+  /** What logits become before experts are chosen: shares that add up to 1, or each a number of its own. */
+  readonly scores: "softmax" | "sigmoid";
+  /** The weights of a token's experts are divided by their sum plus `floor`. */
+  readonly normalise: boolean;
+  readonly floor?: number;
+  /** Factor on all weights. */
+  readonly scale?: number;
+  /** Experts are only chosen in the `best` of `count` groups, which are ranked by their best or by the sum of their two best. */
+  readonly groups?: { readonly count: number; readonly best: number; readonly rank: "best" | "two best" } | undefined;
+  /** `e_score_correction_bias` is added to scores where experts are chosen, not where they are weighted. */
+  readonly correction?: boolean;
+}
+
+/** The weight of every expert for every token, 0 for those that were not chosen. x: [batch, time, width] → [batch, time, experts]. */
+export function route(site: Site, x: string, spec: RouterSpec): string {
+  const { draft } = site;
+  const { width, experts, top, normalise, floor = 0, scale = 1 } = spec;
+  const logits = linear(site, x, { inputs: width, outputs: experts });
+  const scores =
+    spec.scores === "softmax" ? draft.op("Softmax", [logits], { axis: int(-1) }) : draft.op("Sigmoid", [logits]);
+  let choice = scores;
+  if (spec.correction === true) choice = site.add(choice, site.parameter("e_score_correction_bias", [experts]));
+  if (spec.groups !== undefined) choice = withinGroups(site, choice, experts.value, spec.groups);
+  let weights = draft.op("Mul", [scores, largest(site, choice, top)]);
+  if (normalise) {
+    const sum = draft.op("ReduceSum", [weights, site.int64([-1])], { keepdims: int(1) });
+    weights = draft.op("Div", [weights, floor === 0 ? sum : site.add(sum, site.float(floor))]);
+  }
+  return scale === 1 ? weights : draft.op("Mul", [weights, site.float(scale)]);
+}
+
+/** Every expert on every token, weighted and added up. `weights`: [batch, time, experts]. */
+export function mixture(site: Site, weights: string, experts: number, expert: (index: number) => string): string {
+  const shares = split(site, weights, Array<number>(experts).fill(1));
+  const parts = shares.map((share, index) => site.draft.op("Mul", [expert(index), share]));
+  return parts.length === 1 ? (parts[0] ?? "") : site.draft.op("Sum", parts);
+}
+
+/** Scores of experts outside the best groups fall below all others. */
+function withinGroups(
+  site: Site,
+  choice: string,
+  experts: number,
+  { count, best, rank }: NonNullable<RouterSpec["groups"]>,
+): string {
+  const { draft } = site;
+  const apart = site.reshape(choice, [0, 0, count, experts / count]);
+  const ranks =
+    rank === "best"
+      ? draft.op("ReduceMax", [apart, site.int64([-1])], { keepdims: int(0) })
+      : draft.op("ReduceSum", [topOf(site, apart, 2).values, site.int64([-1])], { keepdims: int(0) });
+  const open = draft.op("Unsqueeze", [largest(site, ranks, best), site.int64([-1])]);
+  const inside = draft.op("Where", [site.cast(open, "bool"), apart, site.float(-1e9)]);
+  return site.reshape(inside, [0, 0, experts]);
+}
+
+/** 1 at the `count` largest numbers of the last axis, 0 elsewhere. */
+function largest(site: Site, x: string, count: number): string {
+  const { draft } = site;
+  const { indices } = topOf(site, x, count);
+  const zeros = draft.op("Expand", [site.float(0), draft.op("Shape", [x])]);
+  const ones = draft.op("Expand", [site.float(1), draft.op("Shape", [indices])]);
+  return draft.op("ScatterElements", [zeros, indices, ones], { axis: int(-1) });
+}
+
+function topOf(site: Site, x: string, count: number): { readonly values: string; readonly indices: string } {
+  const [values, indices] = [site.draft.fresh("TopK"), site.draft.fresh("TopK_indices")];
+  site.draft.op("TopK", [x, site.int64([count])], { axis: int(-1) }, [values, indices]);
+  return { values, indices };
+}
