@@ -1,6 +1,9 @@
+import type { IndexedDataset } from "./data/dataset.ts";
+import { type OpenOptions as DataOptions, openData as openDataAt } from "./data/open.node.ts";
 import { openOnnx } from "./formats/onnx/external.node.ts";
 import { saveOnnx } from "./formats/onnx/save.node.ts";
 import { stageOnnx } from "./formats/onnx/stage.node.ts";
+import { httpSource } from "./formats/source/http.ts";
 import { withFixed } from "./models/fix.ts";
 import { type Model, modelFrom } from "./models/model.ts";
 import type { Report } from "./pipeline/report.ts";
@@ -10,7 +13,7 @@ import type { CompareReport } from "./studies/compare.ts";
 import type { SensitivityReport } from "./studies/sensitivity.ts";
 
 export { imageFolder } from "./data/images.node.ts";
-export { type OpenOptions as DataOptions, openData } from "./data/open.node.ts";
+export type { OpenOptions as DataOptions } from "./data/open.node.ts";
 export * from "./public.ts";
 export { parseRecipe, type Recipe, runRecipe } from "./recipes/recipe.ts";
 export {
@@ -23,6 +26,7 @@ export {
 } from "./recipes/train-recipe.ts";
 export { type OpenOptions, openRuntime } from "./runtime/open-runtime.node.ts";
 export { openTestbed, testbedIds } from "./testbeds/open.node.ts";
+export { tokenizerAt } from "./tokenizers/tokenizer-files.node.ts";
 export { keepSnapshots, type SnapshotKeeper } from "./train/snapshot-file.node.ts";
 
 /** Reads a model from a path, an http(s) address, a Blob or bytes. */
@@ -33,6 +37,14 @@ export async function load(from: string | URL | Blob | Uint8Array, options: Load
     save: (model, path) => saveOnnx(model, path),
     stage: stageOnnx,
   });
+}
+
+/**
+ * Opens calibration or evaluation data by path, several in sequence: a folder of images, .npy, .npz, idx, CIFAR, text (by an
+ * http(s) address too). With `inputs` it is checked against the model and converted.
+ */
+export async function openData(spec: string | readonly string[], options: DataOptions = {}): Promise<IndexedDataset> {
+  return openDataAt(spec, { remote: httpSource, ...options });
 }
 
 /** The report of a pruning as one HTML page with plots. The plotting library is only loaded here. */

@@ -57,7 +57,7 @@ export const compareCommand = command({
     if (options.resume !== undefined) await host.checkOutput(options.resume, [path]);
     const model = await load(path, { fix: options.fix });
     const calibration =
-      options.calib === undefined ? null : await dataFor(model, options.calib, options, { seed, limit });
+      options.calib === undefined ? null : await dataFor(model, options.calib, options, { seed, limit, whole: true });
     const evaluation =
       options.data === undefined
         ? null

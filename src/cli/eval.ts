@@ -8,7 +8,7 @@ export const evalCommand = command({
   summary: "Measure accuracy where there are labels, nearness to a reference model, and latency.",
   args: ["<model>"],
   options: {
-    data: string("DATA", "Inputs, labelled or not: a folder of images, .npy, .npz, idx, CIFAR .bin, or random."),
+    data: string("DATA", "Inputs, labelled or not: a folder of images, .npy, .npz, idx, CIFAR .bin, text, or random."),
     reference: string("MODEL", "The model before pruning: how near the answers are, and how much faster."),
     ...dataOptions,
     limit: integer("N", "At most this many samples, the first ones.", 1, 1e9),

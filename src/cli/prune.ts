@@ -58,7 +58,7 @@ export const pruneCommand = command({
     ),
     roundTo: string("auto|N", "Keep multiples of N units; auto (default) measures which width is fastest."),
     ignore: list("PATTERN", "Parameters to leave alone: names, globs, or re: expressions."),
-    calib: string("DATA", 'Unlabelled inputs: a folder of images, .npy, .npz, idx, CIFAR .bin, or "random".'),
+    calib: string("DATA", 'Unlabelled inputs: a folder of images, .npy, .npz, idx, CIFAR .bin, text, or "random".'),
     eval: string("DATA", "Labelled inputs to measure the accuracy on, before and after."),
     ...dataOptions,
     ...learningOptions,
@@ -97,11 +97,11 @@ export const pruneCommand = command({
     await checkReport(options.report, host, out === undefined ? [path] : [path, out]);
     const model = await load(path, { fix: options.fix });
     const calibration =
-      options.calib === undefined ? null : await dataFor(model, options.calib, options, { seed, limit });
+      options.calib === undefined ? null : await dataFor(model, options.calib, options, { seed, limit, whole: true });
     const training =
       options.train === undefined
         ? null
-        : await dataFor(model, options.train, options, given({ labels: options.trainLabels }));
+        : await dataFor(model, options.train, options, { whole: true, ...given({ labels: options.trainLabels }) });
     const evaluation =
       options.eval === undefined
         ? null

@@ -1,8 +1,9 @@
 import { dirname, isAbsolute, join } from "node:path";
-import { EspalierError, load, openData, parseRecipe, type Recipe, reportHtml, runRecipe } from "../index.node.ts";
+import { EspalierError, load, parseRecipe, type Recipe, reportHtml, runRecipe } from "../index.node.ts";
 import { command, flag } from "./command.ts";
+import { recipeData } from "./recipe-data.ts";
 import { reportText } from "./report-text.ts";
-import { given, inputsAt, withRuntime } from "./shared-options.ts";
+import { given, inputsAt, textFormOf, withRuntime } from "./shared-options.ts";
 import { checkReport, writeReport } from "./write-report.ts";
 
 export const runCommand = command({
@@ -38,19 +39,19 @@ export const runCommand = command({
     const model = await load(source);
     const { seed = 0, batch, device, threads } = recipe;
     const shapes = new Map(Object.entries(recipe.shape ?? {}));
-    const open = async (data: Recipe["calibration"], limit: number | undefined, seeds: { seed?: number }) => {
+    const open = async (
+      data: Recipe["calibration"],
+      limit: number | undefined,
+      seeds: { seed?: number },
+      whole = true,
+    ) => {
       if (data === undefined) return null;
-      const { path: place, labels, ...rest } = data;
-      return openData(place === "random" ? place : near(place), {
-        inputs: inputsAt(model, shapes),
-        model: source,
-        ...seeds,
-        ...given({ limit, ...rest, labels: labels === undefined ? undefined : near(labels) }),
-      });
+      const options = { inputs: inputsAt(model, shapes), model: source, ...seeds, ...given({ limit }) };
+      return recipeData(data, near, options, { ...textFormOf(model), whole });
     };
     const calibration = await open(recipe.calibration, 512, { seed });
     const training = await open(recipe.training, undefined, {});
-    const evaluation = await open(recipe.evaluation, undefined, {});
+    const evaluation = await open(recipe.evaluation, undefined, {}, false);
     const result = await withRuntime({ device, threads }, (runtime) =>
       runRecipe(model, recipe, {
         runtime,

@@ -43,7 +43,7 @@ export const sensitivityCommand = command({
     await checkReport(options.report, host, [path]);
     if (options.resume !== undefined) await host.checkOutput(options.resume, [path]);
     const model = await load(path, { fix: options.fix });
-    const calibration = await dataFor(model, options.calib, options, { seed, limit });
+    const calibration = await dataFor(model, options.calib, options, { seed, limit, whole: true });
     const { scale, mean, std, size, layout } = options;
     const request = { command: "sensitivity", model: path, calib: options.calib, limit, seed, criterion: name };
     const journal =

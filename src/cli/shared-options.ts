@@ -27,6 +27,21 @@ export const dataOptions = {
   size: integer("PIXELS", "Side of the images fed; pictures are scaled and cut to it.", 1, 65536),
   layout: choice(["nchw", "nhwc"], "How arrays of images are stored; learnt from the model unless told."),
   labels: string("FILE", "Classes of the evaluation data: .npy, idx, or a text file with one number on each line."),
+  tokenizer: string("PATH", "Tokenizer for text: a folder or tokenizer.json; the one beside the model unless told."),
+  window: integer("N", "Tokens of a window of text; what the model's graph fixes unless told.", 2, 1e7),
+  stride: integer(
+    "N",
+    "Tokens from the start of a window to that of the next; so that none overlap unless told.",
+    1,
+    1e7,
+  ),
+  begin: choice(
+    ["window", "document", "none"],
+    "What begins with the tokenizer's first token; every window unless told.",
+  ),
+  documents: flag("Cuts each document of a text alone instead of all of them one behind the other."),
+  field: string("NAME", "Field or column with the text in .jsonl and .parquet; text unless told."),
+  separator: string("TEXT", "What stands between the documents of a plain text."),
 };
 
 /** How recoveries that train do it; recipes have more. */
@@ -88,6 +103,13 @@ interface Reading {
   readonly std: readonly number[] | undefined;
   readonly size: number | undefined;
   readonly layout: DataOptions["layout"] | undefined;
+  readonly tokenizer: string | undefined;
+  readonly window: number | undefined;
+  readonly stride: number | undefined;
+  readonly begin: "window" | "document" | "none" | undefined;
+  readonly documents: boolean;
+  readonly field: string | undefined;
+  readonly separator: string | undefined;
   readonly shape: ReadonlyMap<string, readonly number[]>;
 }
 
@@ -108,15 +130,34 @@ export function inputsAt(
 export async function dataFor(
   model: Model,
   spec: string,
-  { scale, mean, std, size, layout, shape }: Reading,
-  choice: { readonly seed?: number; readonly limit?: number | undefined; readonly labels?: string | undefined },
+  { scale, mean, std, size, layout, shape, documents, tokenizer, window, stride, begin, field, separator }: Reading,
+  choice: {
+    readonly seed?: number;
+    readonly limit?: number | undefined;
+    readonly labels?: string | undefined;
+    /** Windows of text that are not full are left out: statistics would be those of filling. */
+    readonly whole?: boolean;
+  },
 ): Promise<IndexedDataset> {
-  const { seed, limit, labels } = choice;
+  const { seed, limit, labels, whole = false } = choice;
   return openData(spec, {
     inputs: inputsAt(model, shape),
     model: model.name,
     ...given({ scale, mean, std, size, layout, seed, limit, labels }),
+    text: {
+      ...textFormOf(model),
+      perDocument: documents,
+      whole,
+      ...given({ tokenizer, window, stride, begin, field, separator }),
+    },
   });
+}
+
+/** What a model says of the text that it takes: the rows of its embedding, where its last axis of answers is fixed. */
+export function textFormOf(model: Model): NonNullable<DataOptions["text"]> {
+  const dims = model.onnx.graph.outputs[0]?.dims;
+  const rows = dims?.length === 3 ? dims[2] : undefined;
+  return typeof rows === "number" ? { vocabulary: rows } : {};
 }
 
 type Given<T> = { [K in keyof T]?: Exclude<T[K], undefined> };

@@ -1,9 +1,9 @@
 import { dirname, isAbsolute, join } from "node:path";
 import {
+  type DataOptions,
   EspalierError,
   keepSnapshots,
   load,
-  openData,
   parseTrainRecipe,
   requestOf,
   type TrainRecipe,
@@ -12,7 +12,8 @@ import {
   trainModel,
 } from "../index.node.ts";
 import { command, flag } from "./command.ts";
-import { given, withRuntime } from "./shared-options.ts";
+import { recipeData } from "./recipe-data.ts";
+import { textFormOf, withRuntime } from "./shared-options.ts";
 import { compact, percent } from "./table.ts";
 import { checkReport, writeReport } from "./write-report.ts";
 
@@ -40,16 +41,12 @@ export const trainCommand = command({
     await checkReport(report, host, [source, path, out]);
     const model = await load(source);
     const teacher = recipe.teacher === undefined ? null : await load(near(recipe.teacher));
-    const open = async (data: TrainRecipe["training"]) => {
-      const { path: place, labels, ...rest } = data;
-      return openData(place === "random" ? place : near(place), {
-        inputs: model.onnx.graph.inputs,
-        model: source,
-        ...given({ ...rest, labels: labels === undefined ? undefined : near(labels) }),
-      });
-    };
-    const training = await open(recipe.training);
+    const open = (data: TrainRecipe["training"], text: DataOptions["text"] = {}) =>
+      recipeData(data, near, { inputs: model.onnx.graph.inputs, model: source }, { ...textFormOf(model), ...text });
+    const training = await open(recipe.training, { whole: true, repeat: true });
     const evaluation = recipe.evaluation === undefined ? null : await open(recipe.evaluation);
+    const held = recipe["held-out"];
+    const heldOut = held === undefined ? null : await open(held, { whole: true });
     const snapshots = keepSnapshots(`${out}.snapshot`, requestOf(recipe, training));
     const resume = options.resume ? await snapshots.read() : null;
     if (resume !== null && !options.json) host.note(`Going on after ${resume.updates} updates.`);
@@ -60,6 +57,7 @@ export const trainCommand = command({
         runtime,
         training,
         evaluation,
+        heldOut,
         teacher,
         keep,
         command: "espalier train",
@@ -83,6 +81,12 @@ function trainText({ model, training, metric }: TrainReport): string {
     `${model}: ${compact(trained)} numbers trained in ${updates} updates (${epochs.toPrecision(3)} epochs, ${compact(samples)} samples) in ${seconds.toPrecision(3)} s.`,
     `Loss ${first.toPrecision(3)} at first, ${last.toPrecision(3)} in the end.`,
   ];
+  if (training.best !== undefined) {
+    const { update, loss } = training.best;
+    lines.push(
+      `Held-out loss ${loss.toPrecision(4)}, the lowest, after ${update} updates: the model has the parameters of then.`,
+    );
+  }
   if (metric !== null) {
     lines.push(
       `${metric.name}: ${percent(metric.before, 1)} before, ${percent(metric.after, 1)} after (${metric.n} samples).`,

@@ -5,7 +5,7 @@ import type { HostTensor, Shape } from "../tensor/tensor.ts";
 /** A batch: one tensor for each model input that the data feeds, axis 0 counts samples; labels where the source has them. */
 export interface Batch {
   readonly inputs: ReadonlyMap<string, HostTensor>;
-  /** Class of each sample. */
+  /** Class of each sample, or of each of its positions, sample by sample; what is below 0 does not count. */
   readonly labels?: Int32Array;
   readonly count: number;
 }
@@ -16,6 +16,8 @@ export interface Dataset {
   readonly description: string;
   readonly count: number;
   readonly labelled: boolean;
+  /** Shape of the labels of one sample, where it has more than one: a label for each position of a text, say. */
+  readonly labelShape?: Shape;
   /** Walks the samples in batches of at most `size`; in batches of exactly the model's size where its graph fixes one. */
   batches(size: number): AsyncIterable<Batch>;
 }
@@ -41,7 +43,7 @@ export type Gatherable = Omit<IndexedDataset, "batches" | "batch"> & { readonly 
 
 /** A dataset over a function that fetches samples. With `batch`, a last incomplete batch is left out. Throws `data`. */
 export function indexed(parts: Gatherable): IndexedDataset {
-  const { description, labelled, features, batch, gather } = parts;
+  const { description, labelled, labelShape, features, batch, gather } = parts;
   const count = batch === undefined ? parts.count : Math.floor(parts.count / batch) * batch;
   if (count < 1) {
     const needed = batch === undefined ? "at least one sample" : `at least ${batch} samples, the model's fixed batch`;
@@ -51,6 +53,7 @@ export function indexed(parts: Gatherable): IndexedDataset {
     description,
     count,
     labelled,
+    ...(labelShape === undefined ? {} : { labelShape }),
     features,
     ...(batch === undefined ? {} : { batch }),
     gather(positions) {

@@ -72,6 +72,7 @@ export function withLabels(dataset: IndexedDataset, labels: ArrayLike<number>, w
   return indexed({
     ...dataset,
     labelled: true,
+    labelShape: [],
     async gather(positions) {
       const batch = await dataset.gather(positions);
       return { ...batch, labels: positions.map((position) => classes[position] ?? 0) };

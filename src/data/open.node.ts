@@ -15,6 +15,7 @@ import { npzDataset, whole } from "./npz.ts";
 import { type ImagePreparation, parsePreprocessor, type Size } from "./preprocessor.ts";
 import { randomInputs } from "./random-inputs.ts";
 import { concatenated, sample, shuffled, take } from "./subset.ts";
+import { isText, openText, type TextForm } from "./text/open-text.node.ts";
 
 export interface OpenOptions {
   /** At most this many samples: the first ones, or random ones with a seed. */
@@ -37,8 +38,12 @@ export interface OpenOptions {
   readonly labels?: string;
   /** The model's inputs, to which the data is then bound. */
   readonly inputs?: readonly InputType[];
-  /** The model's file; a `preprocessor_config.json` beside it gives defaults for images. */
+  /** The model's file or folder; a `preprocessor_config.json` beside it gives defaults for images, a tokenizer for text. */
   readonly model?: string;
+  /** How text becomes windows of tokens. */
+  readonly text?: TextForm;
+  /** Opens what has an http(s) address. */
+  readonly remote?: (address: string) => Promise<ByteSource>;
 }
 
 const kinds = [
@@ -47,6 +52,7 @@ const kinds = [
   ".npz",
   "idx (MNIST: *-idx3-ubyte, .gz)",
   ".bin (CIFAR-10, CIFAR-100)",
+  "text (.txt, .jsonl, .parquet)",
   '"random" for made-up inputs',
 ];
 
@@ -67,6 +73,7 @@ interface Opened {
 export async function openData(spec: string | readonly string[], options: OpenOptions = {}): Promise<IndexedDataset> {
   const specs = typeof spec === "string" ? [spec] : spec;
   if (specs.length === 1 && specs[0] === "random") return openRandom(options);
+  if (await isText(specs, options)) return openText(specs, options);
   const wanted = wantedForm(options);
   const preparation = await readPreparation(options.model);
   const opened: Opened[] = [];

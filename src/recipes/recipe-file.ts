@@ -14,6 +14,13 @@ export const dataShape = {
   size: z.int().min(1).optional(),
   layout: z.enum(["nchw", "nhwc"]).optional(),
   labels: z.string().optional(),
+  tokenizer: z.string().optional(),
+  window: z.int().min(2).optional(),
+  stride: z.int().min(1).optional(),
+  begin: z.enum(["window", "document", "none"]).optional(),
+  documents: z.boolean().optional(),
+  field: z.string().optional(),
+  separator: z.string().optional(),
 };
 
 const dataObject = z.strictObject(dataShape);

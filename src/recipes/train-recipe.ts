@@ -26,6 +26,9 @@ const shape = {
   initialise: z.enum(schemes).optional(),
   training: data,
   evaluation: data.optional(),
+  "held-out": data.optional(),
+  "held-out-every": z.int().min(1).optional(),
+  patience: z.int().min(1).optional(),
   objective: z.enum(["cross-entropy", "next-token", "distill"]).optional(),
   smoothing: z.number().min(0).max(1).optional(),
   teacher: z.string().optional(),
@@ -42,7 +45,9 @@ export type TrainRecipe = z.infer<typeof recipe>;
 export function parseTrainRecipe(text: string, file: string): TrainRecipe {
   return parseYaml(text, file, recipe, ([first]) => {
     if (first === "train") return Object.keys(learningShape);
-    return first === "training" || first === "evaluation" ? Object.keys(dataShape) : Object.keys(shape);
+    return first === "training" || first === "evaluation" || first === "held-out"
+      ? Object.keys(dataShape)
+      : Object.keys(shape);
   });
 }
 
@@ -58,6 +63,8 @@ export interface TrainModelOptions extends Job {
   readonly runtime: Runtime;
   readonly training: IndexedDataset;
   readonly evaluation?: IndexedDataset | null;
+  /** Not learnt from: the model gets the parameters of the moment when its loss was lowest. */
+  readonly heldOut?: IndexedDataset | null;
   /** The model that teaches, for the objective "distill". */
   readonly teacher?: Model | null;
   readonly keep?: Keeping;
@@ -90,7 +97,14 @@ export async function trainModel(
   options: TrainModelOptions,
 ): Promise<{ readonly model: Model; readonly report: TrainReport }> {
   const { runtime, training, evaluation = null, keep, resume } = options;
-  const { seed = 0, objective = "cross-entropy", train: learning = {} } = given;
+  const {
+    seed = 0,
+    objective = "cross-entropy",
+    train: learning = {},
+    "held-out-every": every = 100,
+    patience,
+  } = given;
+  const { heldOut = null } = options;
   step(options, "analyse", 0, 1);
   const { matrices } = await analyse(model.onnx.graph, runtime);
   const start =
@@ -115,6 +129,7 @@ export async function trainModel(
     learns: (node) => node.inputs.some((name) => start.constants.has(name)),
     phase: "train",
     ...(objective === "cross-entropy" ? { labels: labelInput } : {}),
+    ...(heldOut === null ? {} : { heldOut: { data: heldOut, every, ...(patience === undefined ? {} : { patience }) } }),
     ...(keep === undefined ? {} : { keep }),
     ...(resume === undefined ? {} : { resume }),
     ...(options.progress === undefined ? {} : { progress: options.progress }),

@@ -143,6 +143,18 @@ export function gradientProbe(definition: StepDefinition, parameters: readonly s
   };
 }
 
+/**
+ * Builds a step that tells the loss at the state of other steps of the same definition, and changes nothing. The model is
+ * as it is used: norms have their running statistics, not those of the batch.
+ */
+export function lossStep({ prepare, ...definition }: StepDefinition): TrainStep {
+  const { site } = openSite(definition);
+  const { g, state } = site;
+  for (const name of prepare?.(algebra(definition.model)).keys() ?? []) state.parameter(name);
+  const { loss, data } = writeLoss(site);
+  return assemble(site, { guard: g.sum(loss), data, forwardMacs: macsOf(g, g.draft.nodes()) });
+}
+
 /** What the parts of a step share while it is built. */
 interface Site {
   readonly g: Algebra;

@@ -1,18 +1,19 @@
 import { sized } from "../autodiff/sized.ts";
 import { trainingMode } from "../autodiff/training-mode.ts";
 import type { IndexedDataset } from "../data/dataset.ts";
-import type { Algebra, SizedGraph } from "../graph/algebra.ts";
+import { type Algebra, algebra, type SizedGraph } from "../graph/algebra.ts";
 import type { Graph, Node, TensorType } from "../graph/graph.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { EspalierError } from "../tensor/error.ts";
 import type { Job } from "../tensor/progress.ts";
 import type { HostTensor } from "../tensor/tensor.ts";
+import { bestName, bestPoint, type HeldOut, heldOutName } from "./held-out.ts";
 import { adamW } from "./optimisers/adam.ts";
 import type { Optimiser } from "./optimisers/optimiser.ts";
 import type { Parameter, ParameterKind } from "./parameters/trainable.ts";
 import { cosineRate, type RateSchedule, warmedUp } from "./rates.ts";
 import { reparameterised, type Use } from "./reparameterisations/apply.ts";
-import { type Objective, type ParameterGroup, type StepDefinition, slotName, trainSteps } from "./step.ts";
+import { lossStep, type Objective, type ParameterGroup, type StepDefinition, slotName, trainSteps } from "./step.ts";
 import { type Augment, type RunSnapshot, type Trained, type TrainOptions, type TrainPoint, train } from "./train.ts";
 import { withState } from "./trainer.ts";
 
@@ -73,6 +74,8 @@ export interface TrainGraphOptions
   readonly masks?: ReadonlyMap<string, HostTensor>;
   /** Masks that move while the network learns, in the place of `masks`; needs a length that is not in minutes. */
   readonly follow?: (definition: StepDefinition, updates: number) => Followed;
+  /** Other data whose loss is measured on the way: the graph ends with the parameters of the best moment. */
+  readonly heldOut?: Pick<HeldOut, "data" | "every" | "patience">;
   /** Nodes that are trained, of a graph that has others beside them; all unless told. */
   readonly learns?: (node: Node) => boolean;
 }
@@ -93,6 +96,8 @@ export interface TrainedGraph {
   readonly samples: number;
   readonly seconds: number;
   readonly work: Trained["work"];
+  /** The moment whose parameters these are, where there is held-out data. */
+  readonly best?: { readonly update: number; readonly loss: number };
 }
 
 /** Fewer samples than this have statistics that are too much of a chance. */
@@ -122,8 +127,11 @@ export async function trainGraph(options: TrainGraphOptions): Promise<TrainedGra
   const perEpoch = Math.max(1, Math.floor(data.count / (runSize * accumulate)));
   const planned = "minutes" in length ? length : updatesIn(length, definition, perEpoch);
   const followed = typeof planned === "number" ? options.follow?.(definition, planned) : undefined;
+  const heldOut = await heldOutOf(options, definition, runSize);
+  const { heldOut: _, ...rest } = options;
   const trained = await train({
-    ...options,
+    ...rest,
+    ...(heldOut === undefined ? {} : { heldOut }),
     steps: trainSteps(followed === undefined ? definition : { ...definition, masks: followed.masks }),
     ...(followed === undefined ? {} : { afterUpdate: followed.afterUpdate }),
     data: options.labels === undefined ? data : withinClasses(data, model),
@@ -135,7 +143,14 @@ export async function trainGraph(options: TrainGraphOptions): Promise<TrainedGra
     schedule: options.schedule ?? warmedUp(0.05, cosineRate()),
   });
   const { updates } = trained.last;
-  const tensors = average === undefined ? trained.last.tensors : averaged(trained.last.tensors, parameters);
+  const all = trained.last.tensors;
+  const best = bestPoint(trained.points);
+  const tensors =
+    best !== undefined
+      ? remembered(all, heldOut?.keep ?? [], bestName)
+      : average === undefined
+        ? all
+        : remembered(all, names(parameters), (name) => slotName("average", name));
   const merged = await changed?.harden(runtime, tensors);
   return {
     graph: withState(graph, new Map([...tensors, ...(merged ?? [])])),
@@ -146,6 +161,7 @@ export async function trainGraph(options: TrainGraphOptions): Promise<TrainedGra
     samples: trained.work.samples,
     seconds: trained.seconds,
     work: trained.work,
+    ...(best === undefined ? {} : { best: { update: best.update, loss: best.reports.get(heldOutName) ?? Number.NaN } }),
   };
 }
 
@@ -220,17 +236,41 @@ function groupsOf(options: TrainGraphOptions, parameters: readonly Parameter[]):
   }));
 }
 
-/** The state with running means in the place of the parameters that they are of. */
-function averaged(
+/** The state with what was remembered of tensors in their place. */
+function remembered(
   tensors: ReadonlyMap<string, HostTensor>,
-  parameters: readonly Parameter[],
+  wanted: readonly string[],
+  nameOf: (tensor: string) => string,
 ): ReadonlyMap<string, HostTensor> {
   const found = new Map(tensors);
-  for (const { name } of parameters) {
-    const mean = tensors.get(slotName("average", name));
-    if (mean !== undefined) found.set(name, mean);
+  for (const name of wanted) {
+    const kept = tensors.get(nameOf(name));
+    if (kept !== undefined) found.set(name, kept);
   }
   return found;
+}
+
+const names = (parameters: readonly Parameter[]): readonly string[] => parameters.map(({ name }) => name);
+
+/** The loss on held-out data as a step of the same state, and what is remembered of the best moment. */
+async function heldOutOf(
+  { runtime, graph, heldOut, average, uses = [] }: TrainGraphOptions,
+  definition: StepDefinition,
+  runSize: number,
+): Promise<HeldOut | undefined> {
+  if (heldOut === undefined) return undefined;
+  if (uses.length > 0 || average !== undefined) {
+    const message = "expected neither re-parameterisations nor a running mean beside held-out data.";
+    throw new EspalierError("request", "held-out data", message, "Leave out one of them.");
+  }
+  const { data } = heldOut;
+  const batchSize = Math.min(runSize, data.count);
+  const model = await sized(graph, runtime, inputTypes(graph, data, batchSize));
+  const step = lossStep({ ...definition, model });
+  const trained = definition.groups.flatMap(({ parameters }) => parameters);
+  const { prepare } = definition;
+  const statistics = prepare === undefined ? [] : [...prepare(algebra(definition.model)).keys()];
+  return { ...heldOut, step, batchSize, keep: [...trained, ...statistics] };
 }
 
 function nothingToTrain(graph: Graph): EspalierError {

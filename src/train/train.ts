@@ -5,6 +5,7 @@ import type { Runtime } from "../runtime/runtime.ts";
 import { fromInts } from "../tensor/numeric.ts";
 import { type Job, step as report } from "../tensor/progress.ts";
 import { random } from "../tensor/random.ts";
+import { exhausted, type HeldOut, watched } from "./held-out.ts";
 import { paceOf } from "./pace.ts";
 import { constantRate, type RateSchedule } from "./rates.ts";
 import { slotName, type TrainStep } from "./step.ts";
@@ -61,6 +62,8 @@ export interface TrainOptions extends Job {
   /** Goes on from here. */
   readonly resume?: RunSnapshot;
   readonly keep?: Keeping;
+  /** Measures a loss on other data on the way, and remembers the parameters of the best moment. */
+  readonly heldOut?: HeldOut;
   /** How the phase is called in progress reports. */
   readonly phase?: string;
 }
@@ -80,9 +83,9 @@ export interface Trained {
  * the bytes of a run of as many updates.
  */
 export async function train(options: TrainOptions): Promise<Trained> {
-  const { runtime, steps, rate, schedule = constantRate, resume, keep, phase = "train" } = options;
+  const { runtime, steps, rate, schedule = constantRate, resume, keep, heldOut, labels, phase = "train" } = options;
   const began = performance.now();
-  const trainer = await openTrainer(runtime, steps);
+  const trainer = await openTrainer(runtime, heldOut === undefined ? steps : [...steps, heldOut.step]);
   const points: TrainPoint[] = [...(resume?.points ?? [])];
   let planned = resume?.planned ?? 0;
   let kept = 0;
@@ -103,10 +106,13 @@ export async function train(options: TrainOptions): Promise<Trained> {
     while (trainer.updates < end) {
       const now = rate * schedule(trainer.updates, planned);
       const { reports, feeds } = await update(options, trainer, source, now);
-      const point = { update: trainer.updates, rate: now, reports };
+      const found = { update: trainer.updates, rate: now, reports };
+      const watch = { points, last: trainer.updates === planned, labels };
+      const point = heldOut === undefined ? found : await watched(trainer, heldOut, found, watch);
       points.push(point);
       await options.afterUpdate?.(trainer, point, feeds);
       report(options, phase, trainer.updates, planned, `loss ${(reports.get("loss") ?? Number.NaN).toPrecision(4)}`);
+      if (heldOut !== undefined && point !== found && exhausted(points, heldOut)) break;
       if (keep === undefined || trainer.updates === planned) continue;
       if (performance.now() - savedAt < 1000 * keep.seconds) continue;
       await save();
@@ -189,7 +195,8 @@ async function* feedsInTurn(options: TrainOptions, from: number): AsyncGenerator
     const changed = options.augment?.(batch, random(seed, "augment", number)) ?? batch;
     const { labels } = changed;
     if (options.labels === undefined || labels === undefined) return changed.inputs;
-    return new Map([...changed.inputs, [options.labels, fromInts("i32", [labels.length], labels)]]);
+    const shape = [changed.count, ...(data.labelShape ?? [])];
+    return new Map([...changed.inputs, [options.labels, fromInts("i32", shape, labels)]]);
   };
   let next = make(from);
   for (let number = from; ; number++) {

@@ -20,6 +20,8 @@ export interface TrainingRecord {
   readonly forwardMacs: number;
   readonly backwardMacs: number;
   readonly points: readonly TrainingPoint[];
+  /** The moment with the lowest loss on held-out data, whose parameters the model has. */
+  readonly best?: { readonly update: number; readonly loss: number };
 }
 
 /** One point of the curves. */
@@ -53,6 +55,7 @@ export function recordOf(name: string, { data, graph, ...subject }: Subject, don
     forwardMacs: work.forwardMacs,
     backwardMacs: work.backwardMacs,
     points: thinned(points),
+    ...(done.best === undefined ? {} : { best: done.best }),
   };
 }
 
@@ -70,8 +73,12 @@ function thinned(points: readonly TrainPoint[]): readonly TrainingPoint[] {
     const part = points.slice(start, start + stretch);
     const last = part.at(-1);
     if (last === undefined) continue;
-    const mean = (name: string): number => part.reduce((sum, p) => sum + (p.reports.get(name) ?? 0), 0) / part.length;
-    const values = Object.fromEntries([...last.reports.keys()].map((name) => [name, mean(name)]));
+    const mean = (name: string): number => {
+      const having = part.map(({ reports }) => reports.get(name)).filter((value) => value !== undefined);
+      return having.reduce((sum, value) => sum + value, 0) / having.length;
+    };
+    const names = new Set(part.flatMap(({ reports }) => [...reports.keys()]));
+    const values = Object.fromEntries([...names].map((name) => [name, mean(name)]));
     found.push({ update: last.update, rate: last.rate, values });
   }
   return found;

@@ -15,9 +15,13 @@ export const layers: readonly Layer[] = [
       "number types, shapes, tensors in memory and lazy references, half floats, seeded random numbers, selection, dense linear algebra, statistics, the error class",
   },
   {
+    folders: ["tokenizers"],
+    holds: "text to token ids and back, conversations by templates, byte-level vocabularies learnt from text",
+  },
+  {
     folders: ["solve", "graph", "data"],
     holds:
-      "pure solvers that see no model (knapsack, bisection, mixed-integer programs); the ONNX graph in memory (build, walk, rewrite, fold constants, drop dead code, verify, print); streams of named tensors (npy, npz, image folders, idx, CIFAR)",
+      "pure solvers that see no model (knapsack, bisection, mixed-integer programs); the ONNX graph in memory (build, walk, rewrite, fold constants, drop dead code, verify, print); streams of named tensors (npy, npz, image folders, idx, CIFAR; windows of tokens of plain text, JSON lines, Parquet)",
   },
   {
     folders: ["formats", "ops"],

@@ -33,9 +33,21 @@ export async function measureSizes(): Promise<Sizes & { readonly files: readonly
       rollupOptions: { external: [/^onnxruntime-/, /^node:/] },
     },
   });
+  const output = (Array.isArray(bundle) ? bundle : "output" in bundle ? [bundle] : []).flatMap((one) => one.output);
+  // What is imported when it is first needed (tokenizers, Parquet) is paid for by those who need it.
+  const chunks = new Map(output.map((file) => [file.fileName, file]));
+  const needed = new Set<string>();
+  const open = output.filter((file) => file.type === "asset" || file.isEntry).map(({ fileName }) => fileName);
+  for (let name = open.pop(); name !== undefined; name = open.pop()) {
+    const file = chunks.get(name);
+    if (file === undefined || needed.has(name)) continue;
+    needed.add(name);
+    if (file.type === "chunk") open.push(...file.imports);
+  }
   let browserGzipBytes = 0;
-  for (const { output } of Array.isArray(bundle) ? bundle : "output" in bundle ? [bundle] : []) {
-    for (const file of output) browserGzipBytes += gzipSync(file.type === "chunk" ? file.code : file.source).length;
+  for (const name of needed) {
+    const file = chunks.get(name);
+    if (file !== undefined) browserGzipBytes += gzipSync(file.type === "chunk" ? file.code : file.source).length;
   }
   const files: readonly { readonly path: string }[] = pack.files;
   return {
