@@ -103,7 +103,7 @@ export const patternOption = oneOf(
 );
 
 /** The pattern of that name. */
-export function patternNamed(name: keyof typeof patterns): WeightPlan["pattern"] {
+export function patternNamed(name: keyof typeof patterns): Exclude<WeightPlan["pattern"], { readonly kind: "block" }> {
   return patterns[name];
 }
 

@@ -6,6 +6,7 @@ import { granet } from "./granet.ts";
 import { grasp } from "./grasp.ts";
 import { lamp } from "./lamp.ts";
 import { lotteryTicket } from "./lottery-ticket.ts";
+import { pdp } from "./pdp.ts";
 import { rdPrune } from "./rd-prune.ts";
 import { snip } from "./snip.ts";
 import { spa } from "./spa.ts";
@@ -38,6 +39,7 @@ export const pruningPapers = byId({
 export const trainingPapers = trainingById({
   granet,
   "lottery-ticket": lotteryTicket,
+  pdp,
 });
 
 /** A paper of either kind. */

@@ -70,6 +70,27 @@ describe("sparse training", () => {
     expect(thrice.work.backwardMacs / once.work.backwardMacs).toBeCloseTo(2.8, 1);
   });
 
+  it("under soft masks gives the sparsity too, or the pattern, and what is hardened stays", async () => {
+    const masks = { sparsity: 0.75, forward: "soft", temperature: 0.05, from: 0.2, until: 0.6 } as const;
+    const pattern = { kind: "element" } as const;
+    for (const harden of [0.8, 1]) {
+      const { w1, w2, work } = await trained({ kind: "soft", masks: { ...masks, pattern, harden } });
+      expect(nonzero(w1) + nonzero(w2)).toBe(15);
+      // One run, however many parts it has.
+      expect(work.samples).toBe(5 * 64);
+    }
+    // One threshold for all: layers do not lose the same share, unless they are the same.
+    const all = await trained({ kind: "soft", masks: { ...masks, pattern, harden: 1, forward: "hard" } });
+    expect([nonzero(all.w1), nonzero(all.w2)]).not.toEqual([10, 5]);
+    const pairs = { kind: "n:m", keep: 1, of: 4 } as const;
+    const { w1, w2 } = await trained({ kind: "soft", masks: { ...masks, pattern: pairs, harden: 0.9 } });
+    // The 4 inputs of the first layer are one group; 4 does not divide the 10 of the second, which stays whole.
+    for (let column = 0; column < 10; column++) {
+      expect(nonzero(Float32Array.from([0, 1, 2, 3], (row) => w1[10 * row + column] ?? 0))).toBe(1);
+    }
+    expect(nonzero(w2)).toBe(20);
+  });
+
   it("starts from masks that it is given, and removes more from there", async () => {
     const first = Float32Array.from({ length: 40 }, (_, i) => +(i >= 20));
     const masks = new Map([["w1", float32Tensor([4, 10], first)]]);

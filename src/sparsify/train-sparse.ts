@@ -9,10 +9,12 @@ import { withState } from "../train/trainer.ts";
 import { dynamicSparsity, type SparsityPoint, type SparsityProgramme } from "./dynamic-sparsity.ts";
 import { type PruneScope, shuffledMasks } from "./mask-moves.ts";
 import { type Rewind, rounds } from "./rounds.ts";
+import { type SoftSparsity, softSparsity } from "./soft-sparsity.ts";
 
 /** How a network becomes sparse while it is trained from its first parameters: in one run, or in rounds. */
 export type SparseTraining =
   | { readonly kind: "programme"; readonly programme: SparsityProgramme }
+  | { readonly kind: "soft"; readonly masks: SoftSparsity }
   | {
       readonly kind: "rounds";
       readonly sparsity: number;
@@ -75,6 +77,12 @@ export async function trainSparse(options: TrainSparseOptions): Promise<Sparsely
     return { graph: trained.graph, journal, work: spent, seconds };
   }
   const updates = updatesOf(options);
+  if (plan.kind === "soft") {
+    const once = [...new Map(matrices.map((matrix) => [matrix.parameter, matrix])).values()];
+    const own = (more: Partial<TrainGraphOptions>) => part({ ...(masks === undefined ? {} : { masks }), ...more });
+    const trained = await softSparsity(plan.masks, { part: own, updates, matrices: once });
+    return { graph: trained, journal, work: spent, seconds };
+  }
   const at = (share: number): number => Math.round(share * updates);
   const rewind: Rewind = {
     weights: plan.rewind.weights === null ? null : at(plan.rewind.weights),

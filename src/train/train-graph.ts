@@ -2,17 +2,18 @@ import { sized } from "../autodiff/sized.ts";
 import { trainingMode } from "../autodiff/training-mode.ts";
 import type { IndexedDataset } from "../data/dataset.ts";
 import { type Algebra, algebra, type SizedGraph } from "../graph/algebra.ts";
-import type { Graph, Node, TensorType } from "../graph/graph.ts";
+import type { Feeds, Graph, Node, TensorType } from "../graph/graph.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { EspalierError } from "../tensor/error.ts";
+import { float32Tensor } from "../tensor/numeric.ts";
 import type { Job } from "../tensor/progress.ts";
-import type { HostTensor } from "../tensor/tensor.ts";
+import { type HostTensor, sizeOf } from "../tensor/tensor.ts";
 import { bestName, bestPoint, type HeldOut, heldOutName } from "./held-out.ts";
 import { adamW } from "./optimisers/adam.ts";
 import type { Optimiser } from "./optimisers/optimiser.ts";
 import type { Parameter, ParameterKind } from "./parameters/trainable.ts";
 import { cosineRate, type RateSchedule, warmedUp } from "./rates.ts";
-import { reparameterised, type Use } from "./reparameterisations/apply.ts";
+import { type Fed, type Reparameterised, reparameterised, type Use } from "./reparameterisations/apply.ts";
 import { lossStep, type Objective, type ParameterGroup, type StepDefinition, slotName, trainSteps } from "./step.ts";
 import { type Augment, type RunSnapshot, type Trained, type TrainOptions, type TrainPoint, train } from "./train.ts";
 import { withState } from "./trainer.ts";
@@ -60,7 +61,7 @@ export interface TrainingSettings {
 export interface TrainGraphOptions
   extends TrainingSettings,
     Job,
-    Pick<TrainOptions, "labels" | "keep" | "resume" | "phase" | "until"> {
+    Pick<TrainOptions, "labels" | "feeds" | "keep" | "resume" | "phase" | "until"> {
   readonly runtime: Runtime;
   /** Its batch may be open; a fixed one is what a run of the step takes. */
   readonly graph: Graph;
@@ -70,6 +71,11 @@ export interface TrainGraphOptions
   readonly parameters: readonly Parameter[];
   /** Re-parameterisations, whose own tensors are trained beside the parameters; they are merged in the end. */
   readonly uses?: readonly Use[];
+  /**
+   * A number that a re-parameterisation asks the caller for, at a point of the run, 0 to 1; needs a length that is not in
+   * minutes.
+   */
+  readonly fed?: (asked: Pick<Fed, "kind" | "parameters">, point: number) => number;
   /** Masks by parameter: what is 0 stays zero. */
   readonly masks?: ReadonlyMap<string, HostTensor>;
   /** Masks that move while the network learns, in the place of `masks`; needs a length that is not in minutes. */
@@ -129,6 +135,9 @@ export async function trainGraph(options: TrainGraphOptions): Promise<TrainedGra
   const followed = typeof planned === "number" ? options.follow?.(definition, planned) : undefined;
   const heldOut = await heldOutOf(options, definition, runSize);
   const { heldOut: _, ...rest } = options;
+  const runs = typeof planned === "number" ? planned * accumulate : Number.NaN;
+  const beside = (run: number): Feeds =>
+    new Map([...(options.feeds?.(run) ?? []), ...(changed === null ? [] : fedTo(changed, options, run, run / runs))]);
   const trained = await train({
     ...rest,
     ...(heldOut === undefined ? {} : { heldOut }),
@@ -136,7 +145,7 @@ export async function trainGraph(options: TrainGraphOptions): Promise<TrainedGra
     ...(followed === undefined ? {} : { afterUpdate: followed.afterUpdate }),
     data: options.labels === undefined ? data : withinClasses(data, model),
     seed,
-    ...(changed === null ? {} : { feeds: (run: number) => changed.feeds(run, seed) }),
+    feeds: beside,
     rate: options.rate ?? 1e-3,
     batchSize: runSize,
     updates: planned,
@@ -151,9 +160,11 @@ export async function trainGraph(options: TrainGraphOptions): Promise<TrainedGra
       : average === undefined
         ? all
         : remembered(all, names(parameters), (name) => slotName("average", name));
-  const merged = await changed?.harden(runtime, tensors);
+  const end = updates * accumulate;
+  const merged =
+    changed === null ? [] : await changed.harden(runtime, tensors, fedTo(changed, options, end, end / runs));
   return {
-    graph: withState(graph, new Map([...tensors, ...(merged ?? [])])),
+    graph: withState(graph, new Map([...tensors, ...merged])),
     last: trained.last,
     points: trained.points,
     updates,
@@ -163,6 +174,16 @@ export async function trainGraph(options: TrainGraphOptions): Promise<TrainedGra
     work: trained.work,
     ...(best === undefined ? {} : { best: { update: best.update, loss: best.reports.get(heldOutName) ?? Number.NaN } }),
   };
+}
+
+/** What re-parameterisations are fed at a run: what they draw, and numbers of the caller. */
+function fedTo(changed: Reparameterised, { fed, seed = 0 }: TrainGraphOptions, run: number, point: number): Feeds {
+  const feeds = new Map(changed.feeds(run, seed));
+  for (const asked of changed.fed) {
+    if (fed === undefined || feeds.has(asked.input)) continue;
+    feeds.set(asked.input, float32Tensor(asked.shape, new Float32Array(sizeOf(asked.shape)).fill(fed(asked, point))));
+  }
+  return feeds;
 }
 
 /** How many updates a length is, at least one. */

@@ -22,7 +22,7 @@ import { gumbel, hardConcrete, sigmoidGate } from "./relaxations.ts";
 import type { Reparameterisation } from "./reparameterisation.ts";
 import { scoreMask } from "./score-mask.ts";
 import { sharedTable } from "./shared-table.ts";
-import { softMask } from "./soft-mask.ts";
+import { softMask, topMask } from "./soft-mask.ts";
 
 const runtime = await openRuntime({ device: "cpu", threads: 1 });
 afterAll(() => runtime.close());
@@ -230,6 +230,74 @@ describe("gradients", () => {
     };
     expect([await kept(0), await kept(0.4), await kept(0.96), await kept(1)]).toEqual([25, 15, 1, 1]);
     await expect(model.harden(runtime, new Map())).rejects.toThrow();
+  });
+});
+
+describe("what competes", () => {
+  /** [3, 4, 2]: outputs, inputs, positions. */
+  const kernel = Float32Array.from(normals(24, "kernel"));
+  const cube = async () => {
+    const g = builder("cube");
+    g.input("x", "f32", [2, 4, 5]);
+    const w = g.constant(float32Tensor([3, 4, 2], kernel), "w");
+    g.output(g.op("Conv", ["x", w], {}, "y"), "f32", [2, 3, 4]);
+    return sized(g.finish(), runtime, new Map([["x", { dtype: "f32", shape: [2, 4, 5] }]]));
+  };
+  const hardened = async (by: Reparameterisation) => {
+    const model = await reparameterised(await cube(), [{ parameters: ["w"], by }]);
+    return toFloat32((await model.harden(runtime, new Map())).get("w") ?? expect.fail());
+  };
+  const at = (o: number, i: number, p: number): number => kernel[(o * 4 + i) * 2 + p] ?? 0;
+
+  it("N of M neighbours along an axis: the largest of each group stay, whatever the share", async () => {
+    for (const [keep, of, axis] of [
+      [1, 4, 1],
+      [2, 4, 1],
+      [1, 3, 0],
+      [2, 2, 2],
+    ] as const) {
+      const hard = await hardened(
+        softMask({ sparsity: 0.1, temperature: 0.1, among: { kind: "n:m", keep, of, axis } }),
+      );
+      for (let index = 0; index < 24; index++) {
+        const place = [Math.floor(index / 8), Math.floor(index / 2) % 4, index % 2];
+        const [o = 0, i = 0, p = 0] = place;
+        const rivals = Array.from({ length: of }, (_, k) => {
+          const other = place.map((n, a) => (a === axis ? Math.floor(n / of) * of + k : n));
+          return Math.abs(at(other[0] ?? 0, other[1] ?? 0, other[2] ?? 0));
+        });
+        const larger = rivals.filter((size) => size > Math.abs(at(o, i, p))).length;
+        expect((hard[index] ?? Number.NaN) + 0).toBe(larger < keep ? at(o, i, p) : 0);
+      }
+    }
+    await expect(hardened(topMask({ sparsity: 0, among: { kind: "n:m", keep: 1, of: 3, axis: 1 } }))).rejects.toThrow(
+      /that 3 divides/,
+    );
+  });
+
+  it("slices of an axis, by the length of their weights", async () => {
+    const hard = await hardened(topMask({ sparsity: 1 / 3, among: { kind: "slices", axis: 0 } }));
+    const lengths = [0, 1, 2].map((o) => Math.hypot(...kernel.subarray(8 * o, 8 * o + 8)));
+    const least = lengths.indexOf(Math.min(...lengths));
+    for (const [index, value] of hard.entries()) {
+      expect(value + 0).toBe(Math.floor(index / 8) === least ? 0 : (kernel[index] ?? 0));
+    }
+  });
+
+  it("soft and hard masks share thresholds, and a straight-through one passes the gradient whole", async () => {
+    const among = { kind: "n:m", keep: 2, of: 4, axis: 1 } as const;
+    const [soft, hard] = [softMask({ sparsity: 0, temperature: 1e-7, among }), topMask({ sparsity: 0, among })];
+    near(await hardened(soft), await hardened(hard));
+    const model = await reparameterised(await cube(), [{ parameters: ["w"], by: hard }]);
+    const a = algebra(model.model);
+    const effective = model.effective.get("w") ?? "";
+    const found = gradient(a, a.sum(a.square(a.of("y"))), ["w", effective]);
+    const names = [...found.values()].map(({ name }) => name);
+    const feeds = new Map([["x", float32Tensor([2, 4, 5], normals(40, "cube"))]]);
+    const values = await evaluate(runtime, a.finish().graph, names, feeds);
+    const [own, dense] = names.map((name) => toFloat32(values.get(name) ?? expect.fail()));
+    near(own ?? [], dense ?? []);
+    expect(dense?.every((slope) => slope !== 0)).toBe(true);
   });
 });
 
