@@ -168,9 +168,8 @@ export const alongAxis = (because: string, grad: Gradient): OpSpec => ({
   grad,
   axes: (c) => {
     const x = need(c, input(0));
-    const given = intsOf(c, "axis", 1)?.[0];
-    const fallback = c.node.op === "TopK" ? -1 : 0;
-    const axis = axisOf(x.length, c.node.op === "CumSum" ? (given ?? 0) : intAttr(c.node, "axis", fallback));
+    const stated = (): number => intAttr(c.node, "axis", c.node.op === "TopK" ? -1 : 0);
+    const axis = axisOf(x.length, c.node.op === "CumSum" ? (intsOf(c, "axis", 1)?.[0] ?? 0) : stated());
     const keep = c.node.op !== "ArgMax" && c.node.op !== "ArgMin" ? true : intAttr(c.node, "keepdims", 1) === 1;
     for (let o = 0; o < c.node.outputs.length; o++) {
       const y = c.axes(output(o));

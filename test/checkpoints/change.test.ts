@@ -6,14 +6,15 @@ import type { Group } from "../../src/coupling/couple.ts";
 import { openCheckpointFolder } from "../../src/formats/checkpoint/open.node.ts";
 import { saveCheckpoint } from "../../src/formats/checkpoint/save.node.ts";
 import { analyse } from "../../src/models/analysis.ts";
-import { keepBlocks, withTensors } from "../../src/models/checkpoint/change.ts";
+import { keepBlocks, withGraph, withTensors } from "../../src/models/checkpoint/change.ts";
 import { type CheckpointModel, checkpointModel } from "../../src/models/checkpoint/checkpoint-model.ts";
+import { inexpressible } from "../../src/models/checkpoint/expressible.ts";
 import { openRuntime } from "../../src/runtime/open-runtime.node.ts";
 import type { Runtime } from "../../src/runtime/runtime.ts";
 import { cut } from "../../src/surgery/cut.ts";
 import { checkLaw } from "../../src/surgery/law.ts";
-import { fromInts } from "../../src/tensor/numeric.ts";
-import { load, refOf } from "../../src/tensor/tensor.ts";
+import { float32Tensor, fromInts, toFloat32 } from "../../src/tensor/numeric.ts";
+import { load, refOf, type TensorRef } from "../../src/tensor/tensor.ts";
 import { openFixtures } from "./fixtures.ts";
 
 const fixtures = openFixtures();
@@ -29,6 +30,16 @@ afterAll(async () => {
   await runtime.close();
   rmSync(folder, { recursive: true, force: true });
 });
+
+/** A checkpoint whose tensors are float32, so that nothing is rounded. */
+async function float32(name: string) {
+  const checkpoint = await fixtures.open(name);
+  const tensors = new Map<string, TensorRef>();
+  for (const [key, ref] of checkpoint.tensors) {
+    tensors.set(key, refOf(float32Tensor(ref.shape, toFloat32(await load(ref)))));
+  }
+  return { ...checkpoint, tensors };
+}
 
 /** The model's graph without the last `count` units of the groups named, in every set of theirs. */
 async function without(model: CheckpointModel, cuts: readonly (readonly [id: RegExp, count: number])[]) {
@@ -72,22 +83,59 @@ describe("a pruned graph's parameters make a checkpoint", () => {
   ])("%s of %s", async (_, name, cuts, fields) => {
     const model = checkpointModel(await fixtures.open(name));
     const pruned = await without(model, cuts);
-    const small = checkpointModel(withTensors(model, pruned.constants));
+    const small = checkpointModel(withGraph(model, pruned));
     expect(small.checkpoint.config).toMatchObject(fields);
     const law = await checkLaw(runtime, pruned, small.graph().graph, feeds);
     expect(law.relative).toBeLessThan(1e-5);
     expect((await checkLaw(runtime, model.graph().graph, pruned, feeds)).relative).toBeGreaterThan(1e-3);
   });
 
+  it("hidden features of llama, with gains and ε of the norms over fewer of them", async () => {
+    const model = checkpointModel(await float32("llama"));
+    const pruned = await without(model, [[/o_proj.weight$/, 4]]);
+    const small = checkpointModel(withGraph(model, pruned));
+    expect(small.checkpoint.config).toMatchObject({ hidden_size: 12, rms_norm_eps: (1e-5 * 16) / 12 });
+    expect((await checkLaw(runtime, pruned, small.graph().graph, feeds)).relative).toBeLessThan(1e-5);
+  });
+
+  it("gains of bfloat16 take in what a graph multiplies them with, rounded", async () => {
+    const model = checkpointModel(await fixtures.open("llama"));
+    const pruned = await without(model, [[/o_proj.weight$/, 4]]);
+    const small = withGraph(model, pruned);
+    const gain = async (tensors: ReadonlyMap<string, TensorRef>): Promise<number> =>
+      toFloat32(await load(tensors.get("model.norm.weight") ?? expect.fail()))[0] ?? 0;
+    expect(await gain(small.tensors)).toBeCloseTo((await gain(model.checkpoint.tensors)) * Math.sqrt(16 / 12), 2);
+    const law = await checkLaw(runtime, pruned, checkpointModel(small).graph().graph, feeds);
+    expect(law.relative).toBeGreaterThan(1e-5);
+    expect(law.relative).toBeLessThan(0.05);
+  });
+
+  it("which groups these are is known before anything is cut", async () => {
+    const reasons = async (name: string): Promise<readonly string[]> => {
+      const model = checkpointModel(await fixtures.open(name));
+      const { coupling } = await analyse(model.graph().graph, runtime);
+      return [...inexpressible(model, coupling).keys()].map(({ id }) => id.replace(/^.*\.\d+\./, ""));
+    };
+    expect(await reasons("llama")).toEqual(Array(2).fill("self_attn.v_proj.weight"));
+    expect(new Set(await reasons("bert"))).toEqual(
+      new Set(["attention.self.query.weight", "attention.self.query.weight#2", "attention.self.value.weight"]),
+    );
+  });
+
   it("sizes that no config states are refused", async () => {
     const model = checkpointModel(await fixtures.open("llama"));
     const values = await without(model, [[/v_proj.weight$/, 1]]);
-    expect(() => withTensors(model, values.constants)).toThrow(
+    expect(() => withGraph(model, values)).toThrow(
       "expected sizes that config.json can state, but model.layers.0.self_attn.v_proj.weight would have 6 on axis 0, not 8",
+    );
+    const scaled = checkpointModel(await fixtures.open("gemma"));
+    const narrow = await without(scaled, [[/o_proj.weight$/, 4]]);
+    expect(() => withGraph(scaled, narrow)).toThrow(
+      "hidden_size has to stay, since embeddings are multiplied by its root",
     );
     const old = checkpointModel(await fixtures.open("gpt2"));
     const heads = await without(old, [[/c_attn.weight$/, 1]]);
-    expect(() => withTensors(old, heads.constants)).toThrow("expected sizes that config.json can state");
+    expect(() => withGraph(old, heads)).toThrow("expected sizes that config.json can state");
   });
 
   it("a tied head that a file holds as well is left out where the table changed", async () => {

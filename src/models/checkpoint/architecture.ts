@@ -30,6 +30,13 @@ export interface Outline {
   readonly tied: ReadonlyMap<string, string>;
   /** Fields that a config has to state once sizes are no longer those from which they would follow. */
   readonly explicit: Json;
+  /**
+   * Fields with the ε of norms without a mean, each with the field that counts the features they are over: over fewer
+   * features the mean of squares grows, and ε with it.
+   */
+  readonly epsilons?: Readonly<Record<string, string>>;
+  /** Fields that have to stay what they are, since more than sizes follows from them, each with the reason. */
+  readonly fixed?: Readonly<Record<string, string>>;
 }
 
 export interface Block {

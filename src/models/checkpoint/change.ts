@@ -1,13 +1,20 @@
 import type { Json } from "../../formats/checkpoint/json.ts";
 import type { Checkpoint } from "../../formats/checkpoint/open.ts";
+import type { Graph } from "../../graph/graph.ts";
 import { EspalierError } from "../../tensor/error.ts";
 import type { Shape, TensorRef } from "../../tensor/tensor.ts";
 import type { CheckpointModel } from "./checkpoint-model.ts";
 import { resized, resizedConfig } from "./resize.ts";
+import { storedParameters } from "./stored.ts";
+
+/** The checkpoint of a model's whole graph that was changed: pruned, sparse or trained. Throws like `withTensors`. */
+export function withGraph(model: CheckpointModel, changed: Graph): Checkpoint {
+  return withTensors(model, storedParameters(model.graph().graph, changed, model.parameters.keys()));
+}
 
 /**
- * The checkpoint with other parameters and a config that says their sizes: `tensors` by their names, such as the constants
- * of a pruned graph; what it does not name stays. Throws `request` where no config can say these sizes.
+ * The checkpoint with other parameters, by their names, and a config that says their sizes; what `tensors` does not name
+ * stays. Throws `request` where no config can say these sizes.
  */
 export function withTensors(model: CheckpointModel, tensors: ReadonlyMap<string, TensorRef>): Checkpoint {
   const { checkpoint, parameters, outline } = model;
@@ -26,7 +33,7 @@ export function withTensors(model: CheckpointModel, tensors: ReadonlyMap<string,
     if (other === undefined || !tensors.has(other))
       kept.set(name, (parameters.has(name) ? tensors.get(name) : undefined) ?? ref);
   }
-  return { ...checkpoint, config: resizedConfig(checkpoint.config, change, outline.explicit), tensors: kept };
+  return { ...checkpoint, config: resizedConfig(model, change), tensors: kept };
 }
 
 /**

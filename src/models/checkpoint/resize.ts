@@ -25,7 +25,9 @@ export function resized(model: CheckpointModel, shapes: ReadonlyMap<string, Shap
     const changed = stages.some(({ values }) => values.get(name)?.now !== values.get(name)?.before);
     const [only] = all;
     if (all.size === 1 && only !== undefined) {
-      if (changed) fields.set(name, only);
+      const fixed = model.outline.fixed?.[name];
+      if (changed && fixed !== undefined) problems.push(`${name} has to stay, since ${fixed}`);
+      else if (changed) fields.set(name, only);
       continue;
     }
     if (stages.some(({ stage }) => stage.block === undefined)) {
@@ -41,13 +43,22 @@ export function resized(model: CheckpointModel, shapes: ReadonlyMap<string, Shap
   return { fields, perBlock, problems };
 }
 
-/** The config with these fields. `explicit` are fields that it then has to state. */
-export function resizedConfig(config: Json, { fields, perBlock }: Resized, explicit: Json = {}): Json {
+/** The config of a model with these fields, and with what follows from them. */
+export function resizedConfig(
+  { checkpoint: { config }, outline }: CheckpointModel,
+  { fields, perBlock }: Resized,
+): Json {
   if (fields.size === 0 && perBlock.size === 0) return config;
   const own: Record<string, unknown> = {};
   for (const [block, values] of perBlock) own[String(block)] = Object.fromEntries(values);
   const uneven = perBlock.size === 0 ? {} : { per_layer_config: own };
-  return { ...config, ...explicit, ...Object.fromEntries(fields), ...uneven };
+  const epsilons: Record<string, number> = {};
+  for (const [field, counts] of Object.entries(outline.epsilons ?? {})) {
+    const [epsilon, before, now] = [config[field], config[counts], fields.get(counts)];
+    if (typeof epsilon === "number" && typeof before === "number" && now !== undefined)
+      epsilons[field] = (epsilon * before) / now;
+  }
+  return { ...config, ...outline.explicit, ...Object.fromEntries(fields), ...epsilons, ...uneven };
 }
 
 interface Value {

@@ -28,6 +28,8 @@ export interface DecoderSpec {
   readonly logitCap?: number | undefined;
   /** See `Outline`. */
   readonly explicit?: Json;
+  readonly epsilons?: Readonly<Record<string, string>>;
+  readonly fixed?: Readonly<Record<string, string>>;
   readonly blockCount?: string;
 }
 
@@ -58,5 +60,7 @@ export function decoder(spec: DecoderSpec): Outline {
     tied: new Map(tied ? [[`${names.head}.weight`, `${names.embedding}.weight`]] : []),
     blockCount: spec.blockCount ?? "num_hidden_layers",
     explicit: spec.explicit ?? {},
+    ...(spec.epsilons === undefined ? {} : { epsilons: spec.epsilons }),
+    ...(spec.fixed === undefined ? {} : { fixed: spec.fixed }),
   };
 }

@@ -104,10 +104,14 @@ export function rmsDecoder<C extends RmsDecoderConfig>(
     layers: c.num_hidden_layers,
     tied: spec.tied ?? c.tie_word_embeddings,
     explicit: { head_dim: headSize(c), ...spec.explicit },
+    epsilons: { rms_norm_eps: "hidden_size" },
     logitCap: spec.logitCap,
     ...(embeddingScale === undefined
       ? {}
-      : { embedded: (root, _, x) => root.draft.op("Mul", [x, root.float(embeddingScale)]) }),
+      : {
+          embedded: (root, _, x) => root.draft.op("Mul", [x, root.float(embeddingScale)]),
+          fixed: { hidden_size: "embeddings are multiplied by its root" },
+        }),
     norm: (root, x) => norm(root, "model.norm", x),
     block: (site, frame, x, block) => {
       const own = of(block);
