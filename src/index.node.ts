@@ -1,9 +1,11 @@
 import type { IndexedDataset } from "./data/dataset.ts";
 import { type OpenOptions as DataOptions, openData as openDataAt } from "./data/open.node.ts";
+import { openCheckpointFolder } from "./formats/checkpoint/open.node.ts";
 import { openOnnx } from "./formats/onnx/external.node.ts";
 import { saveOnnx } from "./formats/onnx/save.node.ts";
 import { stageOnnx } from "./formats/onnx/stage.node.ts";
 import { httpSource } from "./formats/source/http.ts";
+import { type CheckpointModel, checkpointModel } from "./models/checkpoint/checkpoint-model.ts";
 import { withFixed } from "./models/fix.ts";
 import { type Model, modelFrom } from "./models/model.ts";
 import type { Report } from "./pipeline/report.ts";
@@ -12,6 +14,7 @@ import type { TrainReport } from "./recipes/train-recipe.ts";
 import type { CompareReport } from "./studies/compare.ts";
 import type { SensitivityReport } from "./studies/sensitivity.ts";
 
+export { isFolder } from "./data/file.node.ts";
 export { imageFolder } from "./data/images.node.ts";
 export type { OpenOptions as DataOptions } from "./data/open.node.ts";
 export * from "./public.ts";
@@ -25,6 +28,7 @@ export {
   trainModel,
 } from "./recipes/train-recipe.ts";
 export { type OpenOptions, openRuntime } from "./runtime/open-runtime.node.ts";
+export { type FolderPruneOptions, pruneFolder } from "./stream/prune-folder.node.ts";
 export { openTestbed, testbedIds } from "./testbeds/open.node.ts";
 export { tokenizerAt } from "./tokenizers/tokenizer-files.node.ts";
 export { keepSnapshots, type SnapshotKeeper } from "./train/snapshot-file.node.ts";
@@ -45,6 +49,11 @@ export async function load(from: string | URL | Blob | Uint8Array, options: Load
  */
 export async function openData(spec: string | readonly string[], options: DataOptions = {}): Promise<IndexedDataset> {
   return openDataAt(spec, { remote: httpSource, ...options });
+}
+
+/** Reads a checkpoint from the folder that it lies in: config.json beside its .safetensors files. */
+export async function loadCheckpoint(path: string): Promise<CheckpointModel> {
+  return checkpointModel(await openCheckpointFolder(path));
 }
 
 /** The report of a pruning as one HTML page with plots. The plotting library is only loaded here. */

@@ -31,6 +31,7 @@ export { tokenWindows, type WindowOptions } from "./data/text/token-windows.ts";
 export { blobSource, memorySource } from "./formats/source/source.ts";
 export { type Algebra, algebra, type SizedGraph, type Value } from "./graph/algebra.ts";
 export { type Analysis, type AnalysisOptions, analyse } from "./models/analysis.ts";
+export type { CheckpointModel, Stage } from "./models/checkpoint/checkpoint-model.ts";
 export type { Model } from "./models/model.ts";
 export { paperSection, papersWhere } from "./papers/catalogue.ts";
 export { findingsSection, resultsPage } from "./papers/findings-text.ts";
@@ -49,6 +50,10 @@ export { branchCriteria } from "./search/choose-branches.ts";
 export { type DynamicSparsity, dynamicSparsity, type SparsityProgramme } from "./sparsify/dynamic-sparsity.ts";
 export * as programmes from "./sparsify/programmes.ts";
 export { type SparselyTrained, type SparseTraining, trainSparse } from "./sparsify/train-sparse.ts";
+export type { CheckpointPruneOptions } from "./stream/courses.ts";
+export { type PrunedCheckpoint, pruneCheckpoint } from "./stream/prune-checkpoint.ts";
+export type { CheckpointReport } from "./stream/report.ts";
+export { memoryWork, type Work } from "./stream/work.ts";
 export {
   amountText,
   baselines,

@@ -12,7 +12,10 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { saveCheckpoint } from "../formats/checkpoint/save.node.ts";
 import { EspalierError, parseRecipe } from "../index.node.ts";
+import { llamaCheckpoint } from "../testbeds/models/llama-checkpoint.ts";
+import { trainBytePairs } from "../tokenizers/byte-pairs.ts";
 import { commands } from "./commands.ts";
 import { fileJournal, pointSchema } from "./journal.ts";
 import { nodeSession } from "./node-host.ts";
@@ -44,8 +47,22 @@ evaluation: { path: test.npz, scale: 0.00392157, limit: 64 }
 train: { updates: 4, batch: 32, rate: 0.003 }
 `;
 
-beforeAll(() => {
+/** A small Llama with a tokenizer, and a text that it can read. */
+async function writeLlama(): Promise<void> {
+  const lines = Array.from(
+    { length: 400 },
+    (_, i) => `Line ${i} of ${(i * 7919) % 1000} tells what line ${i + 1} knows.`,
+  );
+  const tokenizer = trainBytePairs(lines, { vocabulary: 300, special: ["<s>"] });
+  const sizes = { vocabulary: 300, width: 32, layers: 2, heads: 4, kvHeads: 2, inner: 48 };
+  const texts = new Map([["tokenizer.json", tokenizer]]);
+  await saveCheckpoint(llamaCheckpoint(sizes), join(folder, "llama"), { texts });
+  writeFileSync(join(folder, "text.txt"), lines.join("\n"));
+}
+
+beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), "espalier-cli-"));
+  await writeLlama();
   copyFileSync(join(examples, "glyphs.onnx"), join(folder, "model.onnx"));
   copyFileSync(join(examples, "test.npz"), join(folder, "test.npz"));
   copyFileSync(join(examples, "calibration.npy"), join(folder, "calibration.npy"));
@@ -150,6 +167,10 @@ describe("requests that cannot be met", () => {
     ["prune", 2, "missing required argument"],
     ["inspect model.onnx other.onnx", 2, "too many arguments"],
     ["prune model.onnx --keep-macs 0.5", 2, "expected a file to write to"],
+    ["prune llama --sparsity 0.5", 2, "expected a folder to write to"],
+    ["prune llama -o sparse", 2, "Give unlabelled inputs with --calib"],
+    ["prune llama -o sparse --sparsity 0.5 --granularity channel", 2, "which is what checkpoints are pruned by"],
+    ["prune llama -o llama --criterion l1", 1, "expected no folder or an empty one"],
     ["prune model.onnx -o a.onnx", 2, "expected one target, got none"],
     ["prune model.onnx -o a.onnx --keep-macs 0.5 --sparsity 0.5", 2, "got sparsity and macs"],
     ["prune model.onnx -o a.onnx --keep-macs 1.5", 2, "--keep-macs"],

@@ -1,5 +1,16 @@
-import { branchCriteria, criteria, EspalierError, load, planOf, prune, recoveries, reportHtml } from "../index.node.ts";
+import {
+  branchCriteria,
+  criteria,
+  EspalierError,
+  isFolder,
+  load,
+  planOf,
+  prune,
+  recoveries,
+  reportHtml,
+} from "../index.node.ts";
 import { choice, command, flag, integer, list, number, string } from "./command.ts";
+import { checkpointOptions, pruneCheckpointAt } from "./prune-checkpoint.ts";
 import { reportText } from "./report-text.ts";
 import {
   dataFor,
@@ -18,14 +29,14 @@ export const pruneCommand = command({
   args: ["<model>"],
   options: {
     ...modelOptions,
-    out: string("FILE", "Where to write the smaller model."),
+    out: string("FILE", "Where to write the smaller model; of a checkpoint, the folder."),
     granularity: string(
       "G",
       "channel (default: channels, neurons, heads and what is inside them), head (heads of attentions, with all queries that share a key head), query-head, layer (whole residual branches), rank (layers taken apart into two of lower rank; rank:spatial and rank:decoupled lay kernels out otherwise), weight, a pattern that keeps N of M such as 2:4, or block:4x1.",
     ),
     criterion: string(
       "NAME",
-      `What decides: ${[...criteria.keys()].join(", ")}, or error (widths, units and whole branches by what removal costs after refitting; needs --calib); l2 unless told. For --granularity layer: ${branchCriteria.join(", ")}; influence unless told, which needs --calib.`,
+      `What decides: ${[...criteria.keys()].join(", ")}, sparsegpt (single weights, what stays makes up for what goes), or error (widths, units and whole branches by what removal costs after refitting; needs --calib); l2 unless told, wanda for checkpoints. For --granularity layer: ${branchCriteria.join(", ")}; influence unless told, which needs --calib.`,
     ),
     recover: string(
       "NAME",
@@ -64,7 +75,13 @@ export const pruneCommand = command({
     ...learningOptions,
     limit: integer("N", "At most this many calibration samples; 512 unless told.", 1, 1e9),
     seed: integer("N", "Seed of everything random; 0 unless told.", 0, 2 ** 31 - 1),
-    batch: integer("N", "Batch of the latency measurement; 1 unless told.", 1, 4096),
+    batch: integer(
+      "N",
+      "Batch of the latency measurement; 1 unless told. Of a checkpoint: windows that run at once.",
+      1,
+      4096,
+    ),
+    ...checkpointOptions,
     report: string("FILE", "Write the whole report: with plots as .html, or .json."),
     dryRun: flag("Do everything but write the model."),
   },
@@ -74,8 +91,13 @@ export const pruneCommand = command({
     "espalier prune model.onnx -o small.onnx --granularity layer --keep-macs 0.8 --calib calibration.npy --scale 0.00392157",
     "espalier prune model.onnx -o small.onnx --keep-macs 0.5 --recover lsq --calib calibration.npy --scale 0.00392157 --report report.html",
     "espalier prune model.onnx -o small.onnx --keep-macs 0.5 --recover lsq+distill --calib calibration.npy --scale 0.00392157 --epochs 1",
+    "espalier prune llama -o llama-sparse --criterion wanda --sparsity 0.5 --calib text.txt --windows 128 --window 64",
   ],
   async run([path = ""], options, host) {
+    if (await isFolder(path)) {
+      await pruneCheckpointAt(path, options, host);
+      return;
+    }
     if (options.out === undefined && !options.dryRun) {
       throw new EspalierError(
         "request",

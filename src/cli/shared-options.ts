@@ -97,12 +97,8 @@ export async function withRuntime<T>(
   }
 }
 
-interface Reading {
-  readonly scale: number | undefined;
-  readonly mean: readonly number[] | undefined;
-  readonly std: readonly number[] | undefined;
-  readonly size: number | undefined;
-  readonly layout: DataOptions["layout"] | undefined;
+/** How text is read. */
+export interface TextReading {
   readonly tokenizer: string | undefined;
   readonly window: number | undefined;
   readonly stride: number | undefined;
@@ -110,6 +106,19 @@ interface Reading {
   readonly documents: boolean;
   readonly field: string | undefined;
   readonly separator: string | undefined;
+}
+
+/** The same as data is opened with. */
+export function textOf({ documents, tokenizer, window, stride, begin, field, separator }: TextReading) {
+  return { perDocument: documents, ...given({ tokenizer, window, stride, begin, field, separator }) };
+}
+
+interface Reading extends TextReading {
+  readonly scale: number | undefined;
+  readonly mean: readonly number[] | undefined;
+  readonly std: readonly number[] | undefined;
+  readonly size: number | undefined;
+  readonly layout: DataOptions["layout"] | undefined;
   readonly shape: ReadonlyMap<string, readonly number[]>;
 }
 
@@ -130,7 +139,7 @@ export function inputsAt(
 export async function dataFor(
   model: Model,
   spec: string,
-  { scale, mean, std, size, layout, shape, documents, tokenizer, window, stride, begin, field, separator }: Reading,
+  { scale, mean, std, size, layout, shape, ...text }: Reading,
   choice: {
     readonly seed?: number;
     readonly limit?: number | undefined;
@@ -144,12 +153,7 @@ export async function dataFor(
     inputs: inputsAt(model, shape),
     model: model.name,
     ...given({ scale, mean, std, size, layout, seed, limit, labels }),
-    text: {
-      ...textFormOf(model),
-      perDocument: documents,
-      whole,
-      ...given({ tokenizer, window, stride, begin, field, separator }),
-    },
+    text: { ...textFormOf(model), whole, ...textOf(text) },
   });
 }
 

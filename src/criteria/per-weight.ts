@@ -19,12 +19,7 @@ export function perWeight(
   return out;
 }
 
-/** True where nothing was measured of a parameter, or it holds what data made and not training. */
-export function saysNothing({ role }: WeightView, statistic: Float32Array): boolean {
-  return statistic.length === 0 || role === "statistics";
-}
-
-/** A criterion of one statistic per weight, of which units get the sum, biases and scales of norms included. */
+/** A criterion of one statistic per weight, of which units get the sum. */
 export function summed<N extends GradientStatistic>(
   id: string,
   need: N,
@@ -37,7 +32,7 @@ export function summed<N extends GradientStatistic>(
     needs: [need],
     elements,
     features: (view, side, statistics) =>
-      saysNothing(view, statistics[need]) ? null : reduceElements(view, side, elements(view, statistics), "sum"),
+      side === "other" ? null : reduceElements(view, side, elements(view, statistics), "sum"),
   };
 }
 

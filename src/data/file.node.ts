@@ -38,6 +38,11 @@ export async function describePath(path: string): Promise<{ readonly folder: boo
   return { folder: found.isDirectory(), size: found.size };
 }
 
+/** True for a path where a folder lies. */
+export async function isFolder(path: string): Promise<boolean> {
+  return (await stat(path).catch(() => undefined))?.isDirectory() === true;
+}
+
 /** A text file of at most `limit` bytes. Throws `file`, and `data` where it is larger. */
 export async function readText(path: string, limit: number): Promise<string> {
   const { size } = await describePath(path);

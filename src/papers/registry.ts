@@ -10,7 +10,6 @@ import { pdp } from "./pdp.ts";
 import { rdPrune } from "./rd-prune.ts";
 import { snip } from "./snip.ts";
 import { spa } from "./spa.ts";
-import { spaBeforeTraining } from "./spa-before-training.ts";
 import { sparsegpt } from "./sparsegpt.ts";
 import { synflow } from "./synflow.ts";
 import { wanda } from "./wanda.ts";
@@ -31,7 +30,6 @@ export const pruningPapers = byId({
   "rd-prune": rdPrune,
   snip,
   spa,
-  "spa-before-training": spaBeforeTraining,
   sparsegpt,
   synflow,
   wanda,

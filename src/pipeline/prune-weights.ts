@@ -1,24 +1,18 @@
 import { prunable } from "../allocation/prunable.ts";
 import type { Matrix } from "../coupling/matrices.ts";
-import type { Statistic } from "../criteria/criterion.ts";
 import type { Graph } from "../graph/graph.ts";
 import { matcher } from "../plans/ignore.ts";
 import type { WeightPlan } from "../plans/plan.ts";
 import { openProducts } from "../runtime/open-products.ts";
 import { exponential } from "../schedule/sparsity-schedule.ts";
-import {
-  type SparseGraph,
-  type WeightOptions,
-  type WeightSelection,
-  pruneWeights as zeroWeights,
-} from "../sparsify/prune-weights.ts";
-import { type SweepWeightsOptions, sweepWeights } from "../sparsify/sweep-weights.ts";
+import { pruneWeights as pruneBy, type SparseGraph, type WeightSelection } from "../sparsify/prune-weights.ts";
 import { keptPositions } from "../surgery/kept.ts";
 import { EspalierError } from "../tensor/error.ts";
 import { type HostTensor, load } from "../tensor/tensor.ts";
 import type { Engine } from "./prune.ts";
 import { recover } from "./recover.ts";
 import { needsData, openMeter, readerOf } from "./statistics.ts";
+import { maskBy, needsOf, refit, type ZeroOptions, zeroWeights } from "./zero-weights.ts";
 
 /** Sets weights to zero in place: scores, masks, then recovery that keeps the zeros. */
 export const pruneWeights: Engine<WeightPlan> = async (analysis, plan, options, clock) => {
@@ -34,53 +28,39 @@ export const pruneWeights: Engine<WeightPlan> = async (analysis, plan, options, 
   }
   const { criterion, sweep, rounds = 1 } = plan;
   checkRounds(plan);
-  const needs = sweep === undefined ? criterion.needs : [...new Set<Statistic>([...criterion.needs, "gram"])];
+  const needs = needsOf(plan);
   const { allocator, pattern, sparsity } = plan;
   if (allocator?.needsData === true && calibration === null) throw needsData(allocator.id);
   const meter = await clock.time("calibrate", () =>
     openMeter(analysis, chosen, { ...criterion, needs }, calibration, options),
   );
   const measured = (graph: Graph) => clock.time("calibrate", async () => readerOf(await meter.measure(graph)));
+  const products = sweep === undefined ? null : openProducts(options.runtime);
   let sparse: SparseGraph;
   try {
     const read = await measured(analysis.graph);
     const masked = async (matrix: Matrix, share: number): Promise<HostTensor> => {
       const alone = { pattern, scope: "tensor", profile: "uniform", sparsity: share } as const;
-      const { graph } = await zeroWeights(analysis.graph, [matrix], plan.criterion, alone, read);
+      const { graph } = await pruneBy(analysis.graph, [matrix], plan.criterion, alone, read);
       return load(graph.constants.get(matrix.parameter) ?? missing(matrix.parameter));
     };
     const context = { ...options, analysis, matrices: chosen, masked, sparsity, calibration, job: options };
     const table = await clock.time("allocate", async () => allocator?.table(context) ?? plan.table);
     const selection = table === undefined ? plan : { ...plan, table };
-    const sweptBy = (choose: SweepWeightsOptions["choose"]) =>
-      clock.time("sweep", async () => {
-        const products = openProducts(options.runtime);
-        try {
-          return await sweepWeights(analysis.graph, chosen, read, { ...options, choose, products });
-        } finally {
-          await products.release();
-        }
+    const job: ZeroOptions = { ...options, clock, ...(products === null ? {} : { products }) };
+    if (rounds === 1) sparse = await zeroWeights(analysis.graph, chosen, { ...plan, ...selection }, read, job);
+    else {
+      // Each round reads what the one before made, so it stays in memory.
+      const held = { ...job, residentBytes: Number.POSITIVE_INFINITY };
+      sparse = await inRounds(rounds, async (point, before) => {
+        const by = before === null ? read : await measured(before.graph);
+        const part = { criterion, ...selectionAt(selection, point) };
+        return maskBy(before?.graph ?? analysis.graph, chosen, part, by, held);
       });
-    if (sweep === "choose") {
-      sparse = await sweptBy(pattern.kind === "n:m" ? { kind: "pattern", pattern } : { kind: "sparsity", sparsity });
-    } else {
-      const mask = (graph: Graph, part: WeightSelection, by: typeof read, job: WeightOptions = options) =>
-        clock.time("mask", () => zeroWeights(graph, chosen, criterion, part, by, job));
-      sparse =
-        rounds === 1
-          ? await mask(analysis.graph, selection, read)
-          : await inRounds(rounds, (point, before) => {
-              // Each round reads what the one before made, so it stays in memory.
-              const job = { ...options, residentBytes: Number.POSITIVE_INFINITY };
-              const graph = before?.graph ?? analysis.graph;
-              const part = selectionAt(selection, point);
-              return before === null
-                ? mask(graph, part, read, job)
-                : measured(graph).then((by) => mask(graph, part, by, job));
-            });
-      if (sweep === "refit") sparse = await sweptBy({ kind: "zeros-of", graph: sparse.graph });
+      if (sweep === "refit") sparse = await refit(analysis.graph, chosen, sparse, read, job);
     }
   } finally {
+    await products?.release();
     await meter.release();
   }
   const kept = keptPositions(analysis.coupling, new Map());

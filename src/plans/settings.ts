@@ -29,6 +29,9 @@ export interface Settings {
   readonly keepLatency?: number | undefined;
 }
 
+/** The criterion of single weights that chooses while it sweeps, what stays making up for what goes (SparseGPT). */
+const sweepName = "sparsegpt";
+
 /** The plan that the settings spell out. Throws `request` for a setting that the granularity has no use for. */
 export function planOf(settings: Settings, seed: number): Plan {
   const { scope, roundTo, sparsity, keepMacs, keepParams, maxBytes, maxLatency, keepLatency } = settings;
@@ -36,7 +39,8 @@ export function planOf(settings: Settings, seed: number): Plan {
   const factors = factorsOf(settings.granularity);
   if (factors !== null) return rankPlanOf(settings, factors);
   const byError = settings.criterion === "error";
-  const criterion = criterionNamed(byError ? "l2" : (settings.criterion ?? "l2"), { seed });
+  const swept = settings.criterion === sweepName;
+  const criterion = criterionNamed(byError || swept ? "l2" : (settings.criterion ?? "l2"), { seed });
   const recovery = recoveryNamed(settings.recover ?? (byError ? "lsq" : "none"), settings.learning);
   const granularity = settings.granularity ?? "channel";
   const { allocation, table, rounds } = settings;
@@ -58,6 +62,7 @@ export function planOf(settings: Settings, seed: number): Plan {
       granularity,
       criterion,
       recovery,
+      ...(swept ? { sweep: "choose" as const } : {}),
       ...(scope === undefined ? {} : { scope }),
       ...(sparsity === undefined ? {} : { sparsity }),
       ...(allocation === undefined ? {} : { profile: allocation }),
@@ -65,6 +70,8 @@ export function planOf(settings: Settings, seed: number): Plan {
       ...(rounds === undefined ? {} : { rounds }),
     });
   }
+  if (swept)
+    throw misplaced(`--criterion ${sweepName}`, granularity, "Use --granularity weight, or a pattern such as 2:4.");
   if (rounds !== undefined) throw misplaced("--rounds", granularity, "Write several steps into a recipe instead.");
   if (allocation !== undefined || table !== undefined) {
     const hint = "It divides weights over matrices; units compete with --scope global.";

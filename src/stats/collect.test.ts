@@ -12,7 +12,7 @@ import { float32Tensor, toFloat32 } from "../tensor/numeric.ts";
 import { random } from "../tensor/random.ts";
 import { type HostTensor, sizeOf } from "../tensor/tensor.ts";
 import { collectStatistics } from "./collect.ts";
-import type { Need } from "./taps.ts";
+import type { Need } from "./tap-matrices.ts";
 
 const runtime = await openRuntime({ device: "cpu", threads: 1 });
 afterAll(() => runtime.close());

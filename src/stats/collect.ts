@@ -1,12 +1,12 @@
 import type { Matrix } from "../coupling/matrices.ts";
 import type { Dataset } from "../data/dataset.ts";
 import type { Analysis } from "../models/analysis.ts";
-import { windowAttributes } from "../ops/linear.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { Job } from "../tensor/progress.ts";
 import { sizeOf } from "../tensor/tensor.ts";
-import { collect, type Measurement, type Need } from "./taps.ts";
-import { formOf } from "./unfold.ts";
+import { sameInputs } from "./same-inputs.ts";
+import type { Measurement, Need } from "./tap-matrices.ts";
+import { collect } from "./taps.ts";
 
 /** Bytes that the unfolded windows of one batch may take; the runtime holds a few times as much for a moment. */
 const WINDOW_BYTES = 1 << 28;
@@ -26,24 +26,21 @@ export async function collectStatistics(
   options: Job & { readonly batchSize: number },
 ): Promise<ReadonlyMap<Matrix, Omit<Measurement, "moments">>> {
   if (needs.length === 0) return new Map();
-  const alike = new Map<string, { readonly first: Matrix; readonly all: Matrix[] }>();
-  for (const matrix of matrices) {
-    const key = columnsOf(matrix);
-    const same = alike.get(key);
-    if (same === undefined) alike.set(key, { first: matrix, all: [matrix] });
-    else same.all.push(matrix);
-  }
+  const alike = sameInputs(matrices);
   const byBatch = new Map<number, Matrix[]>();
-  for (const { first } of alike.values()) {
+  for (const { first } of alike) {
     const batch = batchFor(analysis, first, options.batchSize);
     byBatch.set(batch, [...(byBatch.get(batch) ?? []), first]);
   }
   const collected = new Map<Matrix, Omit<Measurement, "moments">>();
   for (const [batchSize, firsts] of byBatch) {
     const measured = await collect(runtime, analysis, firsts, needs, data, { ...options, batchSize });
-    for (const [first, { moments: _, ...statistics }] of measured) {
+    for (const { first, all } of alike) {
+      const own = measured.get(first);
+      if (own === undefined) continue;
+      const { moments: _, ...statistics } = own;
       if (needs.some((need) => statistics[need] === undefined)) continue;
-      for (const matrix of alike.get(columnsOf(first))?.all ?? []) collected.set(matrix, statistics);
+      for (const matrix of all) collected.set(matrix, statistics);
     }
   }
   return collected;
@@ -57,13 +54,4 @@ function batchFor({ facts, samples }: Analysis, { data, shape, inputs, columns }
   let batch = asked;
   while (batch > 1 && batch * bytes > WINDOW_BYTES) batch = Math.ceil(batch / 2);
   return batch;
-}
-
-/** The same text for matrices whose columns multiply the same numbers. */
-function columnsOf(matrix: Matrix): string {
-  const { data, inputs, shape, groups, columns, node } = matrix;
-  const window =
-    formOf(matrix)?.window === true ? [...windowAttributes(node)].sort(([a], [b]) => (a < b ? -1 : 1)) : [];
-  const form = formOf(matrix) === null ? node.op : "";
-  return JSON.stringify([data, groups, columns, inputs.slice(1).map((axis) => shape[axis]), form, window]);
 }

@@ -4,29 +4,9 @@ import { edit } from "../graph/edit.ts";
 import { extract } from "../graph/subgraph.ts";
 import type { Analysis } from "../models/analysis.ts";
 import type { Runtime } from "../runtime/runtime.ts";
-import { isFloat } from "../tensor/dtype.ts";
 import { type Job, step } from "../tensor/progress.ts";
 import { sizeOf } from "../tensor/tensor.ts";
-import { type ChannelMoments, type InputMoments, tapChannels, tapFeatures, tapInputs } from "./moments.ts";
-import type { Tap } from "./tap.ts";
-import { formOf, unfold } from "./unfold.ts";
-
-/** What calibration measures at the input of a matrix. */
-export type Need = "inputMean" | "inputMeanSquare" | "columnMean" | "gram";
-
-/** Statistics of one matrix; what was not asked for, or cannot be measured there, is absent. */
-export interface Measurement {
-  /** Mean of each input feature: [features]. */
-  readonly inputMean?: Float64Array;
-  /** Mean square of each input feature: [features]. */
-  readonly inputMeanSquare?: Float64Array;
-  /** Mean of each column, windows unfolded: [groups · columns]. */
-  readonly columnMean?: Float64Array;
-  /** Mean of x·xᵀ for each group, windows unfolded: [columns, columns]. */
-  readonly gram?: readonly Float64Array[];
-  /** Sums behind the Gram matrix, with the sums of the columns. */
-  readonly moments?: InputMoments;
-}
+import { type Measurement, type Need, tapMatrices } from "./tap-matrices.ts";
 
 /** Bytes of taps that one session may give back, and of unfolded windows that it may make. */
 const CHUNK_BYTES = 1 << 28;
@@ -45,30 +25,14 @@ export async function collect(
 ): Promise<ReadonlyMap<Matrix, Measurement>> {
   const measured = new Map<Matrix, Measurement>();
   const gram = needs.includes("gram");
-  const columns = needs.includes("columnMean");
-  const vectors = needs.includes("inputMean") || needs.includes("inputMeanSquare");
   const chunks = chunked(wanted, (matrix) => tapBytes(analysis, matrix, gram, options.batchSize));
   const total = chunks.length * Math.ceil(data.count / options.batchSize);
   let done = 0;
   for (const chunk of chunks) {
-    const taps = new Map<Matrix, MatrixTaps>();
     const draft = edit(analysis.graph);
     const opset = analysis.graph.opsets.get("") ?? 1;
-    for (const matrix of chunk) {
-      const value = matrix.data?.value ?? "";
-      const type = analysis.facts.types.get(value);
-      if (matrix.data === null || type === undefined || !isFloat(type.dtype)) continue;
-      const entry: MatrixTaps = {};
-      if (gram && formOf(matrix) !== null) entry.inputs = tapInputs(draft, opset, matrix, value, type);
-      if (columns && !gram && formOf(matrix) !== null) {
-        const unfolded = unfold(draft, matrix, value, type);
-        entry.columns = tapFeatures(draft, opset, unfolded, matrix.groups * matrix.columns);
-      }
-      if (vectors) entry.channels = tapChannels(draft, opset, value, matrix.data.axis, type);
-      taps.set(matrix, entry);
-    }
-    const all = [...taps.values()].flatMap((entry) => Object.values(entry));
-    const outputs = all.flatMap((tap) => tap.outputs);
+    const taps = tapMatrices(draft, opset, analysis.facts.types, chunk, needs);
+    const { outputs } = taps;
     if (outputs.length === 0) continue;
     const part = withoutTypes(extract(draft.finish(), outputs));
     const fed = new Set(part.inputs.map(({ name }) => name));
@@ -77,37 +41,15 @@ export async function collect(
       for await (const { inputs } of data.batches(options.batchSize)) {
         step(options, "calibrate", done++, total);
         const values = await session.run(new Map([...inputs].filter(([name]) => fed.has(name))));
-        for (const tap of all) tap.add(values);
+        taps.add(values);
       }
     } finally {
       await session.release();
     }
-    for (const [matrix, entry] of taps) measured.set(matrix, measurementOf(entry));
+    for (const [matrix, measurement] of taps.result()) measured.set(matrix, measurement);
   }
   step(options, "calibrate", total, total);
   return measured;
-}
-
-interface MatrixTaps {
-  inputs?: Tap<InputMoments>;
-  columns?: Tap<ChannelMoments>;
-  channels?: Tap<ChannelMoments>;
-}
-
-function measurementOf(entry: MatrixTaps): Measurement {
-  const channels = entry.channels?.result();
-  const moments = entry.inputs?.result();
-  const columns = moments ?? entry.columns?.result();
-  return {
-    ...(columns === undefined ? {} : { columnMean: columns.sum.map((n) => n / columns.count) }),
-    ...(channels === undefined
-      ? {}
-      : {
-          inputMean: channels.sum.map((n) => n / channels.count),
-          inputMeanSquare: channels.squares.map((n) => n / channels.count),
-        }),
-    ...(moments === undefined ? {} : { moments, gram: moments.gram.map((sums) => sums.map((n) => n / moments.count)) }),
-  };
 }
 
 function tapBytes(analysis: Analysis, matrix: Matrix, gram: boolean, batch: number): number {

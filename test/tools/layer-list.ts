@@ -61,6 +61,11 @@ export const layers: readonly Layer[] = [
     holds: "`prune`, what it measures and the report's data; the only place where the steps meet",
   },
   {
+    folders: ["stream"],
+    holds:
+      "checkpoints pruned and measured stage by stage: kinds of stages, windows on their way through them, finished stages in a journal",
+  },
+  {
     folders: ["recipes", "studies", "claims"],
     holds:
       "files that say what to run, and their runs; questions that take many prunings or none (compare, sensitivity, evaluate, explain); what a paper states: its record, options and reproductions, and the ledger that counts what a run took",

@@ -1,0 +1,130 @@
+import {
+  type CheckpointModel,
+  type CheckpointReport,
+  EspalierError,
+  type IndexedDataset,
+  loadCheckpoint,
+  openData,
+  planOf,
+  pruneFolder,
+  type Settings,
+  type WeightPlan,
+} from "../index.node.ts";
+import { choice, flag, integer } from "./command.ts";
+import type { Host } from "./host.ts";
+import { given, type TextReading, textOf, withRuntime } from "./shared-options.ts";
+import { compact, percent, table } from "./table.ts";
+import { checkReport } from "./write-report.ts";
+
+/** What only checkpoints have. */
+export const checkpointOptions = {
+  windows: integer("N", "Of a checkpoint: calibration windows; 128 unless told.", 1, 1e9),
+  inputs: choice(
+    ["pruned", "dense"],
+    "Of a checkpoint: each block is measured on what the pruned blocks before it make (default), or the dense ones.",
+  ),
+  resume: flag("Of a checkpoint: go on with what an earlier run of the same command left."),
+};
+
+/** Those of all options that a checkpoint has a use for, and those that it has none for. */
+interface Options extends Settings, TextReading {
+  readonly out: string | undefined;
+  readonly dryRun: boolean;
+  readonly calib: string | undefined;
+  readonly windows: number | undefined;
+  readonly inputs: "pruned" | "dense" | undefined;
+  readonly resume: boolean;
+  readonly ignore: readonly string[];
+  readonly seed: number | undefined;
+  readonly batch: number | undefined;
+  readonly device: "cpu" | "wasm" | "webgpu" | "cuda" | undefined;
+  readonly threads: number | undefined;
+  readonly report: string | undefined;
+  readonly json: boolean;
+}
+
+type Given = Omit<Options, "roundTo"> & { readonly roundTo: string | undefined };
+
+/** Tokens that run at once unless told. */
+const usualTokens = 2048;
+
+/** Prunes the checkpoint in a folder into another. */
+export async function pruneCheckpointAt(path: string, options: Given, host: Host): Promise<void> {
+  const { out, windows = 128, inputs, resume, ignore, seed = 0 } = options;
+  if (out === undefined || options.dryRun) {
+    throw new EspalierError("request", "-o", "expected a folder to write to, got none.", "Give -o FOLDER.");
+  }
+  const plan = planFor(options, seed);
+  if (options.report !== undefined && !options.report.endsWith(".json")) {
+    throw new EspalierError("request", `--report ${options.report}`, "expected a name that ends with .json.");
+  }
+  await checkReport(options.report, host, [path]);
+  const model = await loadCheckpoint(path);
+  const calibration =
+    options.calib === undefined ? null : await tokensFor(model, path, options.calib, options, { windows, seed });
+  const time = calibration?.features.get(model.stages[0]?.input.name ?? "")?.shape[0] ?? usualTokens;
+  const batchSize = options.batch ?? Math.max(1, Math.floor(usualTokens / time));
+  const report = await withRuntime(options, (runtime) =>
+    pruneFolder(model, out, plan, {
+      ...{ runtime, calibration, batchSize, ignore, resume, seed },
+      ...given({ inputs }),
+      progress: host.progress,
+      signal: host.signal,
+    }),
+  );
+  if (options.report !== undefined) await host.writeText(options.report, `${JSON.stringify(report, null, 2)}\n`);
+  host.print(options.json ? JSON.stringify(report) : checkpointText(report));
+}
+
+/** Single weights by Wanda unless told; criteria that look at inputs compare the weights of a row, as their authors do. */
+function planFor(options: Given, seed: number): WeightPlan {
+  const { granularity = "weight", criterion = "wanda", roundTo, ...rest } = options;
+  if (roundTo !== undefined) throw new EspalierError("request", "--round-to", "expected no widths to round for zeros.");
+  const plan = planOf({ ...rest, granularity, criterion }, seed);
+  if (plan.kind === "weights") {
+    return rest.scope === undefined && plan.criterion.needs.length > 0 ? { ...plan, scope: "row" } : plan;
+  }
+  const hint = "Export it to ONNX to remove channels, heads or layers.";
+  const message = "expected single weights, a pattern such as 2:4 or blocks, which is what checkpoints are pruned by.";
+  throw new EspalierError("request", `--granularity ${granularity}`, message, hint);
+}
+
+/** Windows of tokens for a checkpoint: text through its tokenizer, or tokens in arrays. */
+function tokensFor(
+  model: CheckpointModel,
+  path: string,
+  spec: string,
+  reading: TextReading,
+  { windows, seed }: { readonly windows: number; readonly seed: number },
+): Promise<IndexedDataset> {
+  const { positions, vocabulary } = model.outline;
+  const inputs = model.stages.slice(0, 1).map(({ input }) => input);
+  const text = { vocabulary, whole: true, window: Math.min(positions, usualTokens), ...textOf(reading) };
+  return openData(spec, { inputs, model: path, limit: windows, seed, text });
+}
+
+function checkpointText(report: CheckpointReport): string {
+  const { params, nonzero, bytes, pruned, layers, skipped, seconds, peakBytes, resumed } = report;
+  const lines = [
+    table([
+      ["", "before", "after", "left"],
+      ["parameters that are not zero", compact(params), compact(nonzero), percent(nonzero, params)],
+      [
+        "of them in pruned matrices",
+        compact(pruned.before),
+        compact(pruned.after),
+        percent(pruned.after, pruned.before),
+      ],
+    ]),
+    `${layers.length} matrices got zeros; ${compact(bytes)}B of weights, as zeros are stored too.`,
+  ];
+  if (skipped.length > 0) {
+    const [first] = skipped;
+    lines.push(`${skipped.length} matrices were left as they are: ${first?.name} (${first?.reason}), for one.`);
+  }
+  if (report.calibration !== null) lines.push(`Measured on ${report.calibration}, behind ${report.inputs} blocks.`);
+  if (resumed > 0) lines.push(`${resumed} stages were finished by an earlier run.`);
+  const phases = Object.entries(seconds).map(([phase, n]) => `${phase} ${n.toPrecision(3)} s`);
+  lines.push(`${phases.join(", ")}${peakBytes === null ? "" : `; at most ${compact(peakBytes)}B of memory`}.`);
+  return lines.join("\n");
+}

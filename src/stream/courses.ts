@@ -1,0 +1,148 @@
+import type { Matrix } from "../coupling/matrices.ts";
+import type { MatrixStatistics } from "../criteria/criterion.ts";
+import type { Dataset } from "../data/dataset.ts";
+import { builder } from "../graph/builder.ts";
+import type { Graph } from "../graph/graph.ts";
+import type { CheckpointModel } from "../models/checkpoint/checkpoint-model.ts";
+import type { PhaseClock } from "../pipeline/phase-clock.ts";
+import { readerOf } from "../pipeline/statistics.ts";
+import { type ZeroOptions, zeroWeights } from "../pipeline/zero-weights.ts";
+import type { WeightPlan } from "../plans/plan.ts";
+import type { Runtime } from "../runtime/runtime.ts";
+import type { SparseGraph } from "../sparsify/prune-weights.ts";
+import type { Need } from "../stats/tap-matrices.ts";
+import { type Job, step } from "../tensor/progress.ts";
+import { type HostTensor, load, refOf, type TensorRef } from "../tensor/tensor.ts";
+import { ahead } from "./ahead.ts";
+import type { Flow } from "./flow.ts";
+import type { PlacedStage } from "./stage-kinds.ts";
+import type { StageMatrix } from "./stage-matrices.ts";
+import { loadWeights, type StageWeights } from "./stage-weights.ts";
+import type { FinishedStage, Work } from "./work.ts";
+
+export interface CheckpointPruneOptions extends Job {
+  readonly runtime: Runtime;
+  /** Windows of tokens; criteria that look at weights alone need none. */
+  readonly calibration: Dataset | null;
+  /** Windows that run at once. */
+  readonly batchSize: number;
+  /**
+   * What a stage is measured on: what the pruned stages before it make (default, as Wanda and SparseGPT have it), or what the
+   * dense ones do. Inside a stage all matrices are measured while it is dense.
+   */
+  readonly inputs?: "pruned" | "dense" | undefined;
+  /** Parameters that are left alone. */
+  readonly ignore?: readonly string[] | undefined;
+  readonly work: Work;
+  readonly clock: PhaseClock;
+}
+
+/** A stage and what of it is to be pruned. */
+export interface Target {
+  readonly placed: PlacedStage;
+  readonly matrices: readonly StageMatrix[];
+}
+
+/** What all parts of a run share. */
+export interface Run {
+  readonly model: CheckpointModel;
+  readonly plan: WeightPlan;
+  readonly needs: readonly Need[];
+  readonly targets: readonly Target[];
+  /** Null where nothing is measured. */
+  readonly flow: Flow | null;
+  readonly options: CheckpointPruneOptions;
+  readonly zero: ZeroOptions;
+}
+
+/** Each stage is measured, pruned and finished before the next. */
+export async function inTurn({ model, plan, needs, targets, flow, options, zero }: Run): Promise<void> {
+  const { work, clock, inputs = "pruned" } = options;
+  const todo = targets.findLastIndex(({ placed }) => work.get(placed.stage.name) === undefined) + 1;
+  const dense = inputs === "dense";
+  const next = ahead(todo, async (i): Promise<StageWeights> => {
+    const target = targets[i];
+    if (target === undefined) return new Map();
+    const { placed } = target;
+    const finished = work.get(placed.stage.name);
+    if (finished !== undefined && flow === null) return new Map();
+    return loadWeights(model, placed, dense ? undefined : finished?.tensors);
+  });
+  for (const [i, { placed, matrices }] of targets.slice(0, todo).entries()) {
+    const { name } = placed.stage;
+    step(options, "prune", i, targets.length, name);
+    const weights = await clock.time("load", () => next(i));
+    await clock.time("load", async () => flow?.feed(placed, weights));
+    const passOn = i < todo - 1;
+    if (work.get(name) !== undefined) {
+      if (passOn) await clock.time("forward", async () => flow?.advance(placed));
+      continue;
+    }
+    const measured = await clock.time("measure", async () => flow?.measure(placed, matrices, needs, dense && passOn));
+    const own = matrices.map(({ matrix }) => matrix);
+    const refs = new Map([...weights].map(([parameter, tensor]) => [parameter, refOf(tensor)]));
+    const sparse = await zeroWeights(graphOf(refs), own, plan, readerOf(measured ?? new Map()), {
+      ...zero,
+      residentBytes: Number.POSITIVE_INFINITY,
+    });
+    const finished = finishedOf(sparse, own);
+    if (passOn && !dense) {
+      const changed = new Map<string, HostTensor>();
+      for (const [parameter, ref] of finished.tensors) changed.set(parameter, await load(ref));
+      await clock.time("load", async () => flow?.feed(placed, changed));
+    }
+    await clock.time("store", () => work.add(name, finished));
+    if (passOn && !dense) await clock.time("forward", async () => flow?.advance(placed));
+  }
+  step(options, "prune", targets.length, targets.length);
+}
+
+/** All stages are measured before the first is pruned, since the weights of all compete. */
+export async function allAtOnce({ model, plan, needs, targets, flow, options, zero }: Run): Promise<void> {
+  const { work, clock } = options;
+  const measured = new Map<Matrix, Partial<MatrixStatistics>>();
+  const next = ahead(targets.length, async (i): Promise<StageWeights> => {
+    const target = targets[i];
+    return target === undefined ? new Map() : loadWeights(model, target.placed);
+  });
+  for (const [i, { placed, matrices }] of (flow === null ? [] : targets).entries()) {
+    step(options, "measure", i, targets.length, placed.stage.name);
+    const weights = await clock.time("load", () => next(i));
+    await clock.time("load", async () => flow?.feed(placed, weights));
+    const found = await clock.time("measure", async () =>
+      flow?.measure(placed, matrices, needs, i < targets.length - 1),
+    );
+    for (const [matrix, statistics] of found ?? []) measured.set(matrix, statistics);
+  }
+  const all = targets.flatMap(({ matrices }) => matrices.map(({ matrix }) => matrix));
+  const graph = graphOf(model.checkpoint.tensors);
+  // Masked tensors are made when they are stored, one stage after the other.
+  const sparse = await zeroWeights(graph, all, plan, readerOf(measured), { ...zero, residentBytes: 0 });
+  for (const [i, { placed, matrices }] of targets.entries()) {
+    const { name } = placed.stage;
+    step(options, "prune", i, targets.length, name);
+    if (work.get(name) !== undefined) continue;
+    const own = matrices.map(({ matrix }) => matrix);
+    await clock.time("store", () => work.add(name, finishedOf(sparse, own)));
+  }
+  step(options, "prune", targets.length, targets.length);
+}
+
+/** A graph of nothing but parameters, which is all that masks look at. */
+function graphOf(constants: ReadonlyMap<string, TensorRef>): Graph {
+  return { ...bare, constants };
+}
+
+const bare = builder("parameters", 23).finish();
+
+/** What became of the matrices of one stage. */
+function finishedOf({ graph, layers, skipped }: SparseGraph, matrices: readonly Matrix[]): FinishedStage {
+  const own = new Set(matrices.map(({ parameter }) => parameter));
+  const changed = layers.filter(({ name }) => own.has(name));
+  const tensors = new Map<string, TensorRef>();
+  for (const { name } of changed) {
+    const ref = graph.constants.get(name);
+    if (ref !== undefined) tensors.set(name, ref);
+  }
+  return { layers: changed, skipped: skipped.filter(({ name }) => own.has(name)), tensors };
+}

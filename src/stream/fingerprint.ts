@@ -1,0 +1,44 @@
+import type { Dataset } from "../data/dataset.ts";
+import type { CheckpointModel } from "../models/checkpoint/checkpoint-model.ts";
+import type { WeightPlan } from "../plans/plan.ts";
+import { bytesOf } from "../tensor/tensor.ts";
+import { tokenBatches } from "./windows.ts";
+
+/** A plan as JSON: what decides which weights go. */
+export function planText(plan: WeightPlan): Readonly<Record<string, unknown>> {
+  const { criterion, pattern, scope, profile, sparsity, floor, table, sweep } = plan;
+  const shares = table === undefined ? undefined : Object.fromEntries(table);
+  return { criterion: criterion.id, pattern, scope, profile, sparsity, floor, sweep, table: shares };
+}
+
+/** What tells a checkpoint from another without reading its weights: config, names, types, shapes and places. */
+export async function checkpointPrint({ checkpoint }: CheckpointModel): Promise<string> {
+  const places = [...checkpoint.tensors].map(([name, ref]) => [
+    name,
+    ref.dtype,
+    ref.shape,
+    bytesOf(ref),
+    ref.at?.offset,
+    ref.at?.source.size,
+  ]);
+  return digest([new TextEncoder().encode(JSON.stringify([checkpoint.config, places]))]);
+}
+
+/** What tells windows of tokens from others. */
+export async function windowsPrint(model: CheckpointModel, data: Dataset, batchSize: number): Promise<string> {
+  const parts: Uint8Array[] = [];
+  for await (const { tokens } of tokenBatches(model, data, batchSize)) parts.push(tokens.bytes);
+  return digest(parts);
+}
+
+/** SHA-256, the first 16 bytes in hexadecimal digits. */
+async function digest(parts: readonly Uint8Array[]): Promise<string> {
+  const all = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const part of parts) {
+    all.set(part, at);
+    at += part.length;
+  }
+  const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", all));
+  return [...hash.subarray(0, 16)].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+}

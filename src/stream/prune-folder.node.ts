@@ -1,0 +1,103 @@
+import { readdir, rename, stat } from "node:fs/promises";
+import { basename, dirname, join, resolve } from "node:path";
+import { saveCheckpoint } from "../formats/checkpoint/save.node.ts";
+import { syncFolder } from "../formats/whole-files.node.ts";
+import type { CheckpointModel } from "../models/checkpoint/checkpoint-model.ts";
+import { phaseClock } from "../pipeline/phase-clock.ts";
+import type { WeightPlan } from "../plans/plan.ts";
+import { EspalierError } from "../tensor/error.ts";
+import type { CheckpointPruneOptions } from "./courses.ts";
+import { checkpointPrint, planText, windowsPrint } from "./fingerprint.ts";
+import { pruneCheckpoint, streamedNeeds } from "./prune-checkpoint.ts";
+import { type CheckpointReport, sizesOf } from "./report.ts";
+import { openWorkFolder } from "./work-folder.node.ts";
+
+export interface FolderPruneOptions extends Omit<CheckpointPruneOptions, "work" | "clock"> {
+  /** Goes on with what an earlier run of the same request left. */
+  readonly resume?: boolean;
+  /** Seed that the plan was made with, for the report. */
+  readonly seed?: number;
+  /** Files that are written beside the tensors, by their names. */
+  readonly texts?: (report: CheckpointReport) => ReadonlyMap<string, string>;
+}
+
+/**
+ * Prunes a checkpoint into a folder, which appears under its name when it is complete. Finished stages lie in a folder of work
+ * beside it until then: a run that was killed goes on with `resume` to the same bytes, for the same threads of the same
+ * runtime. Nothing of the input is written to. Throws `file` where something is there already or the disk refuses.
+ */
+export async function pruneFolder(
+  model: CheckpointModel,
+  out: string,
+  plan: WeightPlan,
+  options: FolderPruneOptions,
+): Promise<CheckpointReport> {
+  const target = resolve(out);
+  const place = join(dirname(target), `.${basename(target)}.espalier`);
+  const { runtime, batchSize, inputs = "pruned", ignore = [], seed = 0, resume = false } = options;
+  const calibration = streamedNeeds(plan, options.calibration).length === 0 ? null : options.calibration;
+  const clock = phaseClock();
+  const device = { name: runtime.device, threads: runtime.threads, batch: batchSize };
+  const request = {
+    checkpoint: await checkpointPrint(model),
+    plan: planText(plan),
+    windows: calibration === null ? null : await windowsPrint(model, calibration, batchSize),
+    ...{ inputs, ignore, seed, device, version: runtime.version },
+  };
+  if (!(await exists(place))) await refuseOccupied(target, out);
+  const work = await openWorkFolder(place, request, { resume });
+  try {
+    const resumed = model.stages.filter(({ name }) => work.get(name) !== undefined).length;
+    const pruned = await pruneCheckpoint(model, plan, { ...options, calibration, work, clock });
+    const { params, bytes } = sizesOf(model);
+    const before = pruned.layers.reduce((sum, layer) => sum + layer.before, 0);
+    const after = pruned.layers.reduce((sum, layer) => sum + layer.after, 0);
+    const report = (): CheckpointReport => ({
+      model: model.name,
+      type: model.type,
+      plan: planText(plan),
+      inputs: calibration === null ? null : inputs,
+      calibration: calibration?.description ?? null,
+      ...{ seed, device, params, bytes, resumed },
+      pruned: { before, after },
+      nonzero: params - before + after,
+      layers: pruned.layers,
+      skipped: pruned.skipped,
+      seconds: clock.seconds,
+      peakBytes: process.resourceUsage().maxRSS * 1024,
+    });
+    const whole = join(place, "checkpoint");
+    if (!work.isComplete) {
+      options.progress?.({ phase: "write", done: 0, total: 1 });
+      const texts = options.texts?.(report());
+      const extra = texts === undefined ? {} : { texts };
+      if (!(await exists(whole))) await clock.time("write", () => saveCheckpoint(pruned.checkpoint, whole, extra));
+      await work.complete();
+    }
+    if (await exists(whole)) await rename(whole, target);
+    await syncFolder(dirname(target));
+    await work.remove();
+    return report();
+  } catch (cause) {
+    if (!(cause instanceof EspalierError) || cause.code !== "file") throw cause;
+    const { where, message } = cause;
+    const hint = `Finished stages are kept in "${place}": make room or repair the path, and repeat with --resume.`;
+    throw new EspalierError("file", where, message.slice(where.length + 2), hint, { cause });
+  }
+}
+
+/** Throws `file` where the result could not be put. */
+async function refuseOccupied(target: string, out: string): Promise<void> {
+  const there = await readdir(target).catch((cause: unknown) => (isMissing(cause) ? [] : ["a file"]));
+  if (there.length === 0) return;
+  const hint = "Name another folder, or remove this one; nothing is overwritten.";
+  throw new EspalierError("file", out, `expected no folder or an empty one, got one with ${there[0]}.`, hint);
+}
+
+function isMissing(cause: unknown): boolean {
+  return cause instanceof Error && "code" in cause && cause.code === "ENOENT";
+}
+
+async function exists(path: string): Promise<boolean> {
+  return (await stat(path).catch(() => undefined)) !== undefined;
+}

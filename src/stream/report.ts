@@ -1,0 +1,41 @@
+import type { CheckpointModel } from "../models/checkpoint/checkpoint-model.ts";
+import type { WeightLayer } from "../sparsify/prune-weights.ts";
+import { bytesOf, sizeOf } from "../tensor/tensor.ts";
+import type { FinishedStage } from "./work.ts";
+
+/** What was done to a checkpoint, as measured. */
+export interface CheckpointReport {
+  readonly model: string;
+  /** `model_type` of its config. */
+  readonly type: string;
+  readonly plan: Readonly<Record<string, unknown>>;
+  /** Whether stages were measured behind pruned or dense ones; null where nothing was measured. */
+  readonly inputs: "pruned" | "dense" | null;
+  readonly calibration: string | null;
+  readonly seed: number;
+  readonly device: { readonly name: string; readonly threads: number; readonly batch: number };
+  readonly params: number;
+  /** Weights of the matrices that were pruned, and how many of them are not zero now. */
+  readonly pruned: { readonly before: number; readonly after: number };
+  /** Parameters less the weights that are zero now in pruned matrices. */
+  readonly nonzero: number;
+  /** Bytes of all tensors; zeros are stored too. */
+  readonly bytes: number;
+  readonly layers: readonly WeightLayer[];
+  readonly skipped: FinishedStage["skipped"];
+  /** Stages that an earlier run had finished. */
+  readonly resumed: number;
+  /** Seconds of each phase of this run. */
+  readonly seconds: Readonly<Record<string, number>>;
+  /** Largest resident memory of the process, mapped files included; null where the platform does not tell. */
+  readonly peakBytes: number | null;
+}
+
+/** Parameters and bytes of a checkpoint. */
+export function sizesOf({ checkpoint }: CheckpointModel): { readonly params: number; readonly bytes: number } {
+  const refs = [...checkpoint.tensors.values()];
+  return {
+    params: refs.reduce((sum, { shape }) => sum + sizeOf(shape), 0),
+    bytes: refs.reduce((sum, ref) => sum + bytesOf(ref), 0),
+  };
+}

@@ -1,0 +1,54 @@
+import type { CheckpointModel } from "../models/checkpoint/checkpoint-model.ts";
+import { fedTensor } from "../models/checkpoint/lift.ts";
+import type { State } from "../runtime/runtime.ts";
+import { EspalierError } from "../tensor/error.ts";
+import { firstNotFinite } from "../tensor/not-finite.ts";
+import { toFloat64 } from "../tensor/numeric.ts";
+import { type HostTensor, load, type TensorRef } from "../tensor/tensor.ts";
+import type { PlacedStage } from "./stage-kinds.ts";
+
+/** The parameters of a stage in memory, by their names in the checkpoint. */
+export type StageWeights = ReadonlyMap<string, HostTensor>;
+
+/**
+ * Reads the parameters of a stage; `changed` are those that stand in place of the checkpoint's. Throws `data` that names
+ * the parameter and the place of a NaN or an infinity, which would spoil every stage behind it.
+ */
+export async function loadWeights(
+  model: CheckpointModel,
+  { tensors }: PlacedStage,
+  changed: ReadonlyMap<string, TensorRef> = new Map(),
+): Promise<StageWeights> {
+  const loaded = new Map<string, HostTensor>();
+  for (const name of tensors) {
+    const ref = changed.get(name) ?? model.checkpoint.tensors.get(name);
+    if (ref === undefined) continue;
+    const tensor = await load(ref);
+    checkFinite(`${model.name}: ${name}`, tensor);
+    loaded.set(name, tensor);
+  }
+  return loaded;
+}
+
+/** Puts parameters of a stage beside the runtime, under the names that sessions of its kind read. */
+export function feedWeights(state: State, { kind, tensors }: PlacedStage, weights: StageWeights): Promise<void> {
+  const fed = new Map<string, HostTensor>();
+  for (const [i, name] of kind.tensors.entries()) {
+    const tensor = weights.get(tensors[i] ?? "");
+    if (tensor !== undefined) fed.set(name, fedTensor(tensor));
+  }
+  return state.set(fed);
+}
+
+function checkFinite(where: string, tensor: HostTensor): void {
+  const at = firstNotFinite(tensor);
+  if (at < 0) return;
+  let rest = at;
+  const place = tensor.shape.toReversed().map((size) => {
+    const index = rest % size;
+    rest = Math.floor(rest / size);
+    return index;
+  });
+  const message = `expected finite weights, got ${toFloat64(tensor)[at]} at [${place.toReversed().join(", ")}].`;
+  throw new EspalierError("data", where, message, "The checkpoint is damaged, or its training diverged.");
+}
