@@ -17,6 +17,7 @@ import type { SensitivityReport } from "./studies/sensitivity.ts";
 export { isFolder } from "./data/file.node.ts";
 export { imageFolder } from "./data/images.node.ts";
 export type { OpenOptions as DataOptions } from "./data/open.node.ts";
+export { type SaveOptions, saveCheckpoint } from "./formats/checkpoint/save.node.ts";
 export * from "./public.ts";
 export { parseRecipe, type Recipe, runRecipe } from "./recipes/recipe.ts";
 export {

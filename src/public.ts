@@ -28,10 +28,21 @@ export { jsonLines } from "./data/text/json-lines.ts";
 export { parquet } from "./data/text/parquet.ts";
 export { plainText } from "./data/text/plain-text.ts";
 export { tokenWindows, type WindowOptions } from "./data/text/token-windows.ts";
+export { type Folder, memoryFolder } from "./formats/checkpoint/folder.ts";
+export { type CardFacts, modelCard } from "./formats/checkpoint/model-card.ts";
+export { type Checkpoint, openCheckpoint } from "./formats/checkpoint/open.ts";
 export { blobSource, memorySource } from "./formats/source/source.ts";
 export { type Algebra, algebra, type SizedGraph, type Value } from "./graph/algebra.ts";
 export { type Analysis, type AnalysisOptions, analyse } from "./models/analysis.ts";
-export type { CheckpointModel, Stage } from "./models/checkpoint/checkpoint-model.ts";
+export { keepBlocks, withGraph, withTensors } from "./models/checkpoint/change.ts";
+export {
+  type CheckpointModel,
+  checkpointModel,
+  type Stage,
+  type WholeGraph,
+} from "./models/checkpoint/checkpoint-model.ts";
+export { inexpressible } from "./models/checkpoint/expressible.ts";
+export type { Feeding } from "./models/checkpoint/frame.ts";
 export type { Model } from "./models/model.ts";
 export { paperSection, papersWhere } from "./papers/catalogue.ts";
 export { findingsSection, resultsPage } from "./papers/findings-text.ts";

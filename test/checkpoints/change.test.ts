@@ -13,9 +13,9 @@ import { openRuntime } from "../../src/runtime/open-runtime.node.ts";
 import type { Runtime } from "../../src/runtime/runtime.ts";
 import { cut } from "../../src/surgery/cut.ts";
 import { checkLaw } from "../../src/surgery/law.ts";
-import { float32Tensor, fromInts, toFloat32 } from "../../src/tensor/numeric.ts";
+import { fromInts, toFloat32 } from "../../src/tensor/numeric.ts";
 import { load, refOf, type TensorRef } from "../../src/tensor/tensor.ts";
-import { openFixtures } from "./fixtures.ts";
+import { inFloat32, openFixtures } from "./fixtures.ts";
 
 const fixtures = openFixtures();
 const feeds = [new Map([["input_ids", fromInts("i64", [2, 4], [3, 7, 11, 2, 9, 20, 4, 4])]])];
@@ -30,16 +30,6 @@ afterAll(async () => {
   await runtime.close();
   rmSync(folder, { recursive: true, force: true });
 });
-
-/** A checkpoint whose tensors are float32, so that nothing is rounded. */
-async function float32(name: string) {
-  const checkpoint = await fixtures.open(name);
-  const tensors = new Map<string, TensorRef>();
-  for (const [key, ref] of checkpoint.tensors) {
-    tensors.set(key, refOf(float32Tensor(ref.shape, toFloat32(await load(ref)))));
-  }
-  return { ...checkpoint, tensors };
-}
 
 /** The model's graph without the last `count` units of the groups named, in every set of theirs. */
 async function without(model: CheckpointModel, cuts: readonly (readonly [id: RegExp, count: number])[]) {
@@ -91,7 +81,7 @@ describe("a pruned graph's parameters make a checkpoint", () => {
   });
 
   it("hidden features of llama, with gains and ε of the norms over fewer of them", async () => {
-    const model = checkpointModel(await float32("llama"));
+    const model = checkpointModel(await inFloat32(await fixtures.open("llama")));
     const pruned = await without(model, [[/o_proj.weight$/, 4]]);
     const small = checkpointModel(withGraph(model, pruned));
     expect(small.checkpoint.config).toMatchObject({ hidden_size: 12, rms_norm_eps: (1e-5 * 16) / 12 });

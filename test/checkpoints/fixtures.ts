@@ -4,7 +4,8 @@ import { memoryFolder } from "../../src/formats/checkpoint/folder.ts";
 import { type Checkpoint, openCheckpoint } from "../../src/formats/checkpoint/open.ts";
 import { readSafetensors } from "../../src/formats/safetensors/read.ts";
 import { memorySource } from "../../src/formats/source/source.ts";
-import { type HostTensor, load } from "../../src/tensor/tensor.ts";
+import { float32Tensor, toFloat32 } from "../../src/tensor/numeric.ts";
+import { type HostTensor, load, refOf, type TensorRef } from "../../src/tensor/tensor.ts";
 
 interface Case {
   readonly name: string;
@@ -53,6 +54,15 @@ export function openFixtures(): Fixtures {
       return new Map(await Promise.all(loaded));
     },
   };
+}
+
+/** A checkpoint whose tensors are float32, so that nothing is rounded. */
+export async function inFloat32(checkpoint: Checkpoint): Promise<Checkpoint> {
+  const tensors = new Map<string, TensorRef>();
+  for (const [key, ref] of checkpoint.tensors) {
+    tensors.set(key, refOf(float32Tensor(ref.shape, toFloat32(await load(ref)))));
+  }
+  return { ...checkpoint, tensors };
 }
 
 function missing(name: string): never {

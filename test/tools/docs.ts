@@ -1,7 +1,9 @@
 import { readFileSync } from "node:fs";
+import { architectures } from "../../src/models/architectures/registry.ts";
 import { operators } from "../../src/ops/table.ts";
 import { cataloguePage } from "../../src/papers/catalogue.ts";
 import { papers } from "../../src/papers/registry.ts";
+import { openFixtures } from "../checkpoints/fixtures.ts";
 import { caseName, comparedWith, gradientWords } from "../gradients/describe.ts";
 import { layers } from "./layer-list.ts";
 
@@ -41,6 +43,33 @@ ${rows.join("\n")}
 `;
 }
 
+/** docs/checkpoints.md: what checkpoints are read, and what is held against what. */
+export function checkpointPage(): string {
+  const { cases } = openFixtures();
+  const rows = architectures.map(({ types, kind }) => {
+    const compared = cases.filter(({ config }) => types.includes(String(config["model_type"])));
+    const names = compared.map(({ name }) => name).join(", ");
+    return `| ${types.map((type) => `\`${type}\``).join(", ")} | ${kind} | ${names} |`;
+  });
+  return `# Checkpoints
+
+Written by \`npm run docs\` from \`src/models/architectures/registry.ts\` and the fixtures of \`test/checkpoints\`; change those,
+not this page.
+
+A folder with \`config.json\` and \`.safetensors\` files is a model when its \`model_type\` is one of these. Weights may be
+float32, float16, bfloat16 or float8; they stay in their files until they are needed. Any other model is exported to ONNX
+and pruned as such.
+
+Each is held against PyTorch in double precision, written for the test from papers and configs: hidden states and results of
+tiny models with random weights differ by at most 1e-4 of the largest value. 30 % of every group of every one of them is cut
+by the law.
+
+| \`model_type\` | kind | cases that are compared |
+| --- | --- | --- |
+${rows.join("\n")}
+`;
+}
+
 /** The table of folders in docs/architecture.md. */
 export function layerTable(): string {
   const rows = layers.map(
@@ -62,6 +91,7 @@ export function generatedPages(): ReadonlyMap<string, string> {
   const architecture = readFileSync("docs/architecture.md", "utf8");
   return new Map([
     ["docs/ops.md", operatorPage()],
+    ["docs/checkpoints.md", checkpointPage()],
     ["docs/papers.md", cataloguePage(papers)],
     ["docs/architecture.md", between(architecture, "layers", layerTable())],
   ]);

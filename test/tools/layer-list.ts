@@ -26,7 +26,7 @@ export const layers: readonly Layer[] = [
   {
     folders: ["formats", "ops"],
     holds:
-      "the ONNX codec over files, blobs and HTTP ranges, where bytes are hostile; what each operator means (axes, sizes, cost, kernels, roles, gradients)",
+      "ONNX and safetensors codecs over files, blobs and HTTP ranges, where bytes are hostile; folders of checkpoints; what each operator means (axes, sizes, cost, kernels, roles, gradients)",
   },
   {
     folders: ["runtime", "coupling"],
@@ -42,7 +42,11 @@ export const layers: readonly Layer[] = [
     folders: ["train"],
     holds: "losses, optimisers, re-parameterisations, train steps and the loop around them, snapshots",
   },
-  { folders: ["models"], holds: "a loaded model, and its analysis: types, values, groups, cost" },
+  {
+    folders: ["models"],
+    holds:
+      "a loaded model, and its analysis: types, values, groups, cost; checkpoints as ordered stages, each a graph, from one short file per architecture",
+  },
   { folders: ["stats"], holds: "what data tells of a model: taps and reducers, gradients, branches, fidelity" },
   { folders: ["criteria"], holds: "weights and statistics to scores, pure; a larger score means keep" },
   { folders: ["allocation", "schedule"], holds: "how much goes where; when, and in how many steps" },

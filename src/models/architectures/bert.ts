@@ -1,6 +1,6 @@
 import * as z from "zod";
 import { architecture, type Outline } from "../checkpoint/architecture.ts";
-import { count, optional } from "../checkpoint/config.ts";
+import { blockCount, count, optional } from "../checkpoint/config.ts";
 import type { Frame } from "../checkpoint/frame.ts";
 import type { Site } from "../checkpoint/site.ts";
 import { sizeOfField } from "../checkpoint/size.ts";
@@ -11,7 +11,7 @@ import { layerNorm } from "../parts/norm.ts";
 const config = z.object({
   vocab_size: count,
   hidden_size: count,
-  num_hidden_layers: count,
+  num_hidden_layers: blockCount,
   num_attention_heads: count,
   intermediate_size: count,
   hidden_act: optional(z.string(), "gelu"),

@@ -1,6 +1,6 @@
 import * as z from "zod";
 import { architecture } from "../checkpoint/architecture.ts";
-import { count, flag, optional, rotaryFields, rotaryOf } from "../checkpoint/config.ts";
+import { blockCount, count, flag, optional, rotaryFields, rotaryOf } from "../checkpoint/config.ts";
 import { sizeOfField, times } from "../checkpoint/size.ts";
 import { activate } from "../parts/activation.ts";
 import { attend } from "../parts/attention.ts";
@@ -13,7 +13,7 @@ const config = z.object({
   vocab_size: count,
   hidden_size: count,
   intermediate_size: count,
-  num_hidden_layers: count,
+  num_hidden_layers: blockCount,
   num_attention_heads: count,
   rotary_pct: optional(z.number().positive().max(1), 0.25),
   rotary_emb_base: optional(z.number().positive(), 10_000),

@@ -1,6 +1,6 @@
 import * as z from "zod";
 import { architecture } from "../checkpoint/architecture.ts";
-import { count, flag, optional } from "../checkpoint/config.ts";
+import { blockCount, count, flag, optional } from "../checkpoint/config.ts";
 import { plus, sizeOfField } from "../checkpoint/size.ts";
 import { activate } from "../parts/activation.ts";
 import { attend } from "../parts/attention.ts";
@@ -12,7 +12,7 @@ const config = z.object({
   vocab_size: count,
   n_positions: optional(count, 1024),
   n_embd: count,
-  n_layer: count,
+  n_layer: blockCount,
   n_head: count,
   n_inner: count.nullish(),
   activation_function: optional(z.string(), "gelu_new"),

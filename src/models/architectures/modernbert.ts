@@ -1,6 +1,6 @@
 import * as z from "zod";
 import { architecture } from "../checkpoint/architecture.ts";
-import { count, flag, optional, rotaryFields, rotaryOf } from "../checkpoint/config.ts";
+import { blockCount, count, flag, optional, rotaryFields, rotaryOf } from "../checkpoint/config.ts";
 import { plus, sizeOfField, times } from "../checkpoint/size.ts";
 import { activate } from "../parts/activation.ts";
 import { attend } from "../parts/attention.ts";
@@ -13,7 +13,7 @@ const config = z.object({
   vocab_size: count,
   hidden_size: count,
   intermediate_size: count,
-  num_hidden_layers: count,
+  num_hidden_layers: blockCount,
   num_attention_heads: count,
   hidden_activation: optional(z.string(), "gelu"),
   norm_eps: optional(z.number(), 1e-5),

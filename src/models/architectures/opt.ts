@@ -1,6 +1,6 @@
 import * as z from "zod";
 import { architecture } from "../checkpoint/architecture.ts";
-import { count, flag, optional } from "../checkpoint/config.ts";
+import { blockCount, count, flag, optional } from "../checkpoint/config.ts";
 import { fixedSize, plus, sizeOfField } from "../checkpoint/size.ts";
 import { activate } from "../parts/activation.ts";
 import { decoder } from "../parts/decoder.ts";
@@ -11,7 +11,7 @@ import { selfAttention } from "../parts/self-attention.ts";
 const config = z.object({
   vocab_size: count,
   hidden_size: count,
-  num_hidden_layers: count,
+  num_hidden_layers: blockCount,
   num_attention_heads: count,
   ffn_dim: count,
   max_position_embeddings: optional(count, 2048),

@@ -1,14 +1,14 @@
 import * as z from "zod";
 import { int, ints } from "../../graph/attributes.ts";
 import { architecture } from "../checkpoint/architecture.ts";
-import { count, flag, optional } from "../checkpoint/config.ts";
+import { blockCount, count, flag, optional } from "../checkpoint/config.ts";
 import { fixedSize, sizeOfField } from "../checkpoint/size.ts";
 import { encoderBlock } from "../parts/encoder-block.ts";
 import { layerNorm } from "../parts/norm.ts";
 
 const config = z.object({
   hidden_size: count,
-  num_hidden_layers: count,
+  num_hidden_layers: blockCount,
   num_attention_heads: count,
   intermediate_size: count,
   image_size: optional(count, 224),

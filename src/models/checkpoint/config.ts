@@ -8,11 +8,14 @@ export function optional<T>(shape: z.ZodType<T>, otherwise: T) {
   return shape.nullish().transform((value) => value ?? otherwise);
 }
 
-/** Counts in configs: at least 1, and small enough to be added up. */
+/** Counts in configs: at least 1, and no more than any model has of anything. */
 export const count = z
   .int()
   .min(1)
-  .max(2 ** 40);
+  .max(2 ** 24);
+
+/** Numbers of blocks. */
+export const blockCount = z.int().min(1).max(4096);
 
 export const flag = z.boolean();
 

@@ -1,4 +1,5 @@
 import { int } from "../../graph/attributes.ts";
+import { EspalierError } from "../../tensor/error.ts";
 import type { Frame, Reach } from "../checkpoint/frame.ts";
 import type { Site } from "../checkpoint/site.ts";
 import type { RotarySpec } from "./rotary.ts";
@@ -51,6 +52,10 @@ export function attend(site: Site, frame: Frame, projected: Projected, spec: Att
 export function attendInHeads(site: Site, frame: Frame, parts: Projected, spec: AttentionSpec): string {
   const { draft } = site;
   const { block, heads, kvHeads, size, valueSize = size, scale = size ** -0.5, softCap } = spec;
+  if (heads % kvHeads !== 0) {
+    const message = `expected a multiple of the ${kvHeads} heads of keys and values, got ${heads} heads of queries.`;
+    throw new EspalierError("format", `config.json: ${site.path}`, message, "The config is damaged; fetch it again.");
+  }
   const shape = { heads: kvHeads, keySize: size, valueSize };
   const seen = frame.remember(block, { key: parts.key, value: parts.value, ...shape });
   const scaled = draft.op("Mul", [parts.query, site.float(scale)]);

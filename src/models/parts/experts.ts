@@ -1,4 +1,5 @@
 import { int } from "../../graph/attributes.ts";
+import { EspalierError } from "../../tensor/error.ts";
 import type { Site } from "../checkpoint/site.ts";
 import type { Size } from "../checkpoint/size.ts";
 import { linear, split } from "./linear.ts";
@@ -26,6 +27,18 @@ export interface RouterSpec {
 export function route(site: Site, x: string, spec: RouterSpec): string {
   const { draft } = site;
   const { width, experts, top, normalise, floor = 0, scale = 1 } = spec;
+  const { count = 1, best = 1 } = spec.groups ?? {};
+  const inGroup = experts.value / count;
+  if (
+    top > inGroup * best ||
+    best > count ||
+    !Number.isInteger(inGroup) ||
+    (spec.groups?.rank === "two best" && inGroup < 2)
+  ) {
+    const groups = spec.groups === undefined ? "" : ` in ${best} of ${count} groups`;
+    const message = `expected ${top} experts to choose from for each token, got ${experts.value}${groups}.`;
+    throw new EspalierError("format", `config.json: ${site.path}`, message, "The config is damaged; fetch it again.");
+  }
   const logits = linear(site, x, { inputs: width, outputs: experts });
   const scores =
     spec.scores === "softmax" ? draft.op("Softmax", [logits], { axis: int(-1) }) : draft.op("Sigmoid", [logits]);

@@ -1,6 +1,6 @@
 import * as z from "zod";
 import type { Outline } from "../checkpoint/architecture.ts";
-import { count, flag, optional, rotaryFields, rotaryOf } from "../checkpoint/config.ts";
+import { blockCount, count, flag, optional, rotaryFields, rotaryOf } from "../checkpoint/config.ts";
 import type { Frame } from "../checkpoint/frame.ts";
 import type { Site } from "../checkpoint/site.ts";
 import { fixedSize, type Size, sizeOfField } from "../checkpoint/size.ts";
@@ -15,7 +15,7 @@ export const rmsDecoderFields = {
   vocab_size: count,
   hidden_size: count,
   intermediate_size: count,
-  num_hidden_layers: count,
+  num_hidden_layers: blockCount,
   num_attention_heads: count,
   num_key_value_heads: count.nullish(),
   head_dim: count.nullish(),

@@ -13,6 +13,9 @@ export interface RotaryConfig {
   readonly originalPositions?: number | undefined;
 }
 
+/** No head has more. */
+const mostFeatures = 65_536;
+
 const number = z.number();
 const list = z.array(z.number());
 
@@ -47,6 +50,10 @@ const shapes = {
 /** The frequencies of a config, each kind of scaling after its paper or its first release. Throws `format`. */
 export function rotaryFrom(config: RotaryConfig): RotarySpec {
   const { size, theta, scaling, positions } = config;
+  if (size < 2 || size % 2 !== 0 || size > mostFeatures) {
+    const message = `expected an even number of features of a head that turn with positions, up to ${mostFeatures}, got ${size}.`;
+    throw new EspalierError("format", "config.json", message, "The config is damaged; fetch it again.");
+  }
   const plain = Array.from({ length: size / 2 }, (_, i) => theta ** ((-2 * i) / size));
   const kind = String(scaling?.["rope_type"] ?? scaling?.["type"] ?? "default");
   switch (kind) {
