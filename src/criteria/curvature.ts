@@ -6,6 +6,11 @@ export function grasp(): Criterion<"hessianGradient"> {
   return summed("grasp", "hessianGradient", (w, hg) => w * hg);
 }
 
+/** |w · Hg|, the change of the gradient's norm whatever its sign (CroP, Rachwan et al. 2022). */
+export function crop(): Criterion<"hessianGradient"> {
+  return summed("crop", "hessianGradient", (w, hg) => Math.abs(w * hg));
+}
+
 /** w² · E[g²] / 2, the loss of removal where the empirical Fisher stands for the Hessian (Theis et al. 2018, Eq. 5). */
 export function fisher(): Criterion<"gradientSquare"> {
   return summed("fisher", "gradientSquare", (w, f) => (w * w * f) / 2);

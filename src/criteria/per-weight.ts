@@ -19,7 +19,12 @@ export function perWeight(
   return out;
 }
 
-/** A criterion of one statistic per weight, of which units get the sum. */
+/** True where nothing was measured of a parameter, or it holds what data made and not training. */
+export function saysNothing({ role }: WeightView, statistic: Float32Array): boolean {
+  return statistic.length === 0 || role === "statistics";
+}
+
+/** A criterion of one statistic per weight, of which units get the sum, biases and scales of norms included. */
 export function summed<N extends GradientStatistic>(
   id: string,
   need: N,
@@ -32,7 +37,7 @@ export function summed<N extends GradientStatistic>(
     needs: [need],
     elements,
     features: (view, side, statistics) =>
-      side === "other" ? null : reduceElements(view, side, elements(view, statistics), "sum"),
+      saysNothing(view, statistics[need]) ? null : reduceElements(view, side, elements(view, statistics), "sum"),
   };
 }
 

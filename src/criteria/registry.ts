@@ -1,6 +1,6 @@
 import { didYouMean, EspalierError } from "../tensor/error.ts";
 import type { Criterion, Statistic } from "./criterion.ts";
-import { fisher, grasp, hessian } from "./curvature.ts";
+import { crop, fisher, grasp, hessian } from "./curvature.ts";
 import { geometricMedian } from "./geometric-median.ts";
 import { inputNorm } from "./input-norm.ts";
 import { magnitude } from "./magnitude.ts";
@@ -33,6 +33,7 @@ export const criteria: ReadonlyMap<string, CriterionEntry> = new Map<string, Cri
   ["taylor-sample", { summary: "The same, sample by sample.", scores: "both", make: () => sampleTaylor() }],
   ["snip", { summary: "Absolute weight times gradient.", scores: "both", make: () => snip() }],
   ["grasp", { summary: "Change of the gradient's norm.", scores: "both", make: () => grasp() }],
+  ["crop", { summary: "Change of the gradient's norm, without its sign.", scores: "both", make: () => crop() }],
   ["synflow", { summary: "Flow of ones through absolute weights, no data.", scores: "both", make: () => synflow() }],
   ["fisher", { summary: "Squared weight times mean squared gradient.", scores: "both", make: () => fisher() }],
   ["hessian", { summary: "Squared weight times curvature, estimated.", scores: "both", make: () => hessian() }],

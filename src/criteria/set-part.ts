@@ -1,8 +1,10 @@
 import type { Matrix } from "../coupling/matrices.ts";
 import type { Placement } from "../coupling/placement.ts";
+import { float32Tensor } from "../tensor/numeric.ts";
 import { takeMany } from "../tensor/slice.ts";
-import { type HostTensor, sizeOf } from "../tensor/tensor.ts";
+import { type HostTensor, type Shape, sizeOf } from "../tensor/tensor.ts";
 import type { MatrixStatistics } from "./criterion.ts";
+import { vectorView } from "./weight-view.ts";
 
 /** The part of a parameter in which the units of one set lie. */
 export interface SetPart {
@@ -70,6 +72,30 @@ export function statisticsPart<S extends Partial<MatrixStatistics>>(statistics: 
     ...(inputMean === undefined ? {} : { inputMean: features(inputMean) }),
     ...(inputMeanSquare === undefined ? {} : { inputMeanSquare: features(inputMeanSquare) }),
     ...(gram === undefined ? {} : { gram: columns === undefined ? groups?.flatMap((g) => gram[g] ?? []) : [] }),
+  };
+}
+
+/** What was measured of each number of a vector or table, in the order of its view along an axis; `part` of it, or all. */
+export function vectorStatistics<S extends Partial<MatrixStatistics>>(
+  statistics: S,
+  shape: Shape,
+  axis: number,
+  part: SetPart | null,
+): S {
+  const laid: Partial<MatrixStatistics> = { ...statistics };
+  const lay = (values: Float32Array): Float32Array => {
+    if (values.length !== sizeOf(shape)) return values;
+    const tensor = float32Tensor(shape, values);
+    return vectorView("", part === null ? tensor : tensorPart(tensor, part), axis, null).values;
+  };
+  const { gradient, gradientMagnitude, gradientSquare, hessianDiagonal, hessianGradient } = laid;
+  return {
+    ...statistics,
+    ...(gradient === undefined ? {} : { gradient: lay(gradient) }),
+    ...(gradientMagnitude === undefined ? {} : { gradientMagnitude: lay(gradientMagnitude) }),
+    ...(gradientSquare === undefined ? {} : { gradientSquare: lay(gradientSquare) }),
+    ...(hessianDiagonal === undefined ? {} : { hessianDiagonal: lay(hessianDiagonal) }),
+    ...(hessianGradient === undefined ? {} : { hessianGradient: lay(hessianGradient) }),
   };
 }
 

@@ -1,5 +1,5 @@
 import { type Criterion, reduceElements } from "./criterion.ts";
-import { perWeight, summed } from "./per-weight.ts";
+import { perWeight, saysNothing, summed } from "./per-weight.ts";
 
 /**
  * First-order change of the loss when a weight goes: |w · g|; of a unit |Σ w · g| over its weights in a parameter, so that
@@ -11,7 +11,7 @@ export function taylor(): Criterion<"gradient"> {
     needs: ["gradient"],
     elements: (view, { gradient }) => perWeight(view, gradient, (w, g) => Math.abs(w * g)),
     features: (view, side, { gradient }) => {
-      if (side === "other") return null;
+      if (saysNothing(view, gradient)) return null;
       const sums = reduceElements(
         view,
         side,

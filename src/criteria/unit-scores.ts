@@ -13,11 +13,14 @@ import {
   type Statistic,
   type WeightView,
 } from "./criterion.ts";
-import { matrixPart, type SetPart, setParts, statisticsPart, tensorPart } from "./set-part.ts";
+import { matrixPart, type SetPart, setParts, statisticsPart, tensorPart, vectorStatistics } from "./set-part.ts";
 import { matrixView, vectorView } from "./weight-view.ts";
 
-/** Statistics of a matrix, where calibration took them. */
-export type StatisticsOf<N extends Statistic> = (matrix: Matrix | null) => Pick<MatrixStatistics, N> | undefined;
+/** Statistics of a matrix, or of a vector that no matrix product uses, where calibration took them. */
+export type StatisticsOf<N extends Statistic> = (
+  matrix: Matrix | null,
+  parameter: string,
+) => Pick<MatrixStatistics, N> | undefined;
 
 export interface UnitScoreOptions {
   /** Which members of a group count: rows only, columns only, or everything that the criterion knows. */
@@ -65,7 +68,7 @@ export async function unitScores<N extends Statistic>(
     for (const { group, member } of places) {
       const side: Side = matrix === null ? "other" : sideOf(matrix, member.axis);
       if (options.members !== "all" && side !== options.members) continue;
-      const values = statistics(matrix);
+      const values = statistics(matrix, parameter);
       if (values === undefined || (matrix !== null && isMissing(criterion, values))) continue;
       const placement = member.placement();
       const total = sums.get(group) ?? new Float64Array(0);
@@ -80,7 +83,12 @@ export async function unitScores<N extends Statistic>(
             whole && view !== null
               ? view
               : partView(parameter, whole ? null : part, { matrix, tensor, axis: member.axis, role });
-          const measured = whole || matrix === null ? values : statisticsPart(values, matrix, part);
+          const measured =
+            matrix === null
+              ? vectorStatistics(values, tensor.shape, member.axis, whole ? null : part)
+              : whole
+                ? values
+                : statisticsPart(values, matrix, part);
           const missing = matrix !== null && isMissing(criterion, measured);
           scores = missing ? null : criterion.features(seen, side, measured);
           known.set(key, scores);
@@ -158,6 +166,7 @@ function normalise(scores: Float64Array, how: UnitScoreOptions["normalise"]): vo
     for (let i = 0; i < scores.length; i++) scores[i] = ((scores[i] ?? 0) - mean) / sd;
     return;
   }
-  const by = how === "mean" ? mean : how === "max" ? largest : sum;
+  // By its size: scores with a sign keep their order.
+  const by = Math.abs(how === "mean" ? mean : how === "max" ? largest : sum);
   if (by !== 0) for (let i = 0; i < scores.length; i++) scores[i] = (scores[i] ?? 0) / by;
 }

@@ -10,6 +10,7 @@ import { pdp } from "./pdp.ts";
 import { rdPrune } from "./rd-prune.ts";
 import { snip } from "./snip.ts";
 import { spa } from "./spa.ts";
+import { spaBeforeTraining } from "./spa-before-training.ts";
 import { sparsegpt } from "./sparsegpt.ts";
 import { synflow } from "./synflow.ts";
 import { wanda } from "./wanda.ts";
@@ -30,6 +31,7 @@ export const pruningPapers = byId({
   "rd-prune": rdPrune,
   snip,
   spa,
+  "spa-before-training": spaBeforeTraining,
   sparsegpt,
   synflow,
   wanda,

@@ -29,7 +29,7 @@ export const spa = paper({
     "Coupled channels come from factored axes instead of pushing masks through the graph.",
     "Removed inputs are made up for by the joint optimum, least squares with a bias, instead of column by column.",
     "The least squares aim at what the original gives, from inputs of the partly pruned model.",
-    "OBSPA-OOD is left out: no second set of the same shape is at hand. Criteria for untrained models need gradients.",
+    "OBSPA-OOD is left out: no second set of the same shape is at hand. Untrained models are a paper of their own here.",
   ],
   record: {
     removes: ["channel", "head"],

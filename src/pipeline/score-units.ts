@@ -28,8 +28,10 @@ export async function scoreUnits(
   for (const matrix of analysis.matrices) {
     if (!byParameter.has(matrix.parameter)) byParameter.set(matrix.parameter, matrix);
   }
+  const members = new Set(groups.flatMap((group) => group.members.map(({ parameter }) => parameter)));
+  const vectors = [...members].filter((parameter) => !byParameter.has(parameter));
   const statistics = await clock.time("calibrate", () =>
-    statisticsFor(analysis, [...byParameter.values()], criterion, calibration, options),
+    statisticsFor(analysis, [...byParameter.values()], criterion, calibration, { ...options, vectors }),
   );
   step(options, "score", 0, 1);
   const { scores = groupDefaults } = options;

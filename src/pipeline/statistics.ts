@@ -55,26 +55,34 @@ export function needsData(what: string): EspalierError {
   );
 }
 
+/** Statistics by matrix, and by name of what no matrix product uses. */
+export interface Measured {
+  readonly matrices: ReadonlyMap<Matrix, Partial<MatrixStatistics>>;
+  readonly vectors: ReadonlyMap<string, Partial<MatrixStatistics>>;
+}
+
 /** What a criterion needs of graphs that differ in the numbers of their parameters alone, as the rounds of a pruning do. */
 export interface Meter {
-  measure(graph: Graph): Promise<ReadonlyMap<Matrix, Partial<MatrixStatistics>>>;
+  measure(graph: Graph): Promise<Measured>;
   release(): Promise<void>;
 }
 
-/** Opens a meter; it measures nothing where the criterion only looks at weights. Throws `request` without data that it needs. */
+/** Opens a meter, of matrices and of `vectors` as far as a backward pass tells of them; it measures nothing where the criterion only looks at weights. Throws `request` without data that it needs. */
 export async function openMeter(
   analysis: Analysis,
   matrices: readonly Matrix[],
   criterion: Pick<Criterion<Statistic>, "id" | "needs">,
   calibration: IndexedDataset | null,
-  options: StatisticsOptions,
+  options: StatisticsOptions & { readonly vectors?: readonly string[] },
 ): Promise<Meter> {
   const { needs } = criterion;
   if (calibration === null && looksAtInputs(criterion)) throw needsData(criterion.id);
   const { runtime } = options;
   const [inputs, gradients, flow] = [needs.filter(isInput), needs.filter(isGradient), needs.filter(isFlow)];
   const { constants } = analysis.graph;
-  const trained = matrices.filter(({ parameter }) => isFloat(constants.get(parameter)?.dtype ?? "bool"));
+  const isTrained = (parameter: string): boolean => isFloat(constants.get(parameter)?.dtype ?? "bool");
+  const trained = matrices.filter(({ parameter }) => isTrained(parameter));
+  const vectors = (options.vectors ?? []).filter(isTrained);
   const parameters = [...new Set(trained.map(({ parameter }) => parameter))];
   const meter = flow.length === 0 ? null : await flowMeter(runtime, analysis.graph, parameters, oneSample(analysis));
   return {
@@ -84,6 +92,7 @@ export async function openMeter(
       const merge = (matrix: Matrix, more: Partial<MatrixStatistics>): void => {
         found.set(matrix, { ...found.get(matrix), ...more });
       };
+      const beside = new Map<string, Partial<MatrixStatistics>>();
       const now = { ...analysis, graph };
       if (inputs.length > 0 && calibration !== null) {
         for (const [matrix, measured] of await collect(runtime, now, matrices, inputs, calibration, options)) {
@@ -91,7 +100,9 @@ export async function openMeter(
         }
       }
       if (gradients.length > 0 && calibration !== null) {
-        const measured = await collectGradients(runtime, graph, parameters, gradients, calibration, options);
+        const all = [...parameters, ...vectors];
+        const measured = await collectGradients(runtime, graph, all, gradients, calibration, options);
+        for (const name of vectors) beside.set(name, measured.get(name) ?? {});
         for (const matrix of trained) {
           for (const need of gradients) {
             const values = measured.get(matrix.parameter)?.[need];
@@ -104,15 +115,13 @@ export async function openMeter(
         const values = flows?.get(matrix.parameter);
         if (values !== undefined) merge(matrix, { synapticFlow: asMatrix(matrix, values) });
       }
-      return found;
+      return { matrices: found, vectors: beside };
     },
   };
 }
 
 /** Measures what a criterion needs of one graph. */
-export async function statisticsFor(
-  ...[analysis, ...rest]: Parameters<typeof openMeter>
-): Promise<ReadonlyMap<Matrix, Partial<MatrixStatistics>>> {
+export async function statisticsFor(...[analysis, ...rest]: Parameters<typeof openMeter>): Promise<Measured> {
   const meter = await openMeter(analysis, ...rest);
   try {
     return await meter.measure(analysis.graph);
@@ -137,9 +146,13 @@ function oneSample({ graph, inputs }: Analysis): ReadonlyMap<string, TensorType>
   );
 }
 
-/** Reads what was measured of a matrix, and nothing of a vector, which has no inputs. */
-export function readerOf(
-  measured: ReadonlyMap<Matrix, Partial<MatrixStatistics>>,
-): (matrix: Matrix | null) => MatrixStatistics {
-  return (matrix) => (matrix === null ? noStatistics : { ...noStatistics, ...measured.get(matrix) });
+/** Reads what was measured of a matrix or a vector; empty where nothing was. */
+export function readerOf({
+  matrices,
+  vectors,
+}: Measured): (matrix: Matrix | null, parameter?: string) => MatrixStatistics {
+  return (matrix, parameter = "") => ({
+    ...noStatistics,
+    ...(matrix === null ? vectors.get(parameter) : matrices.get(matrix)),
+  });
 }

@@ -161,7 +161,7 @@ function targetsOf<N extends Statistic>(
     if (ref === undefined || seen.has(name)) continue;
     seen.add(name);
     const layout = layoutOf(matrix);
-    const values = statistics(matrix);
+    const values = statistics(matrix, name);
     const reason = !isFloat(ref.dtype)
       ? `its weights are ${ref.dtype}; prune before quantising`
       : (misfit(pattern, layout) ??

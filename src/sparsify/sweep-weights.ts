@@ -46,7 +46,7 @@ export async function sweepWeights(
     const ref = graph.constants.get(name);
     if (ref === undefined || seen.has(name)) continue;
     seen.add(name);
-    const { gram } = statistics(matrix) ?? { gram: [] };
+    const { gram } = statistics(matrix, matrix.parameter) ?? { gram: [] };
     const reason = unfit(matrix, ref, gram.length, choose);
     if (reason !== null) {
       skipped.push({ name, reason });

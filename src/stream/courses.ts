@@ -81,10 +81,16 @@ export async function inTurn({ model, plan, needs, targets, flow, options, zero 
     const measured = await clock.time("measure", async () => flow?.measure(placed, matrices, needs, dense && passOn));
     const own = matrices.map(({ matrix }) => matrix);
     const refs = new Map([...weights].map(([parameter, tensor]) => [parameter, refOf(tensor)]));
-    const sparse = await zeroWeights(graphOf(refs), own, plan, readerOf(measured ?? new Map()), {
-      ...zero,
-      residentBytes: Number.POSITIVE_INFINITY,
-    });
+    const sparse = await zeroWeights(
+      graphOf(refs),
+      own,
+      plan,
+      readerOf({ matrices: measured ?? new Map(), vectors: new Map() }),
+      {
+        ...zero,
+        residentBytes: Number.POSITIVE_INFINITY,
+      },
+    );
     const finished = finishedOf(sparse, own);
     if (passOn && !dense) {
       const changed = new Map<string, HostTensor>();
@@ -117,7 +123,10 @@ export async function allAtOnce({ model, plan, needs, targets, flow, options, ze
   const all = targets.flatMap(({ matrices }) => matrices.map(({ matrix }) => matrix));
   const graph = graphOf(model.checkpoint.tensors);
   // Masked tensors are made when they are stored, one stage after the other.
-  const sparse = await zeroWeights(graph, all, plan, readerOf(measured), { ...zero, residentBytes: 0 });
+  const sparse = await zeroWeights(graph, all, plan, readerOf({ matrices: measured, vectors: new Map() }), {
+    ...zero,
+    residentBytes: 0,
+  });
   for (const [i, { placed, matrices }] of targets.entries()) {
     const { name } = placed.stage;
     step(options, "prune", i, targets.length, name);
