@@ -53,7 +53,7 @@ export type { Report } from "./pipeline/report.ts";
 export { type Learning, optimiserNames } from "./plans/learning.ts";
 export { recoveries, recoveryNamed } from "./plans/methods.ts";
 export type { BranchPlan, Plan, RankPlan, UnitPlan, WeightPlan } from "./plans/plan.ts";
-export { type Amount, type Contender, contender, planOf, type Settings } from "./plans/settings.ts";
+export { type Amount, type Contender, contender, planOf, type Settings, usualAmounts } from "./plans/settings.ts";
 export { type BrowserOptions, openBrowserRuntime } from "./runtime/browser-runtime.ts";
 export type { Device, Runtime } from "./runtime/runtime.ts";
 export { schedules } from "./schedule/sparsity-schedule.ts";

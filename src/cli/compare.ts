@@ -11,26 +11,42 @@ import {
   EspalierError,
   load,
   recoveries,
+  usualAmounts,
 } from "../index.node.ts";
 import { command, integer, list, numbers, string } from "./command.ts";
 import { fileJournal, rowSchema } from "./journal.ts";
 import { fractions } from "./sensitivity.ts";
-import { dataFor, dataOptions, given, modelOptions, withRuntime } from "./shared-options.ts";
-import { percent, table } from "./table.ts";
+import {
+  dataFor,
+  dataOptions,
+  given,
+  modelOptions,
+  roundingOf,
+  roundingOptions,
+  withRuntime,
+} from "./shared-options.ts";
+import { counted, percent, table } from "./table.ts";
 import { checkReport, writeReport } from "./write-report.ts";
 
 export const compareCommand = command({
   name: "compare",
-  summary: "Prune with several methods to several sizes on the same data, and show them in one table and plot.",
+  summary:
+    "Prune as prune does, with several methods to several sizes on the same data, and show them in one table and plot.",
   args: ["<model>"],
   options: {
     methods: string(
       "A,B,..",
-      `Criteria (${[...criteria.keys()].join(", ")}), with global- before for the whole model, erk- or lamp- for how much each matrix of weights loses, and a repair (${[...recoveries.keys()].join(", ")}) behind +, as in global-l2+lsq. Always with ${baselines().join(" and ")}; for --granularity layer ${branchCriteria.join(", ")}, always with ${baselines("layer").join(" and ")}.`,
+      `Criteria (${[...criteria.keys(), "error"].join(", ")}), with global- before for the whole model, erk- or lamp- for how much each matrix of weights loses, and a repair (${[...recoveries.keys()].join(", ")}) behind +, as in global-l2+lsq. Always with ${baselines().join(" and ")}; for --granularity layer ${branchCriteria.join(", ")}, always with ${baselines("layer").join(" and ")}.`,
     ),
-    sparsities: numbers("Fractions of the units of each group to remove."),
+    sparsities: numbers(
+      "Fractions of the units of each group, or of the weights, to remove; of weights 0.5,0.75 unless told.",
+    ),
     keepMacs: numbers("Or fractions of the multiply-accumulates that remain; 0.75,0.5 unless told."),
-    granularity: string("G", "channel (default), head, query-head, layer, weight, or block:4x1."),
+    granularity: string(
+      "G",
+      "channel (default), head, query-head, layer, weight, block:4x1, or a pattern that keeps N of M such as 2:4, which needs no amount.",
+    ),
+    ...roundingOptions,
     calib: string("DATA", "Unlabelled inputs for methods that look at activations and for repairs."),
     data: string("DATA", "Inputs to judge by, best with labels; those of --calib unless told."),
     ignore: list("PATTERN", "Parameters to leave alone: names, globs, or re: expressions."),
@@ -44,6 +60,7 @@ export const compareCommand = command({
   },
   examples: [
     "espalier compare model.onnx --methods l1,l2 --keep-macs 0.5 --data test.npz --scale 0.00392157 --report compare.html",
+    "espalier compare model.onnx --methods l1,wanda --granularity 2:4 --calib calibration.npy --scale 0.00392157",
     "espalier compare model.onnx --methods l2+lsq --sparsities 0.3 --calib calibration.npy --scale 0.00392157 --resume compare.jsonl",
   ],
   async run([path = ""], options, host) {
@@ -53,6 +70,8 @@ export const compareCommand = command({
     const names = [...new Set([...asked.split(",").map((name) => name.trim()), ...baselines(granularity)])];
     const contenders = names.map((name) => contender(name, seed, granularity));
     const amounts = amountsOf(options);
+    // What fits no method at all is refused before anything is read.
+    for (const amount of amounts) for (const each of contenders) each.plan(amount);
     await checkReport(options.report, host, [path]);
     if (options.resume !== undefined) await host.checkOutput(options.resume, [path]);
     const model = await load(path, { fix: options.fix });
@@ -62,8 +81,20 @@ export const compareCommand = command({
       options.data === undefined
         ? null
         : await dataFor(model, options.data, options, given({ labels: options.labels }));
-    const { scale, mean, std, size, layout, labels, calib, data, ignore, device, threads } = options;
-    const request = { command: "compare", model: path, calib, data, labels, limit, seed, batch, ignore };
+    const { scale, mean, std, size, layout, labels, calib, data, ignore, device, threads, roundTo } = options;
+    const request = {
+      command: "compare",
+      model: path,
+      calib,
+      data,
+      labels,
+      limit,
+      seed,
+      batch,
+      ignore,
+      granularity,
+      roundTo,
+    };
     const journal =
       options.resume === undefined
         ? undefined
@@ -96,17 +127,24 @@ interface AmountChoice {
   readonly sparsities: readonly number[] | undefined;
   readonly keepMacs: readonly number[] | undefined;
   readonly granularity: string | undefined;
+  readonly roundTo: string | undefined;
 }
 
-function amountsOf({ sparsities, keepMacs, granularity }: AmountChoice): readonly Amount[] {
+function amountsOf({ sparsities, keepMacs, granularity, roundTo }: AmountChoice): readonly Amount[] {
   if (sparsities !== undefined && keepMacs !== undefined) {
     throw new EspalierError("request", "--keep-macs", "expected one kind of amount, got --sparsities too.");
   }
-  const part = granularity === undefined || granularity === "channel" ? {} : { granularity };
-  if (sparsities !== undefined) {
-    return fractions("--sparsities", sparsities).map((sparsity) => ({ sparsity, ...part }));
-  }
-  return fractions("--keep-macs", keepMacs ?? [0.75, 0.5]).map((keep) => ({ keepMacs: keep, ...part }));
+  const asked =
+    sparsities !== undefined
+      ? fractions("--sparsities", sparsities).map((sparsity): Amount => ({ sparsity }))
+      : keepMacs !== undefined
+        ? fractions("--keep-macs", keepMacs).map((keep): Amount => ({ keepMacs: keep }))
+        : usualAmounts(granularity);
+  const part = given({
+    granularity: granularity === "channel" ? undefined : granularity,
+    roundTo: roundingOf(roundTo),
+  });
+  return asked.map((amount) => ({ ...amount, ...part }));
 }
 
 function comparisonText({ rows, device }: CompareReport): string {
@@ -128,10 +166,10 @@ function comparisonText({ rows, device }: CompareReport): string {
     why === null ? [] : [`${method}, ${amountText(amount)}: ${why}`],
   );
   const metric = rows.find((row) => row.metric !== null)?.metric;
-  const note = `MACs, parameters and time as shares of the original; ${device.name}, batch ${device.batch}, ${device.threads} threads.`;
+  const note = `MACs, parameters and time as shares of the original; ${device.name}, batch ${device.batch}, ${counted(device.threads, "thread")}.`;
   const base =
     metric === null || metric === undefined
       ? []
-      : [`The original: ${percent(metric.before, 1)} ${metric.name} (${metric.n} samples).`];
+      : [`The original: ${percent(metric.before, 1)} ${metric.name} (${counted(metric.n, "sample")}).`];
   return [table([head, ...lines]), note, ...base, ...failed].join("\n");
 }

@@ -1,7 +1,7 @@
 import { EspalierError, type EvaluationReport, evaluate, load } from "../index.node.ts";
 import { command, integer, string } from "./command.ts";
 import { dataFor, dataOptions, given, modelOptions, withRuntime } from "./shared-options.ts";
-import { compact, percent } from "./table.ts";
+import { compact, counted, percent } from "./table.ts";
 
 export const evalCommand = command({
   name: "eval",
@@ -47,7 +47,7 @@ function evaluationText(report: EvaluationReport): string {
   lines.push(`Data: ${report.data}`);
   if (metric !== null) {
     const other = referenceMetric === null ? "" : `, ${percent(referenceMetric, 1)} of the reference`;
-    lines.push(`${metric.name}: ${percent(metric.value, 1)}${other} (${metric.n} samples)`);
+    lines.push(`${metric.name}: ${percent(metric.value, 1)}${other} (${counted(metric.n, "sample")})`);
   }
   if (fidelity !== null) {
     const top = fidelity.topAgreement === null ? "" : `same answer on ${percent(fidelity.topAgreement, 1)}, `;
@@ -61,7 +61,7 @@ function evaluationText(report: EvaluationReport): string {
         ? ""
         : `; the reference ${referenceLatencyMs.median.toPrecision(3)} ms, so ${percent(latencyMs.median, referenceLatencyMs.median)} of its time`;
     lines.push(
-      `${latencyMs.median.toPrecision(3)} ms a run (${range}; ${device.name}, batch ${device.batch}, ${device.threads} threads)${other}`,
+      `${latencyMs.median.toPrecision(3)} ms a run (${range}; ${device.name}, batch ${device.batch}, ${counted(device.threads, "thread")})${other}`,
     );
   }
   return lines.join("\n");

@@ -1,7 +1,7 @@
 import { analyse, branchesOf, headsOf, load, openRuntime } from "../index.node.ts";
 import { command } from "./command.ts";
 import { modelOptions } from "./shared-options.ts";
-import { compact, percent, table } from "./table.ts";
+import { compact, counted, percent, table } from "./table.ts";
 
 export const inspectCommand = command({
   name: "inspect",
@@ -57,19 +57,21 @@ export const inspectCommand = command({
         ]),
       );
       host.print("");
-      host.print(`${free.length} groups of units can be pruned:`);
+      host.print(`${counted(free.length, "group of units", "groups of units")} can be pruned:`);
       const unitsOf = (g: (typeof groups)[number]) => (g.sets === 1 ? `${g.units}` : `${g.sets} x ${g.units / g.sets}`);
       const rows = free.map((g) => [g.id, unitsOf(g), `${g.members}`, g.heads ?? ""]);
       host.print(table([["group", "units", "parameters", ""], ...rows]));
       if (branches.length > 0) {
         host.print("");
-        host.print(`${branches.length} residual branches can go as a whole (--granularity layer):`);
-        host.print(table([["branch", "joins", "bypass"], ...branches.map((b) => [b.branch, b.sum, b.bypass])]));
+        host.print(
+          `${counted(branches.length, "residual branch", "residual branches")} can go as a whole (--granularity layer):`,
+        );
+        host.print(table([["branch", "is added at", "to"], ...branches.map((b) => [b.branch, b.sum, b.bypass])]));
       }
       const rest = groups.filter(({ blocked }) => blocked.length > 0);
       if (rest.length > 0) {
         host.print("");
-        host.print(`${rest.length} groups stay whole:`);
+        host.print(`${counted(rest.length, "group stays", "groups stay")} whole:`);
         host.print(
           table([["group", "units", "because"], ...rest.map((g) => [g.id, `${g.units}`, g.blocked.join("; ")])]),
         );

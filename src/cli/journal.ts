@@ -38,6 +38,7 @@ export const rowSchema: z.ZodType<CompareRow> = z.object({
     keepMacs: z.number().optional(),
     keepParams: z.number().optional(),
     granularity: z.string().optional(),
+    roundTo: z.union([z.number(), z.literal("auto")]).optional(),
   }),
   before: measured.nullable(),
   after: measured.nullable(),

@@ -19,6 +19,8 @@ import {
   learningOf,
   learningOptions,
   modelOptions,
+  roundingOf,
+  roundingOptions,
   withRuntime,
 } from "./shared-options.ts";
 import { checkReport, writeReport } from "./write-report.ts";
@@ -67,7 +69,7 @@ export const pruneCommand = command({
       1,
       1000,
     ),
-    roundTo: string("auto|N", "Keep multiples of N units; auto (default) measures which width is fastest."),
+    ...roundingOptions,
     ignore: list("PATTERN", "Parameters to leave alone: names, globs, or re: expressions."),
     calib: string("DATA", 'Unlabelled inputs: a folder of images, .npy, .npz, idx, CIFAR .bin, text, or "random".'),
     eval: string("DATA", "Labelled inputs to measure the accuracy on, before and after."),
@@ -109,7 +111,7 @@ export const pruneCommand = command({
     const { sparsity, keepMacs, keepParams, maxBytes, maxLatency, keepLatency } = options;
     const { granularity, criterion, recover, scope, allocation, rounds } = options;
     const { seed = 0, limit = 512, batch = 1 } = options;
-    const roundTo = options.roundTo === undefined ? undefined : roundingOf(options.roundTo);
+    const roundTo = roundingOf(options.roundTo);
     const amount = { sparsity, keepMacs, keepParams, maxBytes, maxLatency, keepLatency };
     const learning = learningOf(options);
     const settings = { granularity, criterion, recover, learning, scope, allocation, rounds, roundTo, ...amount };
@@ -149,10 +151,3 @@ export const pruneCommand = command({
     host.print(options.json ? JSON.stringify(result.report) : reportText(result.report));
   },
 });
-
-function roundingOf(text: string): number | "auto" {
-  if (text === "auto") return "auto";
-  const value = Number(text);
-  if (Number.isInteger(value) && value >= 1 && value <= 1024) return value;
-  throw new EspalierError("request", "--round-to", `expected auto or a whole number from 1 to 1024, got "${text}".`);
-}

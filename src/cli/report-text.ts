@@ -1,13 +1,14 @@
 import type { Report } from "../index.node.ts";
-import { compact, percent, table } from "./table.ts";
+import { compact, counted, percent, table } from "./table.ts";
 
 /** What became of the parts of each kind. */
-const outcomes: Readonly<Record<Report["layers"][number]["kind"], string>> = {
-  units: "groups became smaller",
-  branches: "residual branches went",
-  weights: "weight matrices got zeros",
-  ranks: "layers were taken apart",
-};
+const outcomes: Readonly<Record<Report["layers"][number]["kind"], readonly [one: string, many: string, what: string]>> =
+  {
+    units: ["group", "groups", "became smaller"],
+    branches: ["residual branch", "residual branches", "went"],
+    weights: ["weight matrix", "weight matrices", "got zeros"],
+    ranks: ["layer", "layers", "came apart into two"],
+  };
 
 /** The report in a few lines. */
 export function reportText({ before, after, law, fidelity, metric, layers, training, advice, device }: Report): string {
@@ -26,12 +27,17 @@ export function reportText({ before, after, law, fidelity, metric, layers, train
       row("MACs", before.macs, after.macs),
       row("bytes", before.bytes, after.bytes),
       row("gzip bytes", before.gzipBytes, after.gzipBytes),
-      [`ms (${device.name}, batch ${device.batch}, ${device.threads} threads)`, ms(a), ms(b), percent(b ?? 0, a ?? 0)],
+      [
+        `ms (${device.name}, batch ${device.batch}, ${counted(device.threads, "thread")})`,
+        ms(a),
+        ms(b),
+        percent(b ?? 0, a ?? 0),
+      ],
     ]),
-    ...Object.entries(outcomes).flatMap(([kind, outcome]) => {
+    ...Object.entries(outcomes).flatMap(([kind, [one, many, what]]) => {
       const own = layers.filter((layer) => layer.kind === kind);
       const touched = own.filter(({ before: x, after: y }) => y < x).length;
-      return own.length === 0 ? [] : [`${touched} of ${own.length} ${outcome}.`];
+      return own.length === 0 ? [] : [`${touched} of ${counted(own.length, one, many)} ${what}.`];
     }),
   ];
   if (law !== null) {
@@ -41,19 +47,21 @@ export function reportText({ before, after, law, fidelity, metric, layers, train
   if (fidelity !== null) {
     const top = fidelity.topAgreement === null ? "" : `same answer on ${percent(fidelity.topAgreement, 1)}, `;
     lines.push(
-      `Fidelity on ${fidelity.samples} inputs: ${top}relative error ${fidelity.relativeError.toPrecision(3)}.`,
+      `Fidelity on ${counted(fidelity.samples, "input")}: ${top}relative error ${fidelity.relativeError.toPrecision(3)}.`,
     );
   }
   if (metric !== null) {
     lines.push(
-      `${metric.name}: ${percent(metric.before, 1)} before, ${percent(metric.after, 1)} after (${metric.n} samples).`,
+      `${metric.name}: ${percent(metric.before, 1)} before, ${percent(metric.after, 1)} after (${counted(metric.n, "sample")}).`,
     );
   }
   for (const { name, updates, epochs, seconds, points } of training) {
     const [first, last] = [points[0]?.values["loss"], points.at(-1)?.values["loss"]];
     const fell =
       first === undefined || last === undefined ? "" : `, loss ${first.toPrecision(3)} to ${last.toPrecision(3)}`;
-    lines.push(`${name}: ${updates} updates (${epochs.toPrecision(3)} epochs) in ${seconds.toPrecision(3)} s${fell}.`);
+    lines.push(
+      `${name}: ${counted(updates, "update")} (${epochs.toPrecision(3)} epochs) in ${seconds.toPrecision(3)} s${fell}.`,
+    );
   }
   return [...lines, ...advice].join("\n");
 }

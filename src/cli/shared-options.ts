@@ -1,5 +1,6 @@
 import {
   type DataOptions,
+  EspalierError,
   type IndexedDataset,
   type Learning,
   type Model,
@@ -43,6 +44,19 @@ export const dataOptions = {
   field: string("NAME", "Field or column with the text in .jsonl and .parquet; text unless told."),
   separator: string("TEXT", "What stands between the documents of a plain text."),
 };
+
+/** Widths that are left, for every command that removes units. */
+export const roundingOptions = {
+  roundTo: string("auto|N", "Keep multiples of N units; auto (default) measures which width is fastest."),
+};
+
+/** Reads --round-to. */
+export function roundingOf(text: string | undefined): number | "auto" | undefined {
+  if (text === undefined || text === "auto") return text;
+  const value = Number(text);
+  if (Number.isInteger(value) && value >= 1 && value <= 1024) return value;
+  throw new EspalierError("request", "--round-to", `expected auto or a whole number from 1 to 1024, got "${text}".`);
+}
 
 /** How recoveries that train do it; recipes have more. */
 export const learningOptions = {

@@ -29,3 +29,8 @@ export function compact(n: number): string {
 export function percent(part: number, whole: number): string {
   return whole === 0 ? "-" : `${((100 * part) / whole).toFixed(1)} %`;
 }
+
+/** `1 group`, `3 groups`: the word for many is that for one with an s, unless given. */
+export function counted(n: number, one: string, many = `${one}s`): string {
+  return `${n} ${n === 1 ? one : many}`;
+}

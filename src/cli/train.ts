@@ -14,7 +14,7 @@ import {
 import { command, flag } from "./command.ts";
 import { recipeData } from "./recipe-data.ts";
 import { textFormOf, withRuntime } from "./shared-options.ts";
-import { compact, percent } from "./table.ts";
+import { compact, counted, percent } from "./table.ts";
 import { checkReport, writeReport } from "./write-report.ts";
 
 /** Seconds between two snapshots, unless a recipe says otherwise. */
@@ -49,7 +49,7 @@ export const trainCommand = command({
     const heldOut = held === undefined ? null : await open(held, { whole: true });
     const snapshots = keepSnapshots(`${out}.snapshot`, requestOf(recipe, training));
     const resume = options.resume ? await snapshots.read() : null;
-    if (resume !== null && !options.json) host.note(`Going on after ${resume.updates} updates.`);
+    if (resume !== null && !options.json) host.note(`Going on after ${counted(resume.updates, "update")}.`);
     const { device, threads } = recipe;
     const keep = { seconds: recipe.snapshot ?? SNAPSHOT_SECONDS, write: snapshots.write };
     const result = await withRuntime({ device, threads }, (runtime) =>
@@ -78,18 +78,18 @@ function trainText({ model, training, metric }: TrainReport): string {
   const { updates, epochs, seconds, samples, points, trained } = training;
   const [first = Number.NaN, last = Number.NaN] = [points[0]?.values["loss"], points.at(-1)?.values["loss"]];
   const lines = [
-    `${model}: ${compact(trained)} numbers trained in ${updates} updates (${epochs.toPrecision(3)} epochs, ${compact(samples)} samples) in ${seconds.toPrecision(3)} s.`,
+    `${model}: ${compact(trained)} numbers trained in ${counted(updates, "update")} (${epochs.toPrecision(3)} epochs, ${compact(samples)} samples) in ${seconds.toPrecision(3)} s.`,
     `Loss ${first.toPrecision(3)} at first, ${last.toPrecision(3)} in the end.`,
   ];
   if (training.best !== undefined) {
     const { update, loss } = training.best;
     lines.push(
-      `Held-out loss ${loss.toPrecision(4)}, the lowest, after ${update} updates: the model has the parameters of then.`,
+      `Held-out loss ${loss.toPrecision(4)}, the lowest, after ${counted(update, "update")}: the model has the parameters of then.`,
     );
   }
   if (metric !== null) {
     lines.push(
-      `${metric.name}: ${percent(metric.before, 1)} before, ${percent(metric.after, 1)} after (${metric.n} samples).`,
+      `${metric.name}: ${percent(metric.before, 1)} before, ${percent(metric.after, 1)} after (${counted(metric.n, "sample")}).`,
     );
   }
   return lines.join("\n");

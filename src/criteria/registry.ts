@@ -40,14 +40,22 @@ export const criteria: ReadonlyMap<string, CriterionEntry> = new Map<string, Cri
   ["obs", { summary: "Error of removing it and refitting the rest.", scores: "both", make: () => obs() }],
 ]);
 
-/** The criterion of that name. Throws `request` with the nearest name for an unknown one. */
-export function criterionNamed(name: string, options: { readonly seed: number } = { seed: 0 }): Criterion<Statistic> {
+/**
+ * The criterion of that name. Throws `request` with the nearest name for an unknown one; `others` are names that mean
+ * something too where it is asked.
+ */
+export function criterionNamed(
+  name: string,
+  options: { readonly seed: number } = { seed: 0 },
+  others: readonly string[] = [],
+): Criterion<Statistic> {
   const entry = criteria.get(name);
   if (entry !== undefined) return entry.make(options);
+  const known = [...criteria.keys(), ...others];
   throw new EspalierError(
     "request",
     `--criterion ${name}`,
-    `expected one of ${[...criteria.keys()].join(", ")}.`,
-    didYouMean(name, criteria.keys()),
+    `expected one of ${known.join(", ")}.`,
+    didYouMean(name, known),
   );
 }

@@ -6,7 +6,7 @@ import { builder } from "../graph/builder.ts";
 import type { Draft } from "../graph/draft.ts";
 import { type Model, modelFrom } from "../models/model.ts";
 import { layers, structured } from "../plans/methods.ts";
-import { contender, planOf } from "../plans/settings.ts";
+import { contender, planOf, usualAmounts } from "../plans/settings.ts";
 import { openRuntime } from "../runtime/open-runtime.node.ts";
 import { float32Tensor } from "../tensor/numeric.ts";
 import { random } from "../tensor/random.ts";
@@ -171,6 +171,24 @@ describe("allocations of single weights", () => {
     const plan = contender("erk-l1", 0, "weight").plan({ sparsity: 0.5, granularity: "weight" });
     expect(plan.kind === "weights" && plan.profile).toBe("erk");
     expect(() => contender("lamp-l1", 0)).toThrow(/--allocation lamp/);
+  });
+
+  it("is planned as a pruning by itself is, widths and all", () => {
+    for (const amount of [{ keepMacs: 0.5 }, { sparsity: 0.3, roundTo: 8 }, { keepMacs: 0.5, granularity: "head" }]) {
+      const alone = planOf({ criterion: "l2", ...amount }, 0);
+      expect(JSON.stringify(contender("l2", 0, amount.granularity).plan(amount))).toBe(JSON.stringify(alone));
+    }
+  });
+
+  it("goes by shares of weights where zeros save no work, and by the pattern where that decides", () => {
+    const plans = (granularity?: string) =>
+      usualAmounts(granularity).map((amount) =>
+        contender("l1", 0, granularity).plan({ ...amount, ...(granularity === undefined ? {} : { granularity }) }),
+      );
+    expect(plans().map(({ kind }) => kind)).toEqual(["units", "units"]);
+    expect(plans("weight").map((plan) => plan.kind === "weights" && plan.sparsity)).toEqual([0.5, 0.75]);
+    expect(plans("block:4x1").map((plan) => plan.kind === "weights" && plan.sparsity)).toEqual([0.5, 0.75]);
+    expect(plans("1:4").map((plan) => plan.kind === "weights" && plan.sparsity)).toEqual([0.75]);
     expect(() => planOf({ granularity: "layer", criterion: "l2", sparsity: 0.5 }, 0)).toThrow(
       /influence, error, random/,
     );

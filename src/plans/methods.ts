@@ -44,22 +44,23 @@ export interface StructuredOptions extends TargetOptions {
 
 /** Reads the one target that was given. Throws `request` when there is none, several, or one out of range. */
 function targetOf(options: TargetOptions): Target | LatencyTarget {
-  const targets: (Target | LatencyTarget)[] = [];
-  if (options.sparsity !== undefined)
-    targets.push({ kind: "sparsity", sparsity: share("--sparsity", options.sparsity) });
-  if (options.keepMacs !== undefined) targets.push({ kind: "macs", keep: share("--keep-macs", options.keepMacs) });
-  if (options.keepParams !== undefined)
-    targets.push({ kind: "params", keep: share("--keep-params", options.keepParams) });
-  if (options.maxBytes !== undefined) targets.push({ kind: "bytes", max: options.maxBytes });
-  if (options.maxLatency !== undefined) targets.push({ kind: "latency", maxMs: options.maxLatency });
-  if (options.keepLatency !== undefined)
-    targets.push({ kind: "latency", keep: share("--keep-latency", options.keepLatency) });
-  const [first, ...rest] = targets;
+  const { sparsity, keepMacs, keepParams, maxBytes, maxLatency, keepLatency } = options;
+  const targets: [flag: string, target: Target | LatencyTarget][] = [];
+  const add = (flag: string, value: number | undefined, target: (value: number) => Target | LatencyTarget): void => {
+    if (value !== undefined) targets.push([flag, target(value)]);
+  };
+  add("--sparsity", sparsity, (value) => ({ kind: "sparsity", sparsity: share("--sparsity", value) }));
+  add("--keep-macs", keepMacs, (value) => ({ kind: "macs", keep: share("--keep-macs", value) }));
+  add("--keep-params", keepParams, (value) => ({ kind: "params", keep: share("--keep-params", value) }));
+  add("--max-bytes", maxBytes, (max) => ({ kind: "bytes", max }));
+  add("--max-latency", maxLatency, (maxMs) => ({ kind: "latency", maxMs }));
+  add("--keep-latency", keepLatency, (value) => ({ kind: "latency", keep: share("--keep-latency", value) }));
+  const [[, first] = [], ...rest] = targets;
   if (first === undefined || rest.length > 0) {
     throw new EspalierError(
       "request",
       "target",
-      `expected one target, got ${targets.length === 0 ? "none" : targets.map(({ kind }) => kind).join(" and ")}.`,
+      `expected one target, got ${targets.length === 0 ? "none" : targets.map(([flag]) => flag).join(" and ")}.`,
       "Give --sparsity, --keep-macs, --keep-params, --max-bytes, --max-latency or --keep-latency.",
     );
   }
@@ -153,6 +154,10 @@ export function sparse(options: SparseOptions): WeightPlan {
   const pattern = patternOf(granularity);
   const sparsity =
     pattern.kind === "n:m" ? 1 - pattern.keep / pattern.of : share("--sparsity", options.sparsity ?? 0.5);
+  if (options.sparsity !== undefined && options.sparsity !== sparsity) {
+    const message = `expected no share beside ${granularity}, got ${options.sparsity}.`;
+    throw new EspalierError("request", "--sparsity", message, `${granularity} removes ${sparsity} by itself.`);
+  }
   const scope = options.scope ?? "tensor";
   return {
     criterion: magnitude(1),

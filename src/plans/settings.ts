@@ -40,7 +40,10 @@ export function planOf(settings: Settings, seed: number): Plan {
   if (factors !== null) return rankPlanOf(settings, factors);
   const byError = settings.criterion === "error";
   const swept = settings.criterion === sweepName;
-  const criterion = criterionNamed(byError || swept ? "l2" : (settings.criterion ?? "l2"), { seed });
+  const criterion = criterionNamed(byError || swept ? "l2" : (settings.criterion ?? "l2"), { seed }, [
+    "error",
+    sweepName,
+  ]);
   const recovery = recoveryNamed(settings.recover ?? (byError ? "lsq" : "none"), settings.learning);
   const granularity = settings.granularity ?? "channel";
   const { allocation, table, rounds } = settings;
@@ -164,13 +167,19 @@ export function contender(name: string, seed: number, granularity?: string): Con
   planOf({ ...settings, sparsity: granularity?.includes(":") === true ? undefined : 0, granularity }, seed);
   return {
     name,
-    plan: (amount) =>
-      planOf({ ...settings, roundTo: amount.granularity === undefined ? 1 : undefined, ...amount }, seed),
+    plan: (amount) => planOf({ ...settings, ...amount }, seed),
   };
 }
 
-/** How much goes, and in which parts. */
-export type Amount = Pick<Settings, "sparsity" | "keepMacs" | "keepParams" | "granularity">;
+/** How much goes, in which parts and steps. */
+export type Amount = Pick<Settings, "sparsity" | "keepMacs" | "keepParams" | "granularity" | "roundTo">;
+
+/** What a comparison looks at unless told: shares of the work, of weights where zeros save none, or what a pattern says. */
+export function usualAmounts(granularity?: string): readonly Amount[] {
+  const plan = planOf({ granularity, sparsity: granularity?.includes(":") === true ? undefined : 0 }, 0);
+  if (plan.kind !== "weights") return [{ keepMacs: 0.75 }, { keepMacs: 0.5 }];
+  return plan.pattern.kind === "n:m" ? [{}] : [{ sparsity: 0.5 }, { sparsity: 0.75 }];
+}
 
 /** One line of a comparison. */
 export interface Contender {

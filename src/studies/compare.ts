@@ -88,9 +88,9 @@ async function rowOf(model: Model, contender: Contender, amount: Amount, options
   }
 }
 
-/** `sparsity 0.3`, `keep-macs 0.5`. */
-export function amountText({ sparsity, keepMacs, keepParams }: Amount): string {
+/** `sparsity 0.3`, `keep-macs 0.5`, and `2:4` for a granularity that decides it. */
+export function amountText({ sparsity, keepMacs, keepParams, granularity }: Amount): string {
   if (keepMacs !== undefined) return `keep-macs ${keepMacs}`;
   if (keepParams !== undefined) return `keep-params ${keepParams}`;
-  return `sparsity ${sparsity ?? 0}`;
+  return sparsity === undefined ? (granularity ?? "all") : `sparsity ${sparsity}`;
 }
