@@ -1,11 +1,11 @@
 import type { Floats } from "../tensor/products.ts";
 
 /**
- * V_j += Σᵢ D_i·R_ij over the columns i of [from, to), in the rows [r, end): a product in a plain loop, for a few columns.
- * potential, removed: V and D, [columns, rows]; upper: R, [columns, columns].
+ * S_j += Σᵢ D_i·R_ij over the columns i of [from, to), in the rows [r, end): a product in a plain loop, for a few columns.
+ * debt, removed: S and D, [columns, rows]; upper: R, [columns, columns].
  */
 export function addColumns(
-  potential: Floats,
+  debt: Floats,
   removed: Floats,
   upper: Float64Array,
   columns: number,
@@ -28,14 +28,14 @@ export function addColumns(
     let t = s + rows;
     for (let at = j * rows + r; at < j * rows + end; at++, p++, q++, s++, t++) {
       const near = a * (removed[p] ?? 0) + b * (removed[q] ?? 0);
-      potential[at] = (potential[at] ?? 0) + near + (c * (removed[s] ?? 0) + d * (removed[t] ?? 0));
+      debt[at] = (debt[at] ?? 0) + near + (c * (removed[s] ?? 0) + d * (removed[t] ?? 0));
     }
   }
   for (; i < to; i++) {
     const a = upper[i * columns + j] ?? 0;
     let p = i * rows + r;
     for (let at = j * rows + r; at < j * rows + end; at++, p++) {
-      potential[at] = (potential[at] ?? 0) + a * (removed[p] ?? 0);
+      debt[at] = (debt[at] ?? 0) + a * (removed[p] ?? 0);
     }
   }
 }

@@ -22,9 +22,11 @@ export async function chooseShare(
   sparsity: number,
   products: Products,
 ): Promise<void> {
-  const { costs, waiting, lines } = pending(state, upper, rows, columns, from, to, 0, rows);
   const width = to - from;
-  await products.addColumnProducts(part(costs, rows), part(lines, width), part(waiting, rows), width, rows, width, 1);
+  const costs = state.debt.slice(from * rows, to * rows);
+  addOwn(costs, state.removed, upper, rows, columns, from, to, 0, rows);
+  const [lines, debt] = [part(spread(upper, columns, from, to), width), part(state.debt, rows, from)];
+  await products.addColumnProducts(part(costs, rows), lines, debt, width, rows, width, 1);
   const removed = smallest(sizes(costs), countOf(sparsity, costs.length));
   for (let i = 0, at = from * rows; i < removed.length; i++, at++) state.mask[at] = 1 - (removed[i] ?? 0);
 }
@@ -40,20 +42,29 @@ export function chooseGroup(
   end: number,
   { keep, of, inner, columns: width }: ColumnGroup,
 ): void {
-  const { costs, waiting, lines } = pending(state, upper, rows, columns, first, first + width, r, end);
+  const { debt, removed, mask } = state;
   const count = end - r;
-  for (let j = 0; j < width; j++) addColumns(costs, waiting, lines, width, count, j, 0, j, 0, count);
+  const owed = debt instanceof Float32Array ? new Float32Array(width * count) : new Float64Array(width * count);
+  for (let j = 0; j < width; j++) {
+    const at = (first + j) * rows;
+    owed.set(debt.subarray(at + r, at + end), j * count);
+  }
+  const costs = owed.slice();
+  addOwn(costs, removed, upper, rows, columns, first, first + width, r, end);
+  const lines = spread(upper, columns, first, first + width);
+  for (let j = 0; j < width; j++) addColumns(costs, owed, lines, width, count, j, 0, j, 0, count);
   const kept = keepNofM(sizes(costs), 1, of, keep, of, inner * count);
-  for (let j = 0; j < width; j++) state.mask.set(kept.subarray(j * count, (j + 1) * count), (first + j) * rows + r);
+  for (let j = 0; j < width; j++) mask.set(kept.subarray(j * count, (j + 1) * count), (first + j) * rows + r);
 }
 
 /**
- * What removing each weight of the columns [from, to) costs, all updated by the columns before `from` only, as the choice wants
- * it: the square root is |C|, C = V + S·Q. S = V − W·diag(R) is what waits to be made up for, and with the columns
- * in between staying, it spreads by Q, R⁻¹·diag(R) of these columns less its diagonal of ones. costs: V; waiting: S; lines: Q.
+ * costs += W·diag(R) of the columns [from, to) in the rows [r, end). Where all columns before `from` are settled and those behind
+ * stay as they will be updated, removing a weight costs C², C = W·diag(R) + S + S·Q: a debt S that is not made up for
+ * by a loss spreads to the columns behind, by Q = R⁻¹·diag(R) of these columns less its diagonal of ones.
  */
-function pending(
-  { potential, removed }: ColumnState,
+function addOwn(
+  costs: Floats,
+  removed: Floats,
   upper: Float64Array,
   rows: number,
   columns: number,
@@ -61,22 +72,11 @@ function pending(
   to: number,
   r: number,
   end: number,
-): { readonly costs: Floats; readonly waiting: Floats; readonly lines: Float64Array } {
-  const count = end - r;
-  const size = (to - from) * count;
-  const [costs, waiting] =
-    potential instanceof Float32Array
-      ? [new Float32Array(size), new Float32Array(size)]
-      : [new Float64Array(size), new Float64Array(size)];
+): void {
   for (let j = from, i = 0; j < to; j++) {
     const pivot = upper[j * columns + j] ?? 1;
-    for (let at = j * rows + r; at < j * rows + end; at++, i++) {
-      const value = potential[at] ?? 0;
-      costs[i] = value;
-      waiting[i] = value - (removed[at] ?? 0) * pivot;
-    }
+    for (let at = j * rows + r; at < j * rows + end; at++, i++) costs[i] = (costs[i] ?? 0) + pivot * (removed[at] ?? 0);
   }
-  return { costs, waiting, lines: spread(upper, columns, from, to) };
 }
 
 /** R⁻¹·diag(R) of the columns [from, to), less its diagonal. */

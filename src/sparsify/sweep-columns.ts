@@ -4,7 +4,7 @@ import { type ColumnGroup, chooseGroup } from "./sweep-choice.ts";
 import type { ColumnState } from "./sweep-layout.ts";
 
 /** Rows that are swept at a time: their part of a leaf stays in the cache. */
-const stretch = 512;
+const stretch = 128;
 
 /**
  * Sweeps the columns [from, to), which what is before them has updated already: settles one after the other and
@@ -19,7 +19,7 @@ export function sweepColumns(
   to: number,
   group: ColumnGroup | null,
 ): number {
-  const { potential, removed, mask } = state;
+  const { debt, removed, mask } = state;
   const width = group === null ? to - from : group.columns;
   let loss = 0;
   for (let r = 0; r < rows; r += stretch) {
@@ -27,30 +27,33 @@ export function sweepColumns(
     for (let first = from; first < to; first += width) {
       if (group !== null) {
         for (let j = first; j < first + width; j++) {
-          addColumns(potential, removed, upper, columns, rows, j, from, first, r, end);
+          addColumns(debt, removed, upper, columns, rows, j, from, first, r, end);
         }
         chooseGroup(state, upper, rows, columns, first, r, end, group);
       }
       for (let j = first; j < Math.min(to, first + width); j++) {
-        addColumns(potential, removed, upper, columns, rows, j, first, j, r, end);
-        loss += settle(potential, removed, mask, upper[j * columns + j] ?? 1, j * rows + r, j * rows + end);
+        addColumns(debt, removed, upper, columns, rows, j, first, j, r, end);
+        loss += settle(debt, removed, mask, upper[j * columns + j] ?? 1, j * rows + r, j * rows + end);
       }
     }
   }
   return loss;
 }
 
-/** V becomes the new weight and W what was removed of it; gives the loss. */
-function settle(potential: Floats, removed: Floats, mask: Uint8Array, pivot: number, from: number, to: number): number {
+/** S becomes the new weight and W what was removed of it; gives the loss. */
+function settle(debt: Floats, removed: Floats, mask: Uint8Array, pivot: number, from: number, to: number): number {
+  const inverse = 1 / pivot;
   let loss = 0;
   for (let at = from; at < to; at++) {
     const stays = mask[at] ?? 0;
-    const error = (1 - stays) * (potential[at] ?? 0);
+    const old = removed[at] ?? 0;
+    const owed = debt[at] ?? 0;
+    const error = (1 - stays) * (old * pivot + owed);
     // Zeros are positive.
-    const weight = (stays * (potential[at] ?? 0)) / pivot + 0;
+    const weight = stays * (old + owed * inverse) + 0;
     loss += error * error;
-    potential[at] = weight;
-    removed[at] = (removed[at] ?? 0) - weight;
+    debt[at] = weight;
+    removed[at] = old - weight;
   }
   return loss;
 }

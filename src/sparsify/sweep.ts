@@ -50,7 +50,7 @@ export interface Sweep {
 }
 
 /** Columns that a plain loop sweeps. */
-const leafColumns = 32;
+const leafColumns = 16;
 
 /**
  * Prunes a linear layer y = x·Wᵀ by the sweep of SparseGPT (algorithm 1): column after column is pruned, and those to its
@@ -61,9 +61,10 @@ const leafColumns = 32;
  *     const { weights, mask } = await sweep(w, gram, { kind: "sparsity", sparsity: 0.5 }, { products });
  *
  * Written with R of H = R·Rᵀ in place of the U = R⁻¹ of the paper, so that nothing is inverted. With D = W − W' the
- * columns of D·R are the errors that are left, ‖D·R‖² is the loss, and a weight that stays has error 0. So one number
- * tells of each weight what to do, V = W·Rⱼⱼ + Σᵢ Dᵢ·Rᵢⱼ over the columns i before it: gone, it costs V²; staying,
- * it becomes V/Rⱼⱼ. Columns are contiguous here, and each half is brought up to date with the half before it by one product.
+ * columns of D·R are the errors that are left, ‖D·R‖² is the loss, and a weight that stays leaves no error. So what the
+ * columns i before column j leave for it to make up for, its debt S = Σᵢ Dᵢ·Rᵢⱼ, is all there is to know: a weight that goes costs
+ * (W·Rⱼⱼ + S)², one that stays becomes W + S/Rⱼⱼ. Columns are contiguous here, and each half of them gets its debt to
+ * the half before by one product.
  *
  * Inputs that never fire lose their weights. Throws `shape` where sizes do not fit, `request` for an order that a pattern
  * cannot have, `data` where the Gram matrix is not finite. Cost: columns³/3 + rows · columns² multiplications and
@@ -90,7 +91,7 @@ export async function sweep(
   const update = async (from: number, middle: number, to: number): Promise<void> => {
     const behind = part(state.removed, rows, from);
     const lines = part(upper, columns, from, middle);
-    const now = part(state.potential, rows, middle);
+    const now = part(state.debt, rows, middle);
     await products.addColumnProducts(now, lines, behind, to - middle, rows, middle - from, 1);
   };
   await inHalves(0, columns, choose.kind === "sparsity" ? Math.max(1, blockSize) : leaf, update, async (from, to) => {
