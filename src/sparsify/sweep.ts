@@ -2,6 +2,7 @@ import { misfit, type Pattern } from "../masks/pattern.ts";
 import { EspalierError } from "../tensor/error.ts";
 import { type GramFactor, type GramFactorOptions, gramFactor } from "../tensor/gram-factor.ts";
 import { type Floats, type Products, part, plainProducts } from "../tensor/products.ts";
+import { checkMask, gramSide, rowsOf } from "./layer-sizes.ts";
 import { type ColumnGroup, chooseShare } from "./sweep-choice.ts";
 import { sweepColumns } from "./sweep-columns.ts";
 import { byActivation, fromColumns, reordered, toColumns } from "./sweep-layout.ts";
@@ -78,10 +79,10 @@ export async function sweep(
   options: SweepOptions = {},
 ): Promise<Sweep> {
   const { products = plainProducts, blockSize = 128, positions = 1, overwrite = false } = options;
-  const columns = gram instanceof Float64Array ? sideOf(gram) : gram.factor.n;
-  const rows = weights.length / Math.max(1, columns);
+  const columns = gram instanceof Float64Array ? gramSide(gram) : gram.factor.n;
+  const rows = rowsOf(weights, columns);
   const ordered = gram instanceof Float64Array ? options.order === "activation" : gram.order !== null;
-  check(weights, choose, { rows, columns, positions }, ordered);
+  check(choose, { rows, columns, positions }, ordered);
   const { factor, order } = gram instanceof Float64Array ? await sweepFactor(gram, options) : gram;
   const { upper } = factor;
   const state = toColumns(weights, rows, factor, order, choose.kind === "mask" ? choose.mask : null);
@@ -108,7 +109,7 @@ export async function sweep(
 
 /** Factorises the Gram matrix of the inputs of one or more layers, [columns, columns], for `sweep`. */
 export async function sweepFactor(gram: Float64Array, options: SweepFactorOptions = {}): Promise<SweepFactor> {
-  const columns = sideOf(gram);
+  const columns = gramSide(gram);
   if (options.order !== "activation") return { factor: await gramFactor(gram, columns, options), order: null };
   const order = byActivation(gram, columns);
   const own = reordered(gram, columns, order);
@@ -136,25 +137,12 @@ function groupOf({ keep, of, order }: Extract<Pattern, { kind: "n:m" }>, positio
   return { keep, of, inner, columns: of * inner };
 }
 
-function sideOf(gram: Float64Array): number {
-  const side = Math.round(Math.sqrt(gram.length));
-  if (side ** 2 === gram.length) return side;
-  throw new EspalierError("shape", "Gram matrix", `expected a square matrix, got ${gram.length} numbers.`);
-}
-
 function check(
-  weights: Floats,
   choose: SweepChoice,
   size: { readonly rows: number; readonly columns: number; readonly positions: number },
   ordered: boolean,
 ): void {
-  const { rows, columns } = size;
-  if (!Number.isInteger(rows)) {
-    throw new EspalierError("shape", "weights", `expected rows of ${columns} columns, got ${weights.length} numbers.`);
-  }
-  if (choose.kind === "mask" && choose.mask.length !== weights.length) {
-    throw new EspalierError("shape", "mask", `expected [${rows}, ${columns}], got ${choose.mask.length} entries.`);
-  }
+  if (choose.kind === "mask") checkMask(choose.mask, size.rows, size.columns);
   if (choose.kind !== "pattern") return;
   const reason = misfit(choose.pattern, size);
   if (reason !== null) throw new EspalierError("shape", "pattern", `expected one that fits; ${reason}.`);

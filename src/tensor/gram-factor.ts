@@ -45,7 +45,7 @@ export async function gramFactor(h: Float64Array, n: number, options: GramFactor
     diagonal[i] = entry === 0 ? 1 : entry;
   }
   const mean = dead.length < n ? sum / (n - dead.length) : 0;
-  for (let used = damping; used <= 10; used = used === 0 ? 1e-8 : used * 10) {
+  for (let used = damping; used <= Math.max(10, damping); used = used === 0 ? 1e-8 : used * 10) {
     const damped = diagonal.map((entry) => entry + used * mean);
     if (used !== damping) restore(upper, n);
     for (let i = 0; i < n; i++) upper[i * n + i] = damped[i] ?? 1;
