@@ -41,6 +41,7 @@ export {
   type Stage,
   type WholeGraph,
 } from "./models/checkpoint/checkpoint-model.ts";
+export { keepEntries, keepExperts } from "./models/checkpoint/entries.ts";
 export { inexpressible } from "./models/checkpoint/expressible.ts";
 export type { Feeding } from "./models/checkpoint/frame.ts";
 export type { Model } from "./models/model.ts";

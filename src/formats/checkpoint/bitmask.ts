@@ -2,6 +2,7 @@ import { byteLengthOf } from "../../tensor/dtype.ts";
 import { EspalierError } from "../../tensor/error.ts";
 import { toInts } from "../../tensor/numeric.ts";
 import { bytesOf, formatShape, load, sizeOf, type TensorRef } from "../../tensor/tensor.ts";
+import type { Json } from "./json.ts";
 import type { Checkpoint } from "./open.ts";
 
 const compressedEnding = ".compressed";
@@ -29,7 +30,25 @@ export async function withoutBitmasks(checkpoint: Checkpoint): Promise<Checkpoin
       shardOf.set(dense, shard);
     }
   }
-  return { ...checkpoint, tensors, shardOf };
+  return { ...checkpoint, config: withoutSparsity(checkpoint.config), tensors, shardOf };
+}
+
+/** What is dense now is not to be said to be compressed. */
+function withoutSparsity(config: Json): Json {
+  const { sparsity_config: _, ...rest } = config;
+  const kept: Record<string, unknown> = {};
+  for (const [field, value] of Object.entries(rest)) {
+    const holder = field === "quantization_config" || field === "compression_config";
+    if (!holder || typeof value !== "object" || value === null) kept[field] = value;
+    else {
+      const parts = Object.entries(value).filter(([name]) => name !== "sparsity_config");
+      const quantised = parts.some(
+        ([name, part]) => name === "config_groups" && part !== null && JSON.stringify(part) !== "{}",
+      );
+      if (quantised) kept[field] = Object.fromEntries(parts);
+    }
+  }
+  return kept;
 }
 
 function baseOf(name: string, { tensors }: Checkpoint): string | undefined {

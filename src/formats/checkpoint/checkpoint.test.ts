@@ -48,9 +48,15 @@ describe("a checkpoint's files", () => {
       "x.weight.shape": refOf(fromInts("i64", [2], [2, 9])),
       "x.weight.row_offsets": refOf(fromInts("i64", [2], [0, 3])),
     };
-    const files = { "config.json": text({}), "model.safetensors": await safetensors({ ...weight, y: numbers(5) }) };
+    const sparse = {
+      sparsity_config: { format: "sparse-bitmask" },
+      quantization_config: { sparsity_config: {} },
+      a: 1,
+    };
+    const files = { "config.json": text(sparse), "model.safetensors": await safetensors({ ...weight, y: numbers(5) }) };
     const found = await open(files);
     expect([...found.tensors.keys()].sort()).toEqual(["x.weight", "y"]);
+    expect(found.config).toEqual({ a: 1 });
     const ref = found.tensors.get("x.weight") ?? expect.fail();
     expect(ref.shape).toEqual([2, 9]);
     expect([...toFloat32(await load(ref))]).toEqual([0, 1, 0, 0, 0, 0, 0, 2, 3, 4, 0, 0, 0, 0, 0, 0, 0, 0]);
@@ -59,6 +65,41 @@ describe("a checkpoint's files", () => {
     await expect(load(short.tensors.get("x.weight") ?? expect.fail())).rejects.toThrow(
       "as the bitmask has ones, 4, got 3",
     );
+  });
+});
+
+describe("float8 with a factor for each block", () => {
+  const open8 = async (dtype: "f8e4m3fn" | "f8e5m2", codes: Uint8Array, shape: number[], factors: TensorRef) =>
+    open({
+      "config.json": text({ quantization_config: { quant_method: "fp8", weight_block_size: [2, 2] } }),
+      "model.safetensors": await safetensors({
+        "x.weight": refOf(tensor(dtype, shape, codes)),
+        "x.weight_scale_inv": factors,
+      }),
+    });
+
+  it.each([
+    // 0, smallest and largest subnormal, smallest normal, 1, -1.125, largest, not a number.
+    ["f8e4m3fn", [0, 1, 7, 8, 0x38, 0xb9, 0x7e, 0x7f], [0, 2 ** -9, 7 * 2 ** -9, 2 ** -6, 1, -1.125, 448, Number.NaN]],
+    [
+      "f8e5m2",
+      [0, 1, 3, 4, 0x3c, 0xbd, 0x7b, 0x7c],
+      [0, 2 ** -16, 3 * 2 ** -16, 2 ** -14, 1, -1.25, 57_344, Number.POSITIVE_INFINITY],
+    ],
+  ] as const)("%s", async (dtype, codes, values) => {
+    const ones = refOf(float32Tensor([1, 4], Float32Array.of(1, 1, 1, 1)));
+    const { tensors, config } = await open8(dtype, Uint8Array.from(codes), [1, 8], ones);
+    expect(config).toEqual({});
+    expect([...tensors.keys()]).toEqual(["x.weight"]);
+    expect([...toFloat32(await load(tensors.get("x.weight") ?? expect.fail()))]).toEqual(values);
+  });
+
+  it("blocks at the edges are smaller", async () => {
+    const factors = refOf(float32Tensor([2, 2], Float32Array.of(1, 2, 4, 8)));
+    const { tensors } = await open8("f8e4m3fn", new Uint8Array(9).fill(0x38), [3, 3], factors);
+    expect([...toFloat32(await load(tensors.get("x.weight") ?? expect.fail()))]).toEqual([1, 1, 2, 1, 1, 2, 4, 4, 8]);
+    const fewer = refOf(float32Tensor([1, 2], Float32Array.of(1, 2)));
+    await expect(open8("f8e4m3fn", new Uint8Array(9), [3, 3], fewer)).rejects.toThrow("with factors [2, 2] for [3, 3]");
   });
 });
 

@@ -3,6 +3,7 @@ import { didYouMean, EspalierError } from "../../tensor/error.ts";
 import type { ByteSource, TensorRef } from "../../tensor/tensor.ts";
 import { readSafetensors } from "../safetensors/read.ts";
 import { withoutBitmasks } from "./bitmask.ts";
+import { withoutScales } from "./float8.ts";
 import type { Folder } from "./folder.ts";
 import { type Json, readJson } from "./json.ts";
 
@@ -70,7 +71,7 @@ export async function openCheckpoint(folder: Folder): Promise<Checkpoint> {
   const apart = new Set([configFile, singleFile, indexFile, ...shards]);
   const files = new Map<string, ByteSource>();
   for (const file of folder.files) if (!apart.has(file)) files.set(file, await folder.open(file));
-  return withoutBitmasks({ name: folder.name, config, tensors, shardOf, metadata, files });
+  return withoutScales(await withoutBitmasks({ name: folder.name, config, tensors, shardOf, metadata, files }));
 }
 
 async function readIndex(folder: Folder): Promise<ReadonlyMap<string, string>> {

@@ -54,11 +54,14 @@ function router(own: Config, width: Size, method: Method): RouterSpec {
   };
 }
 
+function isSparse(c: Config, block: number): boolean {
+  return c.n_routed_experts != null && block >= c.first_k_dense_replace && block % c.moe_layer_freq === 0;
+}
+
 function mlp(block: Site, x: string, own: Config, index: number, width: Size, method: Method): string {
   const site = block.at("mlp");
   const activation = own.hidden_act;
-  const sparse = own.n_routed_experts != null && index >= own.first_k_dense_replace && index % own.moe_layer_freq === 0;
-  if (!sparse) {
+  if (!isSparse(own, index)) {
     return gatedMlp(site, x, { width, inner: sizeOfField("intermediate_size", own.intermediate_size), activation });
   }
   const inner = sizeOfField("moe_intermediate_size", own.moe_intermediate_size ?? own.intermediate_size);
@@ -85,6 +88,8 @@ const family = (type: string, usual: Method) =>
       const { head_dim: _, ...sizes } = c;
       return rmsDecoder(sizes, of, {
         explicit: {},
+        experts: (block) =>
+          isSparse(of(block), block) ? { path: "mlp.experts", field: "n_routed_experts" } : undefined,
         attend: (block, frame, x, own, index) =>
           latentAttention(block.at("self_attn"), frame, x, {
             ...{ block: index, width, rotary },

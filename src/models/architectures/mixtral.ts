@@ -21,6 +21,7 @@ export const mixtral = architecture({
   outline: (c, of) =>
     rmsDecoder(c, of, {
       attention: () => ({ reach: reachOf(c, true), bias: false }),
+      experts: () => ({ path: "block_sparse_moe.experts", field: "num_local_experts" }),
       mlp: (block, x, own, _, width) => {
         const site = block.at("block_sparse_moe");
         const weights = route(site.at("gate"), x, {

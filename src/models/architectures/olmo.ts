@@ -36,6 +36,7 @@ export const olmoe = architecture({
   outline: (c, of) =>
     rmsDecoder(c, of, {
       queryKeyNorms: "all heads",
+      experts: () => ({ path: "mlp.experts", field: "num_experts" }),
       mlp: (block, x, own, _, width) => {
         const site = block.at("mlp");
         const weights = route(site.at("gate"), x, {

@@ -46,6 +46,8 @@ function experts(block: Site, x: string, own: Config, index: number, width: Size
   return mixture(site, weights, own.num_experts, (i) => gatedMlp(site.at("experts").at(i), x, expert));
 }
 
+const where = { path: "mlp.experts", field: "num_experts" };
+
 function isSparse(c: Config, block: number): boolean {
   return !c.mlp_only_layers.includes(block) && (block + 1) % c.decoder_sparse_step === 0;
 }
@@ -58,6 +60,7 @@ export const qwen2Moe = architecture({
   outline: (c, of) =>
     rmsDecoder(c, of, {
       attention: (_, block) => ({ bias: c.qkv_bias, outputBias: false, reach: qwenReach(c, block) }),
+      experts: (block) => (isSparse(of(block), block) ? where : undefined),
       mlp: (block, x, own, index, width) => {
         const routed = experts(block, x, own, index, width);
         if (!isSparse(own, index)) return routed;
@@ -79,6 +82,7 @@ export const qwen3Moe = architecture({
     rmsDecoder(c, of, {
       queryKeyNorms: "each head",
       attention: (_, block) => ({ reach: qwenReach(c, block) }),
+      experts: (block) => (isSparse(of(block), block) ? where : undefined),
       mlp: experts,
     }),
 });

@@ -43,6 +43,13 @@ export interface Block {
   /** Where its parameters lie: `model.layers.3`. */
   readonly path: string;
   readonly write: Write;
+  /** Where its experts lie, each under its number, and the field that counts them; absent where it has none. */
+  readonly experts?: Experts;
+}
+
+export interface Experts {
+  readonly path: string;
+  readonly field: string;
 }
 
 /** A family of models whose checkpoints share their names and formulas. */

@@ -61,6 +61,7 @@ export function checkpointModel(checkpoint: Checkpoint): CheckpointModel {
   const type = String(checkpoint.config["model_type"] ?? "none");
   const found = architectures.find(({ types }) => types.includes(type));
   if (found === undefined) throw unknown(checkpoint.name, type);
+  refuseQuantised(checkpoint);
   const outline = found.outline(checkpoint.config, checkpoint.name, (name) => checkpoint.tensors.has(name));
   const ends = endsOf(found, outline);
   const hidden = (name: string): ValueInfo => ({ name, dtype: "f32", dims: ["batch", "time", outline.width] });
@@ -153,6 +154,20 @@ function chained(checkpoint: Checkpoint, { ends, writes, feeding, hidden }: Chai
   const answer = graph.outputs.filter(({ name }) => name === ends.output.name);
   const rest = graph.outputs.filter(({ name }) => name !== ends.output.name);
   return { graph: { ...graph, outputs: [...answer, ...rest] }, boundaries: [...names.values()] };
+}
+
+/** Packed weights have other names and shapes, so that nothing else would say what is wrong. */
+function refuseQuantised({ name, config }: Checkpoint): void {
+  const quantisation = config["quantization_config"];
+  if (typeof quantisation !== "object" || quantisation === null) return;
+  const method: unknown = new Map(Object.entries(quantisation)).get("quant_method");
+  const message = `expected weights that are not quantised, got ${String(method ?? "some that are")}.`;
+  throw new EspalierError(
+    "request",
+    `${name}/config.json: quantization_config`,
+    message,
+    "Give the original checkpoint.",
+  );
 }
 
 function unknown(name: string, type: string): EspalierError {

@@ -1,5 +1,5 @@
 import type { Json } from "../../formats/checkpoint/json.ts";
-import type { Outline } from "../checkpoint/architecture.ts";
+import type { Experts, Outline } from "../checkpoint/architecture.ts";
 import type { Frame } from "../checkpoint/frame.ts";
 import type { Site } from "../checkpoint/site.ts";
 import type { Size } from "../checkpoint/size.ts";
@@ -18,6 +18,8 @@ export interface DecoderSpec {
   readonly tied: boolean;
   /** What a block makes of hidden states; `site` is where its parameters lie. */
   readonly block: (site: Site, frame: Frame, x: string, block: number) => string;
+  /** Where a block has its experts, from where its parameters lie. */
+  readonly experts?: ((block: number) => Experts | undefined) | undefined;
   /** The norm before the head, from the root of all names. */
   readonly norm: (root: Site, x: string) => string;
   /** What becomes of the rows of the embedding, from the root of all names. */
@@ -48,10 +50,15 @@ export function decoder(spec: DecoderSpec): Outline {
       const rows = embedding(root.at(names.embedding), tokens, vocabulary, tableWidth);
       return spec.embedded === undefined ? rows : spec.embedded(root, frame, rows);
     },
-    blocks: Array.from({ length: spec.layers }, (_, block) => ({
-      path: `${names.blocks}.${block}`,
-      write: (root, frame, x) => spec.block(root.at(names.blocks).at(block), frame, x, block),
-    })),
+    blocks: Array.from({ length: spec.layers }, (_, block) => {
+      const path = `${names.blocks}.${block}`;
+      const experts = spec.experts?.(block);
+      return {
+        path,
+        write: (root, frame, x) => spec.block(root.at(names.blocks).at(block), frame, x, block),
+        ...(experts === undefined ? {} : { experts: { ...experts, path: `${path}.${experts.path}` } }),
+      };
+    }),
     head: (root, _, x) => {
       const matrix = root.at(tied ? names.embedding : names.head);
       const logits = linear(matrix, spec.norm(root, x), { inputs: tableWidth, outputs: vocabulary, bias: headBias });

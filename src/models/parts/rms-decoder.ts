@@ -1,5 +1,5 @@
 import * as z from "zod";
-import type { Outline } from "../checkpoint/architecture.ts";
+import type { Experts, Outline } from "../checkpoint/architecture.ts";
 import { blockCount, count, flag, optional, rotaryFields, rotaryOf } from "../checkpoint/config.ts";
 import type { Frame } from "../checkpoint/frame.ts";
 import type { Site } from "../checkpoint/site.ts";
@@ -55,6 +55,8 @@ export interface RmsDecoderSpec<C> {
   /** In the place of a whole attention. */
   readonly attend?: (site: Site, frame: Frame, x: string, own: C, block: number) => string;
   readonly mlp?: (site: Site, x: string, own: C, block: number, width: Size) => string;
+  /** See `DecoderSpec`. */
+  readonly experts?: (block: number) => Experts | undefined;
   readonly embeddingScale?: number;
   readonly logitCap?: number | undefined;
   readonly tied?: boolean;
@@ -106,6 +108,7 @@ export function rmsDecoder<C extends RmsDecoderConfig>(
     explicit: { head_dim: headSize(c), ...spec.explicit },
     epsilons: { rms_norm_eps: "hidden_size" },
     logitCap: spec.logitCap,
+    experts: spec.experts,
     ...(embeddingScale === undefined
       ? {}
       : {
