@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { sizeOf } from "../tensor/tensor.ts";
-import { erk, lampAscending } from "./densities.ts";
+import { er, erk, lampAscending } from "./densities.ts";
 
 const leNet = [
   [6, 1, 5, 5],
@@ -32,11 +32,19 @@ describe("ERK", () => {
   });
 
   it("the golden numbers tell it from ER, which leaves the kernel out", () => {
-    const er = erk(
-      leNet.map(({ name, shape }) => ({ name, shape: shape.slice(0, 2) })),
+    const found = er(leNet, 0.1);
+    expect(Math.abs((found[1] ?? 0) - 0.0815)).toBeGreaterThan(0.01);
+    const total = leNet.reduce((sum, { shape }) => sum + sizeOf(shape), 0);
+    expect(found.reduce((sum, share, i) => sum + share * sizeOf(leNet[i]?.shape ?? []), 0) / total).toBeCloseTo(
       0.1,
+      10,
     );
-    expect(Math.abs((er[1] ?? 0) - 0.0815)).toBeGreaterThan(0.01);
+    // Layers that are not dense are in proportion to (in + out) / (in · out).
+    const ratio = (a: number, b: number) => (found[a] ?? 0) / (found[b] ?? 1);
+    expect(found.filter((share) => share === 1)).toHaveLength(1);
+    expect(ratio(1, 2)).toBeCloseTo(22 / 96 / (376 / 30720), 10);
+    // Without kernels the two are one.
+    expect(er(leNet.slice(2), 0.2)).toEqual(erk(leNet.slice(2), 0.2));
   });
 });
 

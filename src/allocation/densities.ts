@@ -12,8 +12,23 @@ export interface Layer {
  * (SET, RigL). Small layers stay denser. → kept share of each layer
  */
 export function erk(layers: readonly Layer[], density: number): readonly number[] {
+  return inProportion(layers, density, ({ shape }) => dimsOverSize(shape));
+}
+
+/** Erdős–Rényi densities: the same with the two axes of features alone, whatever the kernel (SET). → kept share of each layer */
+export function er(layers: readonly Layer[], density: number): readonly number[] {
+  return inProportion(layers, density, ({ shape }) => dimsOverSize(shape.slice(0, 2)));
+}
+
+/** Σ dims / Π dims */
+function dimsOverSize(shape: readonly number[]): number {
+  return shape.reduce((sum, n) => sum + n, 0) / Math.max(1, sizeOf(shape));
+}
+
+/** Shares in proportion to a number of each layer, none above 1, that leave `density` of all weights. */
+function inProportion(layers: readonly Layer[], density: number, rawOf: (layer: Layer) => number): readonly number[] {
   const sizes = layers.map(({ shape }) => sizeOf(shape));
-  const raw = layers.map(({ shape }, i) => shape.reduce((sum, n) => sum + n, 0) / Math.max(1, sizes[i] ?? 1));
+  const raw = layers.map(rawOf);
   const dense = layers.map(() => false);
   const total = sizes.reduce((sum, n) => sum + n, 0);
   for (;;) {

@@ -89,6 +89,8 @@ export interface Measurement {
   readonly removed: number;
   /** Share that really went, of what the budget counts. */
   readonly really: number;
+  /** Share of the multiply-accumulates of a sample that is left where those by weights that are zero are skipped. */
+  readonly macsLeft: number;
   /** Top-1 accuracy in percent, for each draw. */
   readonly accuracy: readonly number[];
   /** Mean negative log-likelihood of the labels in nats, for each draw. */
@@ -110,6 +112,9 @@ export interface Check {
   readonly draws: number;
   readonly holds: boolean;
 }
+
+/** The arm from which nothing is removed, at every share; it is trained once. */
+export const dense = "dense";
 
 /** How the arm is called that is cut by global magnitude halfway and trained with the compute of another arm. */
 export function asLongAs(arm: string): string {

@@ -14,6 +14,7 @@ const findings: Findings = {
       arm: "Wanda",
       removed: 0.5,
       really: 0.5,
+      macsLeft: 0.25,
       accuracy: [80, 82],
       nll: [0.5, 0.7],
       cost: { forwardMacs: 2.5e9, backwardMacs: 0, samples: 128, bytes: 2 ** 21, seconds: 1 },
@@ -39,7 +40,7 @@ it("a section says what was expected, measured and found", () => {
   const text = findingsSection(paperNamed("wanda"), findings, "espalier papers run wanda");
   expect(text).toContain("## wanda: not at this scale");
   expect(text).toContain("| Wanda 1 above magnitude | 50.0 % | -2.50 (-4.0 to -1.0) | 0 of 2 | no |");
-  expect(text).toContain("| Wanda | 50.0 % | 50.0 % | 81.0 % | 80.0, 82.0 | 0.600 | 2.5 | 2 MiB |");
+  expect(text).toContain("| Wanda | 50.0 % | 50.0 % | 25.0 % | 81.0 % | 80.0, 82.0 | 0.600 | 2.5 | 2 MiB |");
 });
 
 it("a control with the same compute has a table of its own, and only where there is one", () => {
@@ -73,7 +74,7 @@ it("a verdict is of all, some or none", () => {
 it("papers are found by the words of their records", () => {
   const ids = (...where: string[]) => papersWhere(papers, where).map(({ id }) => id);
   expect(ids()).toEqual(papers.map(({ id }) => id));
-  expect(ids("speedup=structured", "data=none")).toEqual(["depgraph", "spa"]);
+  expect(ids("speedup=structured", "data=none")).toEqual(["depgraph", "rethinking-pruning", "spa"]);
   expect(() => ids("speedup=structurd")).toThrow('Did you mean "structured"?');
   expect(() => ids("speed=structured")).toThrow("expected one of removes");
   expect(() => paperNamed("wandaa")).toThrow('Did you mean "wanda"?');

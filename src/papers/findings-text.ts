@@ -18,8 +18,8 @@ ${paper.cite.title} (${paper.cite.year})
 | --- | --- | --- | --- | --- |
 ${checks.map(checkRow).join("\n")}
 ${controlTable(controls)}
-| arm | ${what} removed | really | accuracy | each draw | nll | GMACs | bytes moved |
-| --- | --- | --- | --- | --- | --- | --- | --- |
+| arm | ${what} removed | really | MACs left, zeros skipped | accuracy | each draw | nll | GMACs | bytes moved |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- |
 ${measurements.map(measurementRow).join("\n")}
 `;
 }
@@ -80,11 +80,12 @@ function checkRow({ expectation, removed, difference, interval, wins, draws, hol
   return `| ${cells.join(" | ")} |`;
 }
 
-function measurementRow({ arm, removed, really, accuracy, nll, cost }: Measurement): string {
+function measurementRow({ arm, removed, really, macsLeft, accuracy, nll, cost }: Measurement): string {
   const cells = [
     arm,
     percent(100 * removed),
     percent(100 * really),
+    percent(100 * macsLeft),
     percent(mean(accuracy)),
     accuracy.length < 2 ? "" : accuracy.map((value) => value.toFixed(1)).join(", "),
     mean(nll).toFixed(3),

@@ -18,7 +18,7 @@ export const globalMp = paper({
   departures: [
     "Counts are exact by rank; of equal magnitudes those with the lower index go first.",
     "The floor protects the largest weights of each layer before the ranking, in place of rescaling in a loop that may not end.",
-    "Masked fine-tuning and the gradual schedule are left out: they train.",
+    "Masked fine-tuning is left out: it trains. The gradual form is global-mp-gradual.",
   ],
   record: {
     removes: ["weight"],

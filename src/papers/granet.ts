@@ -55,6 +55,7 @@ export const granet = trainingPaper({
     run: (bench, plan) =>
       bench.train({
         removed: [0.95, 0.98],
+        epochs: 3,
         arms: {
           "GraNet from dense": ({ removed }) => plan({ sparsity: removed, initial: 0 }),
           "GraNet from half": ({ removed }) => plan({ sparsity: removed, initial: 0.5 }),

@@ -53,7 +53,7 @@ export const lotteryTicket = trainingPaper({
     run: (bench, plan) =>
       bench.train({
         removed: [0.866, 0.965],
-        epochs: 6,
+        epochs: 3,
         arms: {
           ticket: ({ removed }) => plan({ sparsity: removed, rounds: roundsAt(removed, 0.2) }),
           reinit: ({ removed }) => plan({ sparsity: removed, rounds: roundsAt(removed, 0.2), control: "reinit" }),

@@ -2,12 +2,17 @@ import type { Paper, TrainingPaper } from "../claims/paper.ts";
 import { didYouMean, EspalierError } from "../tensor/error.ts";
 import { depgraph } from "./depgraph.ts";
 import { globalMp } from "./global-mp.ts";
+import { globalMpGradual } from "./global-mp-gradual.ts";
+import { gradualMagnitude } from "./gradual-magnitude.ts";
 import { granet } from "./granet.ts";
 import { grasp } from "./grasp.ts";
 import { lamp } from "./lamp.ts";
+import { lateRewinding } from "./late-rewinding.ts";
 import { lotteryTicket } from "./lottery-ticket.ts";
 import { pdp } from "./pdp.ts";
+import { randomPruning } from "./random-pruning.ts";
 import { rdPrune } from "./rd-prune.ts";
+import { rethinkingPruning } from "./rethinking-pruning.ts";
 import { snip } from "./snip.ts";
 import { spa } from "./spa.ts";
 import { spaBeforeTraining } from "./spa-before-training.ts";
@@ -29,6 +34,7 @@ export const pruningPapers = byId({
   grasp,
   lamp,
   "rd-prune": rdPrune,
+  "rethinking-pruning": rethinkingPruning,
   snip,
   spa,
   "spa-before-training": spaBeforeTraining,
@@ -39,9 +45,13 @@ export const pruningPapers = byId({
 
 /** Papers that make a network sparse while it is trained. */
 export const trainingPapers = trainingById({
+  "global-mp-gradual": globalMpGradual,
+  "gradual-magnitude": gradualMagnitude,
   granet,
+  "late-rewinding": lateRewinding,
   "lottery-ticket": lotteryTicket,
   pdp,
+  "random-pruning": randomPruning,
 });
 
 /** A paper of either kind. */

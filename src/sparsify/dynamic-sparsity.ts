@@ -7,12 +7,20 @@ import { type HostTensor, type Shape, sizeOf } from "../tensor/tensor.ts";
 import { gradientProbe, type StepDefinition, slotName } from "../train/step.ts";
 import type { TrainPoint } from "../train/train.ts";
 import type { Trainer } from "../train/trainer.ts";
-import { type MaskedLayer, type PruneScope, prunedMasks, randomMasks, regrownMask, zeroed } from "./mask-moves.ts";
+import {
+  type MaskedLayer,
+  type Profile,
+  type PruneScope,
+  prunedMasks,
+  randomMasks,
+  regrownMask,
+  zeroed,
+} from "./mask-moves.ts";
 
 /** How masks move while a network learns. Points of the run are shares of its updates, 0 to 1. */
 export interface SparsityProgramme {
   /** Sparsity of all weights together before the first update, at random places; 0: everything is there. */
-  readonly start?: { readonly sparsity: number; readonly profile: "uniform" | "erk" };
+  readonly start?: { readonly sparsity: number; readonly profile: Profile };
   /** Removes the smallest magnitudes for good, up to a sparsity. */
   readonly ramp?: {
     readonly final: number;

@@ -1,4 +1,4 @@
-import { erk, lampAscending } from "../allocation/densities.ts";
+import { er, erk, type Layer, lampAscending } from "../allocation/densities.ts";
 import { type Random, random } from "../tensor/random.ts";
 import { countOf, smallest } from "../tensor/select.ts";
 
@@ -11,12 +11,15 @@ export interface MaskedLayer {
 }
 
 /** How many each layer keeps, and what decides inside it: always magnitude. */
-export type PruneScope = "global" | "uniform" | "erk" | "lamp";
+export type PruneScope = "global" | "lamp" | Profile;
+
+/** Shares of layers that do not look at weights: the same of each, or by Erdős–Rényi with its kernel or without. */
+export type Profile = "uniform" | "er" | "erk";
 
 /**
  * Masks at a sparsity of all weights together: the smallest magnitudes go, of equal ones those with the lower index. What is
  * dead goes first, so that nothing comes back. "global" ranks all layers together, "lamp" by LAMP's scores; "uniform" takes the
- * same share of each layer, "erk" shares by Erdős–Rényi.
+ * same share of each layer, "er" and "erk" shares by Erdős–Rényi.
  */
 export function prunedMasks(
   layers: readonly MaskedLayer[],
@@ -42,7 +45,7 @@ export function prunedMasks(
       }),
     );
   }
-  const densities = scope === "erk" ? erk(layers, 1 - sparsity) : layers.map(() => 1 - sparsity);
+  const densities = profiles[scope](layers, 1 - sparsity);
   return new Map(
     layers.map(({ name, weights }, l) => {
       const gone = smallest(scores[l] ?? weights, countOf(1 - (densities[l] ?? 1), weights.length));
@@ -50,6 +53,12 @@ export function prunedMasks(
     }),
   );
 }
+
+const profiles: Readonly<Record<Profile, (layers: readonly Layer[], density: number) => readonly number[]>> = {
+  uniform: (layers, density) => layers.map(() => density),
+  er,
+  erk,
+};
 
 /** |w| of what is alive, another number for what is dead. */
 function magnitudes({ weights, mask }: Pick<MaskedLayer, "weights" | "mask">, dead: number): Float32Array {
@@ -122,7 +131,7 @@ export function regrownMask(
 export function randomMasks(
   layers: readonly Pick<MaskedLayer, "name" | "shape">[],
   sparsity: number,
-  profile: "uniform" | "erk",
+  profile: Profile,
   source: Random,
 ): ReadonlyMap<string, Uint8Array> {
   const noise = layers.map(({ name, shape }) => {

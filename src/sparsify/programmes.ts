@@ -1,6 +1,6 @@
-import { cubic } from "../schedule/sparsity-schedule.ts";
+import { cubic, oneShot } from "../schedule/sparsity-schedule.ts";
 import type { SparsityProgramme } from "./dynamic-sparsity.ts";
-import type { PruneScope } from "./mask-moves.ts";
+import type { Profile, PruneScope } from "./mask-moves.ts";
 
 export interface GradualOptions {
   readonly sparsity: number;
@@ -17,9 +17,18 @@ export function gradualMagnitude(options: GradualOptions): SparsityProgramme {
   return { ramp: { final: sparsity, schedule: cubic, from, until, scope }, changes };
 }
 
+/** Everything at once at a point of the run; what is left trains on. */
+export function oneCut({
+  sparsity,
+  at = 0.5,
+  scope = "uniform",
+}: Pick<GradualOptions, "sparsity" | "scope"> & { readonly at?: number }): SparsityProgramme {
+  return { ramp: { final: sparsity, schedule: oneShot, from: at, until: at, scope }, changes: 2 };
+}
+
 export interface ExchangeOptions {
   readonly sparsity: number;
-  readonly profile?: "uniform" | "erk";
+  readonly profile?: Profile;
   /** Share of the alive weights that is exchanged at first. */
   readonly share?: number;
   /** Share of the run after which the masks stay. */

@@ -72,7 +72,7 @@ describe("rounds", () => {
     const { run } = recorder();
     const last = await rounds({
       ...{ ...base, run, rewind: rewinds.init },
-      afterRound: ({ masks }) => alive.push([...(masks.get("w") ?? [])].filter((bit) => bit === 1).length),
+      afterRound: ({ last: { masks } }) => alive.push([...(masks.get("w") ?? [])].filter((bit) => bit === 1).length),
     });
     expect(alive).toEqual([10, 8, 6, 5]);
     expect([...(last.masks.get("w") ?? [])]).toEqual([0, 0, 0, 0, 0, 1, 1, 1, 1, 1]);

@@ -38,8 +38,10 @@ export interface RoundsOptions {
   readonly rounds: number;
   readonly scope: PruneScope;
   readonly rewind: Rewind;
-  /** Looks at the end of a round; round 0 is the dense run. */
-  readonly afterRound?: (round: Round) => void;
+  /** Goes on behind these rounds, which the same options gave. */
+  readonly begun?: Begun;
+  /** Looks at the rounds so far after each; round 0 is the dense run. */
+  readonly afterRound?: (begun: Begun) => void;
   /** Changes what a round starts from, before masks are applied, and the masks: a fresh draw, other places. */
   readonly restart?: (start: RoundStart, round: number) => Promise<RoundStart>;
 }
@@ -48,6 +50,12 @@ export interface RoundsOptions {
 export interface RoundStart {
   readonly from: RunSnapshot;
   readonly masks: ReadonlyMap<string, Uint8Array>;
+}
+
+/** Rounds that are done: where later ones start again, and the end of the last. */
+export interface Begun {
+  readonly early: RunSnapshot | null;
+  readonly last: Round;
 }
 
 /** The end of one round. */
@@ -70,15 +78,19 @@ export function roundsAt(sparsity: number, rate: number): number {
 export async function rounds(options: RoundsOptions): Promise<Round> {
   const { run, parameters, sparsity, rounds: count, scope, rewind } = options;
   if (count < 1) throw new EspalierError("request", "rounds", `expected at least one round, got ${count}.`);
-  const early = rewind.weights === null ? null : await run(null, rewind.weights);
+  const early = options.begun?.early ?? (rewind.weights === null ? null : await run(null, rewind.weights));
   const shapes = [...parameters].map(([name, shape]) => ({ name, shape }));
-  let masks: ReadonlyMap<string, Uint8Array> = new Map(
+  const whole: ReadonlyMap<string, Uint8Array> = new Map(
     shapes.map(({ name, shape }) => [name, options.masks?.get(name) ?? new Uint8Array(sizeOf(shape)).fill(1)]),
   );
-  const initial = deadShare(masks);
-  let last: Round = { round: 0, sparsity: initial, masks, end: await run(early, null) };
-  options.afterRound?.(last);
-  for (let round = 1; round <= count; round++) {
+  const initial = deadShare(whole);
+  let last = options.begun?.last;
+  if (last === undefined) {
+    last = { round: 0, sparsity: initial, masks: whole, end: await run(early, null) };
+    options.afterRound?.({ early, last });
+  }
+  let { masks } = last;
+  for (let round = last.round + 1; round <= count; round++) {
     const { tensors } = last.end;
     const layers = shapes.map(({ name, shape }): MaskedLayer => {
       const [weights, mask] = [tensors.get(name), masks.get(name)];
@@ -94,7 +106,7 @@ export async function rounds(options: RoundsOptions): Promise<Round> {
     masks = start.masks;
     const end = await run(maskedStart(start.from, masks, parameters), null);
     last = { round, sparsity: target, masks, end };
-    options.afterRound?.(last);
+    options.afterRound?.({ early, last });
   }
   return last;
 }

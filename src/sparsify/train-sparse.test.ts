@@ -10,7 +10,7 @@ import { type HostTensor, load } from "../tensor/tensor.ts";
 import { crossEntropy } from "../train/objectives/losses.ts";
 import { trainable } from "../train/parameters/trainable.ts";
 import { gradualMagnitude, rigl, set } from "./programmes.ts";
-import { type SparseTraining, trainSparse } from "./train-sparse.ts";
+import { type SharedRounds, type SparseTraining, trainSparse } from "./train-sparse.ts";
 
 const runtime = await openRuntime({ device: "cpu", threads: 1 });
 afterAll(() => runtime.close());
@@ -35,12 +35,13 @@ random(5, "points").fillNormal(points);
 const labels = Int32Array.from({ length: 64 }, (_, i) => ((points[4 * i] ?? 0) > 0 ? 1 : 0));
 const data = fromTensors(new Map([["x", float32Tensor([64, 4], points)]]), labels, "points");
 
-async function trained(plan: SparseTraining, masks?: ReadonlyMap<string, HostTensor>) {
+async function trained(plan: SparseTraining, masks?: ReadonlyMap<string, HostTensor>, shared?: SharedRounds) {
   const graph = network();
   const { matrices } = await analyse(graph, runtime);
   const result = await trainSparse({
     ...{ runtime, graph, data, matrices, plan, seed: 1, batchSize: 16, labels: "labels" },
     ...(masks === undefined ? {} : { masks }),
+    ...(shared === undefined ? {} : { shared }),
     length: { epochs: 5 },
     rate: 0.02,
     parameters: await trainable(graph, matrices),
@@ -102,6 +103,24 @@ describe("sparse training", () => {
       expect([nonzero(w1), nonzero(w2)]).toEqual([10, 5]);
       expect(w1.subarray(0, 20)).toEqual(new Float32Array(20));
     }
+  });
+
+  it("rounds that controls have in common are trained once, and count for each", async () => {
+    const shared: SharedRounds = new Map();
+    const first = await trained(ticket, undefined, shared);
+    expect(shared.size).toBe(1);
+    for (const control of ["ticket", "shuffle", "reinit"] as const) {
+      const [alone, again] = [
+        await trained({ ...ticket, control }),
+        await trained({ ...ticket, control }, undefined, shared),
+      ];
+      expect(again.w1).toEqual(alone.w1);
+      expect(again.work).toEqual(first.work);
+    }
+    // Another plan has rounds of its own.
+    const other = await trained({ ...ticket, sparsity: 0.5 }, undefined, shared);
+    expect(nonzero(other.w1)).toBe(20);
+    expect(shared.size).toBe(2);
   });
 
   it("counts the passes that only look at gradients", async () => {

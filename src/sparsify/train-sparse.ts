@@ -8,7 +8,7 @@ import { type TrainGraphOptions, trainGraph } from "../train/train-graph.ts";
 import { withState } from "../train/trainer.ts";
 import { dynamicSparsity, type SparsityPoint, type SparsityProgramme } from "./dynamic-sparsity.ts";
 import { type PruneScope, shuffledMasks } from "./mask-moves.ts";
-import { type Rewind, rounds } from "./rounds.ts";
+import { type Begun, type Rewind, rounds } from "./rounds.ts";
 import { type SoftSparsity, softSparsity } from "./soft-sparsity.ts";
 
 /** How a network becomes sparse while it is trained from its first parameters: in one run, or in rounds. */
@@ -32,7 +32,12 @@ export interface TrainSparseOptions extends Omit<TrainGraphOptions, "follow" | "
   readonly plan: SparseTraining;
   /** The graph with other first parameters, for the control that asks for them. */
   readonly redrawn?: () => Promise<Graph>;
+  /** Rounds before the last, kept for runs that differ in nothing but their control: they are not trained again. */
+  readonly shared?: SharedRounds;
 }
+
+/** Rounds but for the last, with the work that they took, by all of a plan but its control. */
+export type SharedRounds = Map<string, Begun & Pick<SparselyTrained, "work" | "seconds">>;
 
 export interface SparselyTrained {
   readonly graph: Graph;
@@ -50,7 +55,7 @@ export async function trainSparse(options: TrainSparseOptions): Promise<Sparsely
   const spent = { forwardMacs: 0, backwardMacs: 0, samples: 0 };
   let seconds = 0;
   const part = async (more: Partial<TrainGraphOptions>) => {
-    const { plan: _, matrices: __, redrawn: ___, masks: ____, ...rest } = options;
+    const { plan: _, matrices: __, redrawn: ___, masks: ____, shared: _____, ...rest } = options;
     const trained = await trainGraph({ ...rest, ...more });
     spent.forwardMacs += trained.work.forwardMacs;
     spent.backwardMacs += trained.work.backwardMacs;
@@ -97,10 +102,20 @@ export async function trainSparse(options: TrainSparseOptions): Promise<Sparsely
     });
     return last;
   };
-  const { control = "ticket", rounds: count } = plan;
+  const { control = "ticket", rounds: count, ...rest } = plan;
+  const key = JSON.stringify([count, rest]);
+  const known = options.shared?.get(key);
+  if (known !== undefined) {
+    Object.assign(spent, known.work);
+    seconds = known.seconds;
+  }
   const last = await rounds({
     ...{ run, parameters, rewind, rounds: count, sparsity: plan.sparsity, scope: plan.scope },
     masks: new Map([...first].map(([name, mask]) => [name, Uint8Array.from(toFloat32(mask))])),
+    ...(known === undefined ? {} : { begun: known }),
+    afterRound: (begun) => {
+      if (begun.last.round === count - 1) options.shared?.set(key, { ...begun, work: { ...spent }, seconds });
+    },
     restart: async (start, round) => {
       if (round < count || control === "ticket") return start;
       if (control === "shuffle") return { ...start, masks: shuffledMasks(start.masks, seed) };

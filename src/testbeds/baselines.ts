@@ -1,13 +1,11 @@
-import { unitAllocationDefaults } from "../allocation/units.ts";
 import type { Arm, Comparison, Phase, TrainingComparison } from "../claims/reproduction.ts";
 import type { Criterion, Statistic } from "../criteria/criterion.ts";
 import { magnitude } from "../criteria/magnitude.ts";
 import { random } from "../criteria/random.ts";
-import { groupDefaults } from "../criteria/unit-scores.ts";
 import { looksAtInputs } from "../pipeline/statistics.ts";
 import type { Plan } from "../plans/plan.ts";
-import { oneShot } from "../schedule/sparsity-schedule.ts";
-import { staticRandom } from "../sparsify/programmes.ts";
+import { rankedUnits, rankedWeights } from "../plans/ranked.ts";
+import { oneCut, staticRandom } from "../sparsify/programmes.ts";
 
 type Budget = Comparison["budget"];
 
@@ -32,7 +30,7 @@ export function trainingBaselines(budget: Budget): TrainingComparison["arms"] {
       }),
       [halfway]: ({ removed }) => ({
         kind: "programme",
-        programme: { ramp: { final: removed, schedule: oneShot, from: 0.5, until: 0.5, scope: "global" }, changes: 2 },
+        programme: oneCut({ sparsity: removed, scope: "global" }),
       }),
     };
   }
@@ -50,23 +48,8 @@ export function trainingBaselines(budget: Budget): TrainingComparison["arms"] {
 /** The plan that removes a share by a criterion alone, inside each layer or from the whole model. */
 function ranked(budget: Budget, criterion: Criterion<Statistic>, scope: "local" | "global", removed: number): Plan {
   return budget === "macs"
-    ? {
-        kind: "units",
-        criterion,
-        scores: groupDefaults,
-        target: { kind: "macs", keep: 1 - removed },
-        allocation: { ...unitAllocationDefaults, scope: scope === "global" ? "global" : "group" },
-        recovery: [],
-      }
-    : {
-        kind: "weights",
-        criterion,
-        pattern: { kind: "element" },
-        scope: scope === "global" ? "global" : "tensor",
-        profile: "uniform",
-        sparsity: removed,
-        recovery: [],
-      };
+    ? rankedUnits(criterion, { kind: "macs", keep: 1 - removed }, scope === "global" ? "global" : "group")
+    : rankedWeights(criterion, removed, scope === "global" ? "global" : "tensor");
 }
 
 /** True where the seed or the calibration inputs can change the result. */

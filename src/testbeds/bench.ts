@@ -2,6 +2,7 @@ import { ledger } from "../claims/ledger.ts";
 import { type Arm, type Bench, type Comparison, type Measurement, verdictOf } from "../claims/reproduction.ts";
 import type { IndexedDataset } from "../data/dataset.ts";
 import { sample } from "../data/subset.ts";
+import { analyse } from "../models/analysis.ts";
 import { prune } from "../pipeline/prune.ts";
 import type { Report } from "../pipeline/report.ts";
 import type { Runtime } from "../runtime/runtime.ts";
@@ -11,6 +12,7 @@ import { check, noShare, unknownArm } from "./checks.ts";
 import { classify } from "./classify.ts";
 import type { Testbed } from "./testbed.ts";
 import { trainOn } from "./train-bench.ts";
+import { workLeft } from "./work-left.ts";
 
 export interface BenchOptions extends Job {
   readonly runtime: Runtime;
@@ -77,7 +79,8 @@ async function measure(
 ): Promise<Measurement> {
   const accuracy: number[] = [];
   const nll: number[] = [];
-  let really = 0;
+  let [really, macsLeft] = [0, 0];
+  const before = await workLeft(await analyse(testbed.model.onnx.graph, options.runtime));
   const book = ledger();
   const runtime = book.watch(options.runtime);
   let runs = 0;
@@ -98,6 +101,7 @@ async function measure(
     accuracy.push(found.accuracy);
     nll.push(found.nll);
     really += share(result.report, budget);
+    macsLeft += (await workLeft(await analyse(result.model.onnx.graph, options.runtime))).macs / before.macs;
     runs++;
   }
   const { forwardMacs, backwardMacs, samples, bytes, seconds } = book.totals();
@@ -108,7 +112,7 @@ async function measure(
     bytes: bytes / runs,
     seconds: seconds / runs,
   };
-  return { arm: name, removed, really: really / runs, accuracy, nll, cost };
+  return { arm: name, removed, really: really / runs, macsLeft: macsLeft / runs, accuracy, nll, cost };
 }
 
 function drawOf(testbed: Testbed, from: NonNullable<Arm["data"]>, inputs: number, seed: number): IndexedDataset {

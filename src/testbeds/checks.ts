@@ -1,11 +1,11 @@
-import type { Check, Expectation, Measurement } from "../claims/reproduction.ts";
+import { type Check, dense, type Expectation, type Measurement } from "../claims/reproduction.ts";
 import { EspalierError } from "../tensor/error.ts";
 import { mean, meanInterval } from "../tensor/statistics.ts";
 
 /** What was measured against an expectation, at one share removed, over paired draws. */
 export function check(expectation: Expectation, removed: number, measurements: readonly Measurement[]): Check {
   const valuesOf = (name: string): readonly number[] =>
-    measurements.find((found) => found.arm === name && found.removed === removed)?.accuracy ?? [];
+    measurements.find((found) => found.arm === name && (found.removed === removed || name === dense))?.accuracy ?? [];
   const [better, than] = [valuesOf(expectation.better), valuesOf(expectation.than)];
   const draws = Math.max(better.length, than.length);
   const differences = Array.from({ length: draws }, (_, i) => {

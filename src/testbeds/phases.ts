@@ -8,7 +8,7 @@ import { analyse } from "../models/analysis.ts";
 import { withGraph } from "../models/model.ts";
 import { prune } from "../pipeline/prune.ts";
 import { shuffledMasks } from "../sparsify/mask-moves.ts";
-import { type SparseTraining, trainSparse } from "../sparsify/train-sparse.ts";
+import { type SharedRounds, type SparseTraining, trainSparse } from "../sparsify/train-sparse.ts";
 import { EspalierError } from "../tensor/error.ts";
 import { fromFloats, toFloat32 } from "../tensor/numeric.ts";
 import { type HostTensor, load } from "../tensor/tensor.ts";
@@ -25,6 +25,8 @@ export interface PhasesOptions extends Pick<BenchOptions, "runtime" | "signal"> 
   readonly seed: number;
   /** Passes over the data of a training of length 1. */
   readonly epochs: number;
+  /** Rounds that ways of the same seed and length have in common, where these begin with them. */
+  readonly shared?: SharedRounds;
 }
 
 /** What a network's way gave, and what it took. */
@@ -88,8 +90,9 @@ async function trainPhase(
   { plan = dense, length = 1, rate = 1, part = [0, 1] }: Extract<Phase, { readonly kind: "train" }>,
   { graph, masks }: Stage,
   before: LedgerTotals,
-  { runtime, signal, seed, epochs }: PhasesOptions,
+  { runtime, signal, seed, epochs, shared }: PhasesOptions,
 ): Promise<Done> {
+  const begins = before.samples === 0 && masks === null && length === 1;
   const { matrices } = await analyse(graph, runtime);
   const known = await trainable(graph, matrices);
   const others = more.filter((name) => known.every((one) => one.name !== name));
@@ -99,6 +102,7 @@ async function trainPhase(
   const trained = await trainSparse({
     ...(signal === undefined ? {} : { signal }),
     ...(masks === null ? {} : { masks }),
+    ...(begins && shared !== undefined ? { shared } : {}),
     ...{ runtime, graph, data, matrices, plan, seed, labels, length: time },
     batchSize: lessons.batchSize,
     rate: rate * lessons.rate,

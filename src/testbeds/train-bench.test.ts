@@ -1,15 +1,14 @@
 import { afterAll, describe, expect, it } from "vitest";
-import { unitAllocationDefaults } from "../allocation/units.ts";
 import { asLongAs, type Measurement, type Phase, type TrainingComparison } from "../claims/reproduction.ts";
 import { magnitude } from "../criteria/magnitude.ts";
 import { snip } from "../criteria/taylor.ts";
-import { groupDefaults } from "../criteria/unit-scores.ts";
 import { fromTensors } from "../data/from-tensors.ts";
 import { builder } from "../graph/builder.ts";
 import type { Graph } from "../graph/graph.ts";
 import { modelFrom } from "../models/model.ts";
 import { layered } from "../plans/layered.ts";
-import type { Plan, WeightPlan } from "../plans/plan.ts";
+import type { Plan } from "../plans/plan.ts";
+import { rankedUnits, rankedWeights } from "../plans/ranked.ts";
 import { openRuntime } from "../runtime/open-runtime.node.ts";
 import { gradualMagnitude } from "../sparsify/programmes.ts";
 import { float32Tensor, toFloat32 } from "../tensor/numeric.ts";
@@ -78,14 +77,7 @@ const places = (values: Float32Array): string => Array.from(values, (v) => (v ==
 const train: Phase = { kind: "train" };
 const cut = (plan: Plan): Phase => ({ kind: "prune", plan });
 const half = cut(layered(0.5, "uniform"));
-const narrow = cut({
-  kind: "units",
-  criterion: magnitude(2),
-  scores: groupDefaults,
-  target: { kind: "macs", keep: 0.5 },
-  allocation: { ...unitAllocationDefaults, scope: "global" },
-  recovery: [],
-});
+const narrow = cut(rankedUnits(magnitude(2), { kind: "macs", keep: 0.5 }));
 const macs = ({ cost }: Pick<Measurement, "cost">): number => cost.forwardMacs + cost.backwardMacs;
 
 describe("phases", () => {
@@ -100,8 +92,7 @@ describe("phases", () => {
   });
 
   it("a criterion that needs gradients looks at the training set, and its work is counted", async () => {
-    const plan: WeightPlan = { ...layered(0.5, "uniform"), criterion: snip(), scope: "global" };
-    const [plain, seen] = [await follow([half, train]), await follow([cut(plan), train])];
+    const [plain, seen] = [await follow([half, train]), await follow([cut(rankedWeights(snip(), 0.5)), train])];
     expect(macs(seen)).toBeGreaterThan(macs(plain));
     expect(places(await weightsOf(seen.graph))).not.toBe(places(await weightsOf(plain.graph)));
   });
@@ -173,7 +164,10 @@ describe("a comparison of trainings", () => {
       ...["dense", "random, static", "global magnitude, halfway", "ticket", "gradual", "before training"],
       ...[asLongAs("ticket"), asLongAs("gradual")],
     ]);
-    for (const { arm, really } of measurements) expect(really).toBeCloseTo(arm === "dense" ? 0 : 0.75, 2);
+    for (const { arm, really, macsLeft } of measurements) {
+      expect(really).toBeCloseTo(arm === "dense" ? 0 : 0.75, 2);
+      expect(macsLeft).toBeCloseTo(1 - really, 10);
+    }
     const [dense, ticket] = ["dense", "ticket"].map((name) => measurements.find(({ arm }) => arm === name));
     expect(macs(ticket ?? expect.fail()) / macs(dense ?? expect.fail())).toBe(3);
     expectSameCompute(measurements, "ticket");

@@ -1,7 +1,7 @@
 import type { LedgerTotals } from "../claims/ledger.ts";
 import {
   asLongAs,
-  type Comparison,
+  dense,
   type Findings,
   type Measurement,
   type Phase,
@@ -11,22 +11,22 @@ import {
 } from "../claims/reproduction.ts";
 import type { Graph } from "../graph/graph.ts";
 import { analyse } from "../models/analysis.ts";
-import type { SparseTraining } from "../sparsify/train-sparse.ts";
+import type { SharedRounds, SparseTraining } from "../sparsify/train-sparse.ts";
 import { EspalierError } from "../tensor/error.ts";
-import { toFloat32 } from "../tensor/numeric.ts";
 import { step } from "../tensor/progress.ts";
 import { mean } from "../tensor/statistics.ts";
-import { load } from "../tensor/tensor.ts";
 import { halfway, trainingBaselines } from "./baselines.ts";
 import type { BenchOptions } from "./bench.ts";
 import { check, noShare, unknownArm } from "./checks.ts";
 import { classify } from "./classify.ts";
 import { followPhases } from "./phases.ts";
 import type { Testbed } from "./testbed.ts";
+import { workLeft } from "./work-left.ts";
 
 /** One draw of an arm. */
 interface Run {
   readonly really: number;
+  readonly macsLeft: number;
   readonly accuracy: number;
   readonly nll: number;
   readonly cost: LedgerTotals;
@@ -46,10 +46,13 @@ export async function trainOn(
   const epochs = comparison.epochs ?? course.lessons.epochs;
   const baselines = trainingBaselines(budget);
   const arms: TrainingComparison["arms"] = { ...baselines, ...comparison.arms };
-  const controlled = [...new Set(expect.map(({ better }) => better))].filter((name) => !(name in baselines));
+  const controlled = [...new Set(expect.map(({ better }) => better))].filter(
+    (name) => name !== dense && !(name in baselines),
+  );
   const names = [...Object.keys(arms), ...controlled.map(asLongAs)];
+  const known = [dense, ...names];
   for (const { better, than } of expect) {
-    for (const name of [better, than]) if (!names.includes(name)) throw unknownArm(name, names);
+    for (const name of [better, than]) if (!known.includes(name)) throw unknownArm(name, known);
   }
   const shares = comparison.removed.filter((removed) => options.at?.includes(removed) ?? true);
   if (shares.length === 0) throw noShare(comparison.removed);
@@ -57,17 +60,36 @@ export async function trainOn(
   const measurements: Measurement[] = [];
   const note = (name: string, removed: number): void =>
     step(options, "reproduce", measurements.length, total, `${name} at ${Math.round(100 * removed)} %`);
-  const whole = await sizeOf(await course.untrained(runtime, 0), budget, options);
-
-  const runOf = async (arm: TrainingArm, removed: number, seed: number, passes: number): Promise<Run> => {
-    const phases = phasesOf(arm({ removed, seed }));
-    const { graph, cost } = await followPhases(testbed, course, phases, { ...options, seed, epochs: passes });
-    const { accuracy, nll } = await classify(runtime, graph, testbed.test);
-    return { really: 1 - (await sizeOf(graph, budget, options)) / whole, accuracy, nll, cost };
+  const counted = async (graph: Graph) => {
+    const analysis = await analyse(graph, runtime);
+    const left = await workLeft(analysis);
+    return { left: budget === "macs" ? analysis.cost.total().macs : left.weights, macs: left.macs };
   };
-  const runsOf = async (arm: TrainingArm, removed: number): Promise<readonly Run[]> => {
+  const whole = await counted(await course.untrained(runtime, 0));
+
+  const runOf = async (
+    arm: TrainingArm,
+    removed: number,
+    seed: number,
+    passes: number,
+    shared?: SharedRounds,
+  ): Promise<Run> => {
+    const phases = phasesOf(arm({ removed, seed }));
+    const { graph, cost } = await followPhases(testbed, course, phases, {
+      ...{ ...options, seed, epochs: passes },
+      ...(shared === undefined ? {} : { shared }),
+    });
+    const { accuracy, nll } = await classify(runtime, graph, testbed.test);
+    const { left, macs } = await counted(graph);
+    return { really: 1 - left / whole.left, macsLeft: macs / whole.macs, accuracy, nll, cost };
+  };
+  const runsOf = async (
+    arm: TrainingArm,
+    removed: number,
+    shared: readonly SharedRounds[],
+  ): Promise<readonly Run[]> => {
     const runs: Run[] = [];
-    for (let seed = 0; seed < draws; seed++) runs.push(await runOf(arm, removed, seed, epochs));
+    for (let seed = 0; seed < draws; seed++) runs.push(await runOf(arm, removed, seed, epochs, shared[seed]));
     return runs;
   };
   /** The same training for as many passes as make its multiply-accumulates those of other runs, draw by draw. */
@@ -83,18 +105,19 @@ export async function trainOn(
   const updatesOf = (passes: number): number =>
     Math.round(passes * Math.floor(course.train.count / course.lessons.batchSize));
 
-  note("dense", 0);
-  const unpruned = measurementOf("dense", 0, await runsOf(() => [{ kind: "train" }], 0));
+  note(dense, 0);
+  const unpruned = measurementOf(dense, 0, await runsOf(() => [{ kind: "train" }], 0, []));
   measurements.push(unpruned);
   for (const removed of shares) {
     const found = new Map<string, readonly Run[]>();
+    const shared = Array.from({ length: draws }, (): SharedRounds => new Map());
     const add = (name: string, runs: readonly Run[]): void => {
       found.set(name, runs);
       measurements.push(measurementOf(name, removed, runs));
     };
     for (const [name, arm] of Object.entries(arms)) {
       note(name, removed);
-      add(name, await runsOf(arm, removed));
+      add(name, await runsOf(arm, removed, shared));
     }
     const [control, plain] = [arms[halfway], found.get(halfway)];
     if (control === undefined || plain === undefined) continue;
@@ -129,26 +152,13 @@ function phasesOf(arm: SparseTraining | readonly Phase[]): readonly Phase[] {
   return "kind" in arm ? [{ kind: "train", plan: arm }] : arm;
 }
 
-/** What a budget counts of a graph: weights of matrices that are not zero, or multiply-accumulates of a sample. */
-async function sizeOf(graph: Graph, budget: Comparison["budget"], { runtime }: BenchOptions): Promise<number> {
-  const { cost, matrices } = await analyse(graph, runtime);
-  if (budget === "macs") return cost.total().macs;
-  let alive = 0;
-  for (const name of new Set(matrices.map(({ parameter }) => parameter))) {
-    const ref = graph.constants.get(name);
-    if (ref === undefined) continue;
-    const values = toFloat32(await load(ref));
-    for (let i = 0; i < values.length; i++) if (values[i] !== 0) alive++;
-  }
-  return alive;
-}
-
 function measurementOf(arm: string, removed: number, runs: readonly Run[]): Measurement {
   const over = (read: (run: Run) => number): number => mean(runs.map(read));
   return {
     arm,
     removed,
     really: over(({ really }) => really),
+    macsLeft: over(({ macsLeft }) => macsLeft),
     accuracy: runs.map(({ accuracy }) => accuracy),
     nll: runs.map(({ nll }) => nll),
     cost: {
