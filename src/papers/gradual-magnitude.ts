@@ -2,7 +2,7 @@ import { trainingPaper } from "../claims/paper.ts";
 import { fraction, oneOf } from "../claims/plan-options.ts";
 import { dense } from "../claims/reproduction.ts";
 import { random } from "../criteria/random.ts";
-import { rankedUnits } from "../plans/ranked.ts";
+import { structured } from "../plans/methods.ts";
 import { oneCut, gradualMagnitude as programme } from "../sparsify/programmes.ts";
 
 /** Raises sparsity along a cubic while a network is trained; the smallest magnitudes go. */
@@ -61,7 +61,7 @@ export const gradualMagnitude = trainingPaper({
             programme: oneCut({ sparsity: removed, scope: "uniform" }),
           }),
           "small and dense": ({ removed, seed }) => [
-            { kind: "prune", plan: rankedUnits(random(seed), { kind: "params", keep: 1 - removed }, "group") },
+            { kind: "prune", plan: structured({ criterion: random(seed), keepParams: 1 - removed, scope: "group" }) },
             { kind: "redraw" },
             { kind: "train" },
           ],

@@ -2,7 +2,7 @@ import { trainingPaper } from "../claims/paper.ts";
 import { fraction, oneOf } from "../claims/plan-options.ts";
 import { dense } from "../claims/reproduction.ts";
 import { snip } from "../criteria/taylor.ts";
-import { rankedWeights } from "../plans/ranked.ts";
+import { sparse } from "../plans/methods.ts";
 import { staticRandom } from "../sparsify/programmes.ts";
 
 /** Draws a mask before training and keeps it; only the shares of the layers are chosen. */
@@ -57,9 +57,12 @@ export const randomPruning = trainingPaper({
           ERK: ({ removed }) => plan({ sparsity: removed }),
           ER: ({ removed }) => plan({ sparsity: removed, profile: "er" }),
           uniform: ({ removed }) => plan({ sparsity: removed, profile: "uniform" }),
-          SNIP: ({ removed }) => [{ kind: "prune", plan: rankedWeights(snip(), removed) }, { kind: "train" }],
+          SNIP: ({ removed }) => [
+            { kind: "prune", plan: sparse({ criterion: snip(), scope: "global", sparsity: removed }) },
+            { kind: "train" },
+          ],
           "shares of SNIP": ({ removed }) => [
-            { kind: "prune", plan: rankedWeights(snip(), removed) },
+            { kind: "prune", plan: sparse({ criterion: snip(), scope: "global", sparsity: removed }) },
             { kind: "redraw", places: true },
             { kind: "train" },
           ],

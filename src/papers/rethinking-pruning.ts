@@ -3,7 +3,7 @@ import { fraction, shareOf, without } from "../claims/plan-options.ts";
 import type { Phase } from "../claims/reproduction.ts";
 import { magnitude } from "../criteria/magnitude.ts";
 import type { UnitScoreOptions } from "../criteria/unit-scores.ts";
-import { rankedUnits, rankedWeights } from "../plans/ranked.ts";
+import { sparse, structured } from "../plans/methods.ts";
 
 /** The filters that make a unit, and not what reads it. */
 const ofFilters: UnitScoreOptions = { members: "output", reduce: "mean", normalise: "mean" };
@@ -52,7 +52,10 @@ export const rethinkingPruning = paper({
     sparsity: fraction(0.5, "Share of what is counted that goes."),
     of: shareOf,
   },
-  plan: ({ sparsity, of }) => rankedUnits(magnitude(1), without(sparsity, of), "group", ofFilters),
+  plan: ({ sparsity, of }) => ({
+    ...structured({ criterion: magnitude(1), sparsity, scope: "group", scores: ofFilters }),
+    target: without(sparsity, of),
+  }),
   reproduction: {
     claim:
       "The shape of a network cut by filters, trained from first parameters with the same compute, is as good as the fine-tuned cut; of single weights at a high share, fine-tuning wins.",
@@ -81,12 +84,12 @@ export const rethinkingPruning = paper({
           ],
           "weights, fine-tuned": ({ removed }) => [
             train,
-            { kind: "prune", plan: rankedWeights(magnitude(1), removed) },
+            { kind: "prune", plan: sparse({ scope: "global", sparsity: removed }) },
             fineTune,
           ],
           "weights, anew with equal compute": ({ removed }) => [
             train,
-            { kind: "prune", plan: rankedWeights(magnitude(1), removed) },
+            { kind: "prune", plan: sparse({ scope: "global", sparsity: removed }) },
             anew,
             asBefore,
           ],

@@ -3,8 +3,8 @@ import type { Criterion, Statistic } from "../criteria/criterion.ts";
 import { magnitude } from "../criteria/magnitude.ts";
 import { random } from "../criteria/random.ts";
 import { looksAtInputs } from "../pipeline/statistics.ts";
+import { sparse, structured } from "../plans/methods.ts";
 import type { Plan } from "../plans/plan.ts";
-import { rankedUnits, rankedWeights } from "../plans/ranked.ts";
 import { oneCut, staticRandom } from "../sparsify/programmes.ts";
 
 type Budget = Comparison["budget"];
@@ -48,8 +48,8 @@ export function trainingBaselines(budget: Budget): TrainingComparison["arms"] {
 /** The plan that removes a share by a criterion alone, inside each layer or from the whole model. */
 function ranked(budget: Budget, criterion: Criterion<Statistic>, scope: "local" | "global", removed: number): Plan {
   return budget === "macs"
-    ? rankedUnits(criterion, { kind: "macs", keep: 1 - removed }, scope === "global" ? "global" : "group")
-    : rankedWeights(criterion, removed, scope === "global" ? "global" : "tensor");
+    ? structured({ criterion, keepMacs: 1 - removed, scope: scope === "global" ? "global" : "group" })
+    : sparse({ criterion, sparsity: removed, scope: scope === "global" ? "global" : "tensor" });
 }
 
 /** True where the seed or the calibration inputs can change the result. */

@@ -1,14 +1,12 @@
 import { afterAll, describe, expect, it } from "vitest";
 import { asLongAs, type Measurement, type Phase, type TrainingComparison } from "../claims/reproduction.ts";
-import { magnitude } from "../criteria/magnitude.ts";
 import { snip } from "../criteria/taylor.ts";
 import { fromTensors } from "../data/from-tensors.ts";
 import { builder } from "../graph/builder.ts";
 import type { Graph } from "../graph/graph.ts";
 import { modelFrom } from "../models/model.ts";
-import { layered } from "../plans/layered.ts";
+import { sparse, structured } from "../plans/methods.ts";
 import type { Plan } from "../plans/plan.ts";
-import { rankedUnits, rankedWeights } from "../plans/ranked.ts";
 import { openRuntime } from "../runtime/open-runtime.node.ts";
 import { gradualMagnitude } from "../sparsify/programmes.ts";
 import { float32Tensor, toFloat32 } from "../tensor/numeric.ts";
@@ -76,8 +74,8 @@ async function weightsOf(graph: Graph, name = "w1"): Promise<Float32Array> {
 const places = (values: Float32Array): string => Array.from(values, (v) => (v === 0 ? "." : "x")).join("");
 const train: Phase = { kind: "train" };
 const cut = (plan: Plan): Phase => ({ kind: "prune", plan });
-const half = cut(layered(0.5, "uniform"));
-const narrow = cut(rankedUnits(magnitude(2), { kind: "macs", keep: 0.5 }));
+const half = cut(sparse({ sparsity: 0.5 }));
+const narrow = cut(structured({ keepMacs: 0.5, scope: "global" }));
 const macs = ({ cost }: Pick<Measurement, "cost">): number => cost.forwardMacs + cost.backwardMacs;
 
 describe("phases", () => {
@@ -92,7 +90,10 @@ describe("phases", () => {
   });
 
   it("a criterion that needs gradients looks at the training set, and its work is counted", async () => {
-    const [plain, seen] = [await follow([half, train]), await follow([cut(rankedWeights(snip(), 0.5)), train])];
+    const [plain, seen] = [
+      await follow([half, train]),
+      await follow([cut(sparse({ criterion: snip(), scope: "global", sparsity: 0.5 })), train]),
+    ];
     expect(macs(seen)).toBeGreaterThan(macs(plain));
     expect(places(await weightsOf(seen.graph))).not.toBe(places(await weightsOf(plain.graph)));
   });
@@ -143,7 +144,7 @@ const comparison: TrainingComparison = {
   arms: {
     ticket: ({ removed }) => ({ ...rounds, sparsity: removed }),
     gradual: ({ removed }) => ({ kind: "programme", programme: gradualMagnitude({ sparsity: removed, changes: 4 }) }),
-    "before training": ({ removed }) => [cut(layered(removed, "uniform")), train],
+    "before training": ({ removed }) => [cut(sparse({ sparsity: removed })), train],
   },
   expect: [
     { better: "ticket", than: "random, static", at: [0.75], by: 0 },
