@@ -1,6 +1,8 @@
 import type { IndexedDataset } from "./data/dataset.ts";
+import { isFolder } from "./data/file.node.ts";
 import { type OpenOptions as DataOptions, openData as openDataAt } from "./data/open.node.ts";
 import { openCheckpointFolder } from "./formats/checkpoint/open.node.ts";
+import { modelOf } from "./formats/onnx/encode.ts";
 import { openOnnx } from "./formats/onnx/external.node.ts";
 import { saveOnnx } from "./formats/onnx/save.node.ts";
 import { stageOnnx } from "./formats/onnx/stage.node.ts";
@@ -14,7 +16,6 @@ import type { TrainReport } from "./recipes/train-recipe.ts";
 import type { CompareReport } from "./studies/compare.ts";
 import type { SensitivityReport } from "./studies/sensitivity.ts";
 
-export { isFolder } from "./data/file.node.ts";
 export { imageFolder } from "./data/images.node.ts";
 export type { OpenOptions as DataOptions } from "./data/open.node.ts";
 export { type SaveOptions, saveCheckpoint } from "./formats/checkpoint/save.node.ts";
@@ -33,11 +34,19 @@ export { type FolderPruneOptions, pruneFolder } from "./stream/prune-folder.node
 export { openTestbed, testbedIds } from "./testbeds/open.node.ts";
 export { tokenizerAt } from "./tokenizers/tokenizer-files.node.ts";
 export { keepSnapshots, type SnapshotKeeper } from "./train/snapshot-file.node.ts";
+export { isFolder };
 
-/** Reads a model from a path, an http(s) address, a Blob or bytes. */
+/** Reads a model from a path, an http(s) address, a Blob or bytes; a folder is one of a checkpoint. */
 export async function load(from: string | URL | Blob | Uint8Array, options: LoadOptions = {}): Promise<Model> {
   if (typeof from !== "string") return loadFrom(from, options);
   if (/^https?:\/\//.test(from)) return loadFrom(new URL(from), options);
+  if (await isFolder(from)) {
+    const { graph } = (await loadCheckpoint(from)).graph();
+    return modelFrom(options.name ?? from, modelOf(graph), {
+      save: (model, path) => saveOnnx(model, path),
+      stage: stageOnnx,
+    });
+  }
   return modelFrom(options.name ?? from, await withFixed(await openOnnx(from), options.fix ?? new Map()), {
     save: (model, path) => saveOnnx(model, path),
     stage: stageOnnx,

@@ -25,7 +25,7 @@ import {
   roundingOptions,
   withRuntime,
 } from "./shared-options.ts";
-import { counted, percent, table } from "./table.ts";
+import { counted, metricCount, metricText, percent, table } from "./table.ts";
 import { checkReport, writeReport } from "./write-report.ts";
 
 export const compareCommand = command({
@@ -150,7 +150,7 @@ function amountsOf({ sparsities, keepMacs, granularity, roundTo }: AmountChoice)
 function comparisonText({ rows, device }: CompareReport): string {
   const share = (a: number | null | undefined, b: number | null | undefined): string =>
     a === null || a === undefined || b === null || b === undefined ? "-" : percent(a, b);
-  const head = ["amount", "method", "MACs", "parameters", "ms", "time", "same answer", "error", "accuracy"];
+  const head = ["amount", "method", "MACs", "parameters", "ms", "time", "same answer", "error", "metric"];
   const lines = rows.map(({ amount, method, before, after, fidelity, metric }) => [
     amountText(amount),
     method,
@@ -160,7 +160,7 @@ function comparisonText({ rows, device }: CompareReport): string {
     share(after?.latencyMs?.median, before?.latencyMs?.median),
     share(fidelity?.topAgreement, 1),
     fidelity?.relativeError.toPrecision(3) ?? "-",
-    share(metric?.after, 1),
+    metric === null ? "-" : metricText(metric.name, metric.after),
   ]);
   const failed = rows.flatMap(({ method, amount, failed: why }) =>
     why === null ? [] : [`${method}, ${amountText(amount)}: ${why}`],
@@ -170,6 +170,8 @@ function comparisonText({ rows, device }: CompareReport): string {
   const base =
     metric === null || metric === undefined
       ? []
-      : [`The original: ${percent(metric.before, 1)} ${metric.name} (${counted(metric.n, "sample")}).`];
+      : [
+          `The original: ${metricText(metric.name, metric.before)} ${metric.name} (${metricCount(metric.name, metric.n)}).`,
+        ];
   return [table([head, ...lines]), note, ...base, ...failed].join("\n");
 }

@@ -1,7 +1,7 @@
 import { EspalierError, type EvaluationReport, evaluate, load } from "../index.node.ts";
 import { command, integer, string } from "./command.ts";
 import { dataFor, dataOptions, given, modelOptions, withRuntime } from "./shared-options.ts";
-import { compact, counted, percent } from "./table.ts";
+import { compact, counted, metricCount, metricText, percent } from "./table.ts";
 
 export const evalCommand = command({
   name: "eval",
@@ -46,8 +46,9 @@ function evaluationText(report: EvaluationReport): string {
   const lines = [`${report.model}: ${compact(report.params)} parameters, ${compact(report.macs)} MACs a sample`];
   lines.push(`Data: ${report.data}`);
   if (metric !== null) {
-    const other = referenceMetric === null ? "" : `, ${percent(referenceMetric, 1)} of the reference`;
-    lines.push(`${metric.name}: ${percent(metric.value, 1)}${other} (${counted(metric.n, "sample")})`);
+    const { name, value, n } = metric;
+    const other = referenceMetric === null ? "" : `, ${metricText(name, referenceMetric)} of the reference`;
+    lines.push(`${name}: ${metricText(name, value)}${other} (${metricCount(name, n)})`);
   }
   if (fidelity !== null) {
     const top = fidelity.topAgreement === null ? "" : `same answer on ${percent(fidelity.topAgreement, 1)}, `;

@@ -1,5 +1,5 @@
 import type { Report } from "../index.node.ts";
-import { compact, counted, percent, table } from "./table.ts";
+import { compact, counted, metricCount, metricText, percent, table } from "./table.ts";
 
 /** What became of the parts of each kind. */
 const outcomes: Readonly<Record<Report["layers"][number]["kind"], readonly [one: string, many: string, what: string]>> =
@@ -52,7 +52,7 @@ export function reportText({ before, after, law, fidelity, metric, layers, train
   }
   if (metric !== null) {
     lines.push(
-      `${metric.name}: ${percent(metric.before, 1)} before, ${percent(metric.after, 1)} after (${counted(metric.n, "sample")}).`,
+      `${metric.name}: ${metricText(metric.name, metric.before)} before, ${metricText(metric.name, metric.after)} after (${metricCount(metric.name, metric.n)}).`,
     );
   }
   for (const { name, updates, epochs, seconds, points } of training) {

@@ -25,6 +25,16 @@ export function compact(n: number): string {
   return `${unit === 0 ? scaled : scaled.toPrecision(3)}${units[unit] ?? ""}`;
 }
 
+/** A value of a metric: a share as a percentage, a perplexity as a number. */
+export function metricText(name: string, value: number): string {
+  return name === "perplexity" ? value.toPrecision(4) : percent(value, 1);
+}
+
+/** What a metric counts. */
+export function metricCount(name: string, n: number): string {
+  return counted(n, name === "perplexity" ? "token" : "sample");
+}
+
 /** A share as a percentage with one decimal. */
 export function percent(part: number, whole: number): string {
   return whole === 0 ? "-" : `${((100 * part) / whole).toFixed(1)} %`;

@@ -14,7 +14,7 @@ import {
 import { command, flag } from "./command.ts";
 import { recipeData } from "./recipe-data.ts";
 import { textFormOf, withRuntime } from "./shared-options.ts";
-import { compact, counted, percent } from "./table.ts";
+import { compact, counted, metricCount, metricText } from "./table.ts";
 import { checkReport, writeReport } from "./write-report.ts";
 
 /** Seconds between two snapshots, unless a recipe says otherwise. */
@@ -89,7 +89,7 @@ function trainText({ model, training, metric }: TrainReport): string {
   }
   if (metric !== null) {
     lines.push(
-      `${metric.name}: ${percent(metric.before, 1)} before, ${percent(metric.after, 1)} after (${counted(metric.n, "sample")}).`,
+      `${metric.name}: ${metricText(metric.name, metric.before)} before, ${metricText(metric.name, metric.after)} after (${metricCount(metric.name, metric.n)}).`,
     );
   }
   return lines.join("\n");

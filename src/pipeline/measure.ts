@@ -2,7 +2,7 @@ import type { Graph } from "../graph/graph.ts";
 import { type Analysis, analyse } from "../models/analysis.ts";
 import type { Model } from "../models/model.ts";
 import type { Runtime, Session } from "../runtime/runtime.ts";
-import { evaluatePair } from "../stats/fidelity.ts";
+import { judgePair } from "../stats/metric.ts";
 import { bitsOf, byteLengthOf, isFloat } from "../tensor/dtype.ts";
 import { toFloat32 } from "../tensor/numeric.ts";
 import { bytesOf, load, sameShape, sizeOf, type TensorRef } from "../tensor/tensor.ts";
@@ -123,7 +123,7 @@ async function zerosIn(ref: TensorRef): Promise<number> {
   return count;
 }
 
-/** Agreement on calibration inputs, or on the evaluation data where there is some, and accuracy where it has labels. */
+/** Agreement on calibration inputs, or on the evaluation data where there is some, and what its labels say. */
 async function compared(
   original: Graph,
   small: Graph,
@@ -131,8 +131,7 @@ async function compared(
 ): Promise<Pick<Report, "fidelity" | "metric">> {
   const data = options.evaluation ?? options.calibration ?? null;
   if (data === null) return { fidelity: null, metric: null };
-  const { fidelity, accuracy } = await evaluatePair(options.runtime, original, small, data, options);
-  return { fidelity, metric: accuracy === null ? null : { name: "top-1 accuracy", ...accuracy } };
+  return judgePair(options.runtime, original, small, data, options);
 }
 
 /** Plain sentences on what the numbers mean. */

@@ -1,5 +1,6 @@
 import type { Agreement } from "../runtime/agreement.ts";
 import type { Fidelity } from "../stats/fidelity.ts";
+import type { Metric } from "../stats/metric.ts";
 import type { LawResult } from "../surgery/law.ts";
 import type { TrainingRecord } from "../train/training-record.ts";
 
@@ -14,15 +15,7 @@ export interface Measured {
   readonly latencyMs: { readonly median: number; readonly p10: number; readonly p90: number } | null;
 }
 
-export type { Fidelity };
-
-/** A metric of both models on the same n labelled samples. */
-export interface Metric {
-  readonly name: string;
-  readonly before: number;
-  readonly after: number;
-  readonly n: number;
-}
+export type { Fidelity, Metric };
 
 /** One parameter, group, residual branch or rank, before and after. */
 export interface LayerReport {

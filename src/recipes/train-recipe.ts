@@ -7,7 +7,7 @@ import { matcher } from "../plans/ignore.ts";
 import { learningShape, trainingSettings } from "../plans/learning.ts";
 import { beside } from "../recovery/beside.ts";
 import type { Runtime } from "../runtime/runtime.ts";
-import { accuracy } from "../stats/fidelity.ts";
+import { judge, type Metric } from "../stats/metric.ts";
 import { EspalierError } from "../tensor/error.ts";
 import { type Job, step } from "../tensor/progress.ts";
 import { crossEntropy, distillation, nextToken } from "../train/objectives/losses.ts";
@@ -81,13 +81,8 @@ export interface TrainReport {
   readonly versions: Readonly<Record<string, string>>;
   readonly device: { readonly name: string; readonly threads: number };
   readonly training: TrainingRecord;
-  /** Accuracy on the evaluation data; null without labels. */
-  readonly metric: {
-    readonly name: string;
-    readonly before: number;
-    readonly after: number;
-    readonly n: number;
-  } | null;
+  /** What the labels of the evaluation data say; null without labels. */
+  readonly metric: Metric | null;
 }
 
 /** Trains a model as a recipe says, from the parameters that it has or from drawn ones. The given model is not changed. */
@@ -141,9 +136,9 @@ export async function trainModel(
     if (ref !== undefined) constants.set(name, ref);
   }
   const trained = withGraph(model, { ...start, constants });
-  const measure = async (one: Model): Promise<number> =>
-    (await accuracy(runtime, one.onnx.graph, evaluation ?? training, { ...options, batchSize: 64 })).value;
-  const labelled = evaluation?.labelled === true;
+  const measure = async (one: Model) =>
+    evaluation === null ? null : judge(runtime, one.onnx.graph, evaluation, { ...options, batchSize: 64 });
+  const [before, after] = [await measure(withGraph(model, start)), await measure(trained)];
   return {
     model: trained,
     report: {
@@ -158,14 +153,10 @@ export async function trainModel(
         { data: training.description, graph: start, trained: parameters, trainable: all },
         done,
       ),
-      metric: labelled
-        ? {
-            name: "top-1 accuracy",
-            before: await measure(withGraph(model, start)),
-            after: await measure(trained),
-            n: evaluation.count,
-          }
-        : null,
+      metric:
+        before === null || after === null
+          ? null
+          : { name: after.name, before: before.value, after: after.value, n: after.n },
     },
   };
 }

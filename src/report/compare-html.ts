@@ -1,6 +1,6 @@
 import { amountText, type CompareReport, type CompareRow } from "../studies/compare.ts";
 import { type Curve, curves } from "./charts.ts";
-import { figures, share } from "./numbers.ts";
+import { figures, metricFigure, share } from "./numbers.ts";
 import { fileName, type Html, html, page, section, tableOf } from "./page.ts";
 
 /** What a comparison is judged by: accuracy where there were labels, else agreement, else error. */
@@ -13,7 +13,7 @@ interface Judge {
 function judgeOf(rows: readonly CompareRow[]): Judge {
   if (rows.some(({ metric }) => metric !== null)) {
     const name = rows.find(({ metric }) => metric !== null)?.metric?.name ?? "accuracy";
-    return { name, isShare: true, of: ({ metric }) => metric?.after ?? null };
+    return { name, isShare: name !== "perplexity", of: ({ metric }) => metric?.after ?? null };
   }
   if (rows.some(({ fidelity }) => fidelity !== null && fidelity.topAgreement !== null)) {
     return { name: "same answer as the original", isShare: true, of: ({ fidelity }) => fidelity?.topAgreement ?? null };
@@ -72,7 +72,7 @@ function plot(rows: readonly CompareRow[], judge: Judge, x: (row: CompareRow) =>
 
 function compareTable(rows: readonly CompareRow[]): Html {
   return tableOf(
-    ["amount", "method", "MACs left", "parameters left", "time left", "same answer", "relative error", "accuracy"],
+    ["amount", "method", "MACs left", "parameters left", "time left", "same answer", "relative error", "metric"],
     rows.map((row) => [
       amountText(row.amount),
       row.method,
@@ -81,7 +81,7 @@ function compareTable(rows: readonly CompareRow[]): Html {
       share(row.after?.latencyMs?.median, row.before?.latencyMs?.median),
       share(row.fidelity?.topAgreement),
       figures(row.fidelity?.relativeError),
-      share(row.metric?.after),
+      row.metric === null ? share(null) : metricFigure(row.metric, row.metric.after),
     ]),
   );
 }

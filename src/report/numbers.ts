@@ -17,6 +17,11 @@ export function share(part: number | null | undefined, whole: number | null | un
   return `${((100 * part) / whole).toFixed(1)} %`;
 }
 
+/** A value of a metric: a share as a percentage, a perplexity as a number. */
+export function metricFigure({ name }: { readonly name: string }, value: number): string {
+  return name === "perplexity" ? figures(value) : share(value);
+}
+
 /** Three significant digits, without an exponent where it can be avoided. */
 export function figures(n: number | null | undefined): string {
   if (n === null || n === undefined) return "–";

@@ -1,6 +1,6 @@
 import type { Report } from "../pipeline/report.ts";
 import { shareBars, timings, widthBars } from "./charts.ts";
-import { figures, share, short } from "./numbers.ts";
+import { figures, metricFigure, share, short } from "./numbers.ts";
 import { figure, fileName, type Html, html, page, raw, section, tableOf } from "./page.ts";
 import { trainingPart } from "./training-part.ts";
 
@@ -60,7 +60,10 @@ function headline({ before, after, fidelity, metric, law }: Report): Html {
     const ratio = after.latencyMs.median / before.latencyMs.median;
     cards.push(figure(share(ratio), "of the time of a run", ratio < 1 ? "good" : "bad"));
   }
-  if (metric !== null) cards.push(figure(share(metric.after), `${metric.name} after, ${share(metric.before)} before`));
+  if (metric !== null)
+    cards.push(
+      figure(metricFigure(metric, metric.after), `${metric.name} after, ${metricFigure(metric, metric.before)} before`),
+    );
   else if (fidelity !== null) {
     if (fidelity.topAgreement !== null) cards.push(figure(share(fidelity.topAgreement), "same answer as the original"));
     else cards.push(figure(figures(fidelity.relativeError), "relative error of the outputs"));
@@ -122,8 +125,9 @@ function proof({ law, fidelity, metric, nearTies }: Report): Html {
     rows.push(["cosine of the outputs", fidelity.cosine.toFixed(5), on]);
   }
   if (metric !== null) {
-    rows.push([`${metric.name} before`, share(metric.before), `${metric.n} samples`]);
-    rows.push([`${metric.name} after`, share(metric.after), `${metric.n} samples`]);
+    const on = `${metric.n} ${metric.name === "perplexity" ? "tokens" : "samples"}`;
+    rows.push([`${metric.name} before`, metricFigure(metric, metric.before), on]);
+    rows.push([`${metric.name} after`, metricFigure(metric, metric.after), on]);
   }
   if (nearTies > 0) rows.push(["units that another device may decide otherwise", `${nearTies}`, "near ties"]);
   if (rows.length === 0)

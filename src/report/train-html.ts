@@ -1,5 +1,5 @@
 import type { TrainReport } from "../recipes/train-recipe.ts";
-import { figures, share } from "./numbers.ts";
+import { figures, metricFigure } from "./numbers.ts";
 import { figure, fileName, type Html, html, page, section, tableOf } from "./page.ts";
 import { trainingPart } from "./training-part.ts";
 
@@ -9,7 +9,10 @@ export function trainHtml(report: TrainReport): string {
   const under = `${objective}, seed ${seed}, on ${device.name} with ${device.threads} threads${command === "" ? "" : `, by ${command}`}`;
   const [first, last] = [training.points[0]?.values["loss"], training.points.at(-1)?.values["loss"]];
   const cards: Html[] = [figure(figures(last), `loss, ${figures(first)} at first`)];
-  if (metric !== null) cards.push(figure(share(metric.after), `${metric.name} after, ${share(metric.before)} before`));
+  if (metric !== null)
+    cards.push(
+      figure(metricFigure(metric, metric.after), `${metric.name} after, ${metricFigure(metric, metric.before)} before`),
+    );
   const rows = Object.entries(versions);
   return page(
     `${fileName(model)}, trained`,

@@ -4,7 +4,7 @@ import type { Model } from "../models/model.ts";
 import { latencies } from "../pipeline/measure.ts";
 import type { Fidelity, Measured } from "../pipeline/report.ts";
 import type { Runtime } from "../runtime/runtime.ts";
-import { accuracy, evaluatePair } from "../stats/fidelity.ts";
+import { type Judgement, judge, judgePair } from "../stats/metric.ts";
 import { type Job, step } from "../tensor/progress.ts";
 
 export interface EvaluateOptions extends Job {
@@ -26,7 +26,7 @@ export interface EvaluationReport {
   readonly params: number;
   readonly macs: number;
   /** Null where the data has no labels. */
-  readonly metric: { readonly name: string; readonly value: number; readonly n: number } | null;
+  readonly metric: Judgement | null;
   /** The same of the reference. */
   readonly referenceMetric: number | null;
   readonly latencyMs: Measured["latencyMs"];
@@ -34,7 +34,7 @@ export interface EvaluationReport {
   readonly fidelity: Fidelity | null;
 }
 
-/** Accuracy where the data has labels, fidelity where there is a reference, and latency of both in turn. */
+/** Accuracy or perplexity where the data has labels, fidelity where there is a reference, and latency of both in turn. */
 export async function evaluate(model: Model, options: EvaluateOptions): Promise<EvaluationReport> {
   const { runtime, data, reference = null, latencyBatch = 1 } = options;
   const walk = { ...options, batchSize: options.batchSize ?? 64 };
@@ -46,15 +46,14 @@ export async function evaluate(model: Model, options: EvaluateOptions): Promise<
   let referenceMetric: number | null = null;
   let fidelity: Fidelity | null = null;
   if (reference !== null) {
-    const found = await evaluatePair(runtime, reference.onnx.graph, graph, data, walk);
+    const found = await judgePair(runtime, reference.onnx.graph, graph, data, walk);
     fidelity = found.fidelity;
-    if (found.accuracy !== null) {
-      metric = { name: "top-1 accuracy", value: found.accuracy.after, n: found.accuracy.n };
-      referenceMetric = found.accuracy.before;
+    if (found.metric !== null) {
+      const { name, before, after, n } = found.metric;
+      metric = { name, value: after, n };
+      referenceMetric = before;
     }
-  } else if (data.labelled) {
-    metric = { name: "top-1 accuracy", ...(await accuracy(runtime, graph, data, walk)) };
-  }
+  } else metric = await judge(runtime, graph, data, walk);
   step(options, "measure", 0, 1);
   const graphs = reference === null ? [graph] : [graph, reference.onnx.graph];
   const [own = null, other = null] = await latencies(graphs, analysis, runtime, latencyBatch);
