@@ -1,4 +1,4 @@
-import type { Plan } from "../plans/plan.ts";
+import type { Plan, UnitPlan } from "../plans/plan.ts";
 import type { SparseTraining } from "../sparsify/train-sparse.ts";
 import type { Interval } from "../tensor/statistics.ts";
 import type { LedgerTotals } from "./ledger.ts";
@@ -47,6 +47,8 @@ export type Phase =
       readonly rate?: number;
       /** The part of the lessons' schedule that it follows, as shares; all of it unless told. */
       readonly part?: readonly [from: number, until: number];
+      /** An L1 penalty on the scales of norms: on all, or on those of the units that were chosen. */
+      readonly shrink?: { readonly scales: "all" | "chosen"; readonly strength: number };
     }
   | {
       /** Prunes, looking at inputs of the training set with their labels where the plan needs them. */
@@ -60,7 +62,13 @@ export type Phase =
       readonly kind: "redraw";
       /** Every mask keeps its count and has its places drawn anew too. */
       readonly places?: boolean;
-    };
+    }
+  /** Chooses units as pruning by the plan would, and leaves them where they are. */
+  | { readonly kind: "choose"; readonly plan: UnitPlan }
+  /** Removes the units that were chosen last. */
+  | { readonly kind: "cut" }
+  /** Remembers the network as it is; "return" goes back to it. What was chosen stays chosen. */
+  | { readonly kind: "mark" | "return" };
 
 /** A contestant that trains: one sparse training, or phases in their order. `[prune, train]` prunes before training. */
 export type TrainingArm = (at: {

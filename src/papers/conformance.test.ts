@@ -75,9 +75,10 @@ const laws: Readonly<Record<Law, (plan: (sparsity: number) => Plan) => Promise<v
     for (const sparsity of [0.25, 0.6]) {
       const made = plan(sparsity);
       const { report } = await run(bare(made));
-      if (made.kind === "units" && made.target.kind !== "sparsity" && made.target.kind !== "latency") {
-        const [before, after] = [report.before[made.target.kind], report.after[made.target.kind]];
-        const full = analysis.cost.total()[made.target.kind];
+      const counted = made.kind === "units" || made.kind === "ranks" ? made.target : null;
+      if (counted !== null && counted.kind !== "sparsity" && counted.kind !== "latency") {
+        const [before, after] = [report.before[counted.kind], report.after[counted.kind]];
+        const full = analysis.cost.total()[counted.kind];
         // The dearest unit is a channel of the residual sum: an eighth of nearly everything.
         expect(after / before).toBeLessThanOrEqual(1 - sparsity);
         expect(after / before).toBeGreaterThan(1 - sparsity - 0.25);

@@ -9,6 +9,7 @@ import { grasp } from "./grasp.ts";
 import { lamp } from "./lamp.ts";
 import { lateRewinding } from "./late-rewinding.ts";
 import { lotteryTicket } from "./lottery-ticket.ts";
+import { masksparsity } from "./masksparsity.ts";
 import { pdp } from "./pdp.ts";
 import { randomPruning } from "./random-pruning.ts";
 import { rdPrune } from "./rd-prune.ts";
@@ -18,6 +19,7 @@ import { spa } from "./spa.ts";
 import { spaBeforeTraining } from "./spa-before-training.ts";
 import { sparsegpt } from "./sparsegpt.ts";
 import { synflow } from "./synflow.ts";
+import { trp } from "./trp.ts";
 import { wanda } from "./wanda.ts";
 
 /** Each entry stands under its own id, or this does not compile. */
@@ -33,6 +35,7 @@ export const pruningPapers = byId({
   "global-mp": globalMp,
   grasp,
   lamp,
+  masksparsity,
   "rd-prune": rdPrune,
   "rethinking-pruning": rethinkingPruning,
   snip,
@@ -40,6 +43,7 @@ export const pruningPapers = byId({
   "spa-before-training": spaBeforeTraining,
   sparsegpt,
   synflow,
+  trp,
   wanda,
 });
 

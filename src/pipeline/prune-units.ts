@@ -16,6 +16,7 @@ import { step } from "../tensor/progress.ts";
 import { choose } from "./choose.ts";
 import { byError, byScores, type Chooser } from "./chooser.ts";
 import { holdToLaw } from "./hold-to-law.ts";
+import type { PhaseClock } from "./phase-clock.ts";
 import type { Engine, SettledOptions } from "./prune.ts";
 import { recover } from "./recover.ts";
 import { freeGroups, scoreUnits } from "./score-units.ts";
@@ -23,7 +24,6 @@ import { needsData } from "./statistics.ts";
 
 /** Removes whole units: scores, counts, masks, surgery, the law, then recovery. */
 export const pruneUnits: Engine<UnitPlan> = async (analysis, plan, options, clock) => {
-  const { calibration = null } = options;
   const ignored = matcher(options.ignore ?? []);
   const { units = "all" } = plan;
   const { heads, queryHeads } = headsOf(analysis.coupling);
@@ -37,15 +37,7 @@ export const pruneUnits: Engine<UnitPlan> = async (analysis, plan, options, cloc
       "Run espalier inspect to see what blocks them.",
     );
   }
-  const scores =
-    plan.selection === "error"
-      ? null
-      : await scoreUnits(analysis, free, plan.criterion, calibration, { ...options, scores: plan.scores }, clock);
-  const chooser =
-    scores === null
-      ? await clock.time("calibrate", () => selectByError(analysis, plan, free, options))
-      : byScores(analysis, plan, scores);
-  const { masks, dropped } = await clock.time("allocate", () => choose(analysis, plan, chooser, options));
+  const { masks, dropped, scores } = await chosenUnits(analysis, plan, free, options, clock);
   step(options, "cut", 0, 1);
   const { types } = analysis.facts;
   const pruned = await clock.time("cut", async () =>
@@ -69,6 +61,44 @@ export const pruneUnits: Engine<UnitPlan> = async (analysis, plan, options, cloc
     advice: [],
   };
 };
+
+/** Which units go: those that are given, else those that the plan chooses; and the scores by which it did. */
+async function chosenUnits(
+  analysis: Analysis,
+  plan: UnitPlan,
+  free: readonly Group[],
+  options: SettledOptions,
+  clock: PhaseClock,
+) {
+  if (plan.given !== undefined) return { masks: givenMasks(free, plan.given), dropped: [], scores: null };
+  const { calibration = null } = options;
+  const scores =
+    plan.selection === "error"
+      ? null
+      : await scoreUnits(analysis, free, plan.criterion, calibration, { ...options, scores: plan.scores }, clock);
+  const chooser =
+    scores === null
+      ? await clock.time("calibrate", () => selectByError(analysis, plan, free, options))
+      : byScores(analysis, plan, scores);
+  return { ...(await clock.time("allocate", () => choose(analysis, plan, chooser, options))), scores };
+}
+
+/** Masks by the ids of groups. Throws `request` for a group that cannot be pruned, or a mask of another size. */
+function givenMasks(free: readonly Group[], given: ReadonlyMap<string, Uint8Array>): ReadonlyMap<Group, Uint8Array> {
+  const byId = new Map(free.map((group) => [group.id, group]));
+  const masks = new Map<Group, Uint8Array>();
+  for (const [id, mask] of given) {
+    const group = byId.get(id);
+    if (group === undefined || mask.length !== unitCount(group)) {
+      const got = group === undefined ? "a mask of another group" : `a mask of ${mask.length} units`;
+      const expected = group === undefined ? "groups that can be pruned" : `${unitCount(group)} units`;
+      const hint = "Masks hold for the graph that they were chosen in.";
+      throw new EspalierError("request", `group ${id}`, `expected ${expected}, got ${got}.`, hint);
+    }
+    masks.set(group, mask);
+  }
+  return masks;
+}
 
 /** Measures what removal costs after refitting. */
 async function selectByError(

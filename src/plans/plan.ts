@@ -25,6 +25,8 @@ export interface UnitPlan {
   readonly target: Target | LatencyTarget;
   /** "auto" measures widths in multiples of several numbers and takes the fastest. */
   readonly allocation: Omit<UnitAllocationOptions, "roundTo"> & { readonly roundTo: number | "auto" };
+  /** Units that were chosen before, by group, 1 keeps: criterion and target then decide nothing. */
+  readonly given?: ReadonlyMap<string, Uint8Array>;
   readonly recovery: readonly Recovery[];
 }
 

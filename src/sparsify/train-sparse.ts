@@ -10,11 +10,14 @@ import { dynamicSparsity, type SparsityPoint, type SparsityProgramme } from "./d
 import { type PruneScope, shuffledMasks } from "./mask-moves.ts";
 import { type Begun, type Rewind, rounds } from "./rounds.ts";
 import { type SoftSparsity, softSparsity } from "./soft-sparsity.ts";
+import { type TrainedRanks, trainedRanks } from "./trained-ranks.ts";
 
 /** How a network becomes sparse while it is trained from its first parameters: in one run, or in rounds. */
 export type SparseTraining =
   | { readonly kind: "programme"; readonly programme: SparsityProgramme }
   | { readonly kind: "soft"; readonly masks: SoftSparsity }
+  /** Nothing becomes zero, but ranks of kernels fall. */
+  | { readonly kind: "ranks"; readonly ranks: TrainedRanks }
   | {
       readonly kind: "rounds";
       readonly sparsity: number;
@@ -79,6 +82,10 @@ export async function trainSparse(options: TrainSparseOptions): Promise<Sparsely
         };
       },
     });
+    return { graph: trained.graph, journal, work: spent, seconds };
+  }
+  if (plan.kind === "ranks") {
+    const trained = await part(trainedRanks(plan.ranks, graph, matrices, options));
     return { graph: trained.graph, journal, work: spent, seconds };
   }
   const updates = updatesOf(options);

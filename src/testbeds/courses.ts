@@ -40,6 +40,8 @@ export const courses: ReadonlyMap<string, CoursePlan> = new Map([
   ["glyphs-lenet5", onGlyphs(lenet5)],
   ["glyphs-vgg", onGlyphs(vgg, { epochs: 5 })],
   ["glyphs-resnet8", onGlyphs(resnet8, { epochs: 8 })],
+  // As papers on convolutional networks train theirs.
+  ["glyphs-resnet8-sgd", onGlyphs(resnet8, { epochs: 8, optimiser: "sgd", rate: 0.1, decay: 5e-4 })],
   ["glyphs-resnet20", onGlyphs(resnet20, { epochs: 6 })],
   ["glyphs-mobilenet", onGlyphs(mobilenet, { epochs: 12 })],
   ["glyphs-vit", onGlyphs(vit, { epochs: 20, rate: 2e-3, warmUp: 0.1 })],
