@@ -96,7 +96,10 @@ async function openTorch(): Promise<(() => Promise<Times>) | null> {
     stdio: ["pipe", "pipe", "inherit"],
   });
   const lines = createInterface({ input: child.stdout });
-  const ended = new Promise<null>((done) => child.once("exit", () => done(null)));
+  const ended = new Promise<null>((done) => {
+    child.once("exit", () => done(null));
+    child.once("error", () => done(null));
+  });
   const next = () => Promise.race([new Promise<string>((done) => lines.once("line", done)), ended]);
   process.once("exit", () => child.kill());
   if ((await next()) === null) return null;
@@ -141,7 +144,9 @@ const [a, b] = [columnOf(mine), columnOf(theirs)];
 console.log("| step | espalier, s | PyTorch, s | ratio |\n| --- | --- | --- | --- |");
 for (const [i, name] of ["Gram matrix", "factor", "choice and sweep", "all"].entries()) {
   const [own = 0, other = Number.NaN] = [a[i], b[i]];
-  const cells = [(own / 1000).toFixed(2), (other / 1000).toFixed(2), (own / other).toFixed(2)];
+  const cells = [(own / 1000).toFixed(2), (other / 1000).toFixed(2), (own / other).toFixed(2)].map((cell) =>
+    cell.replace("NaN", "-"),
+  );
   console.log(`| ${[name, ...cells].join(" | ")} |`);
 }
 const zeros = (values: ArrayLike<number>): number => Array.from(values, (v) => +(v === 0)).reduce((n, z) => n + z, 0);

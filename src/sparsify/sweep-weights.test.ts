@@ -80,6 +80,32 @@ it.each(layouts)("%s: the zeros of another version are kept", async (_, { graph,
   expect(swept).not.toEqual(await rows(masked.graph, matrix));
 });
 
+it("matrices with the same inputs share a factor", async () => {
+  const { graph, matrix, gram } = one([6, 8], [0], [1]);
+  const constants = new Map(["w", "v", "u"].map((name) => [name, graph.constants.get("w") ?? missing()]));
+  const [w, v, u] = ["w", "v", "u"].map((parameter) => ({ ...matrix, parameter }));
+  if (w === undefined || v === undefined || u === undefined) throw new Error("no matrices");
+  const other = gram.map((h) => h.slice());
+  let reads = 0;
+  // A factorisation starts by copying the Gram matrix.
+  for (const [h = new Float64Array(0)] of [gram, other]) {
+    const slice = h.slice.bind(h);
+    h.slice = () => {
+      reads++;
+      return slice();
+    };
+  }
+  const choose = { kind: "sparsity", sparsity: 0.5 } as const;
+  const statistics = (of: Matrix | null) => ({ gram: of?.parameter === "u" ? other : gram });
+  const result = await sweepWeights({ ...graph, constants }, [w, v, u], statistics, { choose });
+  expect(reads).toBe(2);
+  expect(result.graph.constants.get("u")?.resident).toEqual(result.graph.constants.get("w")?.resident);
+});
+
+function missing(): never {
+  throw new Error("no weight");
+}
+
 it("says what was left out, and refuses what makes no sense", async () => {
   const { graph, matrix } = one([6, 7], [0], [1]);
   const choose = { kind: "sparsity", sparsity: 0.5 } as const;

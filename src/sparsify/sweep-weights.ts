@@ -11,7 +11,7 @@ import { type Job, step } from "../tensor/progress.ts";
 import { transpose } from "../tensor/slice.ts";
 import { type HostTensor, load, type TensorRef } from "../tensor/tensor.ts";
 import type { SparseGraph, WeightLayer } from "./prune-weights.ts";
-import { type SweepChoice, type SweepOptions, sweep } from "./sweep.ts";
+import { type SweepChoice, type SweepFactor, type SweepOptions, sweep, sweepFactor } from "./sweep.ts";
 
 export interface SweepWeightsOptions extends Job, Pick<SweepOptions, "products" | "blockSize" | "damping" | "order"> {
   /** What goes: a share of each block of columns, an N:M pattern, or what is zero in another version of the graph. */
@@ -40,6 +40,7 @@ export async function sweepWeights(
   const layers: WeightLayer[] = [];
   const skipped: { name: string; reason: string }[] = [];
   const seen = new Set<string>();
+  const factorOf = lastFactor(options);
   for (const [i, matrix] of matrices.entries()) {
     const { parameter: name } = matrix;
     step(options, "sweep", i, matrices.length, name);
@@ -52,12 +53,25 @@ export async function sweepWeights(
       skipped.push({ name, reason });
       continue;
     }
-    const swept = await sweepOne(matrix, ref, gram, options);
+    const swept = await sweepOne(matrix, ref, gram, options, factorOf);
     constants.set(name, { dtype: ref.dtype, shape: ref.shape, resident: swept.bytes });
     layers.push({ name, before: swept.size, after: swept.kept });
   }
   step(options, "sweep", matrices.length, matrices.length);
   return { graph: { ...graph, constants }, layers, skipped };
+}
+
+/** Factors of Gram matrices; that of the last one is kept, as matrices that share their inputs follow each other. */
+function lastFactor(options: SweepWeightsOptions): (gram: Float64Array) => Promise<SweepFactor> {
+  let last: { readonly gram: Float64Array; readonly factor: SweepFactor } | null = null;
+  return async (gram) => {
+    if (last?.gram === gram) return last.factor;
+    // The memory of the last one can go before the next is made.
+    last = null;
+    const factor = await sweepFactor(gram, options);
+    last = { gram, factor };
+    return factor;
+  };
 }
 
 function unfit(
@@ -77,6 +91,7 @@ async function sweepOne(
   ref: TensorRef,
   gram: readonly Float64Array[],
   { choose, ...settings }: SweepWeightsOptions,
+  factorOf: (gram: Float64Array) => Promise<SweepFactor>,
 ) {
   const host = await load(ref);
   const { values, columns, positions, rows } = matrixView(matrix, host);
@@ -91,7 +106,7 @@ async function sweepOne(
     const own: SweepChoice =
       choose.kind === "zeros-of" ? { kind: "mask", mask: (mask ?? ones(values.length)).subarray(from, to) } : choose;
     const weights = host.dtype === "f64" ? Float64Array.from(values.subarray(from, to)) : values.subarray(from, to);
-    const swept = await sweep(weights, h, own, { ...settings, positions });
+    const swept = await sweep(weights, await factorOf(h), own, { ...settings, positions });
     result.set(swept.weights, from);
     for (let i = 0; i < swept.mask.length; i++) kept += swept.mask[i] ?? 0;
   }
