@@ -76,6 +76,29 @@ describe("jitter", () => {
     expect(new Set(a.filter((value) => value < 0))).toEqual(new Set([-1, -2, -3]));
   });
 
+  it("goes on mirrored at the edge where asked, without the outermost pixel twice", () => {
+    const batch = pictures(200, 1, 4, 5);
+    const [h, w] = [4, 5];
+    const mirrored = (at: number, size: number): number =>
+      [2, 1, ...Array(size).keys(), size - 2, size - 3][at + 2] ?? -1;
+    const original = change(batch, {});
+    const found = change(batch, { pad: 2, flip: true, fill: "mirror" });
+    const seen = new Set<string>();
+    for (let i = 0; i < 200; i++) {
+      const [part, from] = [found, original].map((values) => values.subarray(20 * i, 20 * i + 20));
+      for (let move = 0; move < 50; move++) {
+        const [down, right, flip] = [Math.floor(move / 10) - 2, (Math.floor(move / 2) % 5) - 2, move % 2];
+        const same = part?.every((value, at) => {
+          const x = flip === 1 ? w - 1 - (at % w) : at % w;
+          return value === from?.[mirrored(Math.floor(at / w) + down, h) * w + mirrored(x + right, w)];
+        });
+        if (same === true) seen.add(`${down} ${right} ${flip}`);
+      }
+    }
+    expect(seen.size).toBe(50);
+    expect(() => change(batch, { pad: 4, fill: "mirror" })).toThrow("expected less than the size of a picture, 4 x 5");
+  });
+
   it("treats bytes as it treats floats", () => {
     const batch = pictures(3, 1, 4, 4);
     const bytes = Uint8Array.from(toFloat32(batch.inputs.get("image") ?? expect.fail()));

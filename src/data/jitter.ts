@@ -10,8 +10,11 @@ export interface JitterOptions {
   readonly pad?: number;
   /** Half of the pictures are mirrored, left to right. */
   readonly flip?: boolean;
-  /** What the rim holds, one number for all channels or one for each; 0 unless told. */
-  readonly fill?: readonly number[];
+  /**
+   * What the rim holds: one number for all channels, one for each, or the picture mirrored at its edge, which needs no
+   * knowledge of what black is; 0 unless told.
+   */
+  readonly fill?: readonly number[] | "mirror";
   /** Inputs that are pictures; all, unless told. */
   readonly names?: readonly string[];
   readonly layout?: Layout;
@@ -37,7 +40,7 @@ export function jitter(options: JitterOptions): (batch: Batch, draw: Random) => 
     for (const name of names ?? batch.inputs.keys()) {
       const tensor = batch.inputs.get(name);
       if (tensor === undefined) throw new EspalierError("data", name, "expected an input of the data, got none.");
-      inputs.set(name, moved(name, tensor, moves, fill, layout));
+      inputs.set(name, moved(name, tensor, moves, { fill, pad }, layout));
     }
     return { ...batch, inputs };
   };
@@ -55,7 +58,7 @@ function moved(
   name: string,
   tensor: HostTensor,
   moves: Int32Array,
-  fill: readonly number[],
+  { fill, pad }: { readonly fill: readonly number[] | "mirror"; readonly pad: number },
   layout: Layout,
 ): HostTensor {
   const { dtype, shape } = tensor;
@@ -66,12 +69,7 @@ function moved(
   }
   const form =
     layout === "nchw" ? { planes: a, height: b, width: c, pixel: 1 } : { planes: 1, height: a, width: b, pixel: c };
-  const channels = form.planes * form.pixel;
-  if (fill.length !== 1 && fill.length !== channels) {
-    const message = `expected 1 or ${channels} numbers for pictures ${formatShape(shape)}, got ${fill.length}.`;
-    throw new EspalierError("request", "fill", message);
-  }
-  const rim = Float32Array.from({ length: channels }, (_, i) => fill[fill.length === 1 ? 0 : i] ?? 0);
+  const rim = fill === "mirror" ? mirrorOf(form, pad) : colours(form, fill, shape);
   if (dtype === "u8") {
     const out = new Uint8Array(tensor.bytes.length);
     move(tensor.bytes, out, form, moves, rim);
@@ -83,12 +81,32 @@ function moved(
   return float32Tensor(shape, out);
 }
 
+/** One number for every channel. Throws `request` for another count. */
+function colours({ planes, pixel }: Form, fill: readonly number[], shape: readonly number[]): Float32Array {
+  const channels = planes * pixel;
+  if (fill.length !== 1 && fill.length !== channels) {
+    const message = `expected 1 or ${channels} numbers for pictures ${formatShape(shape)}, got ${fill.length}.`;
+    throw new EspalierError("request", "fill", message);
+  }
+  return Float32Array.from({ length: channels }, (_, i) => fill[fill.length === 1 ? 0 : i] ?? 0);
+}
+
+/** Null: the picture goes on mirrored. Throws `request` where a rim is wider than what it mirrors. */
+function mirrorOf({ height, width }: Form, pad: number): null {
+  if (pad < Math.min(height, width)) return null;
+  const message = `expected less than the size of a picture, ${height} x ${width}, got ${pad}.`;
+  throw new EspalierError("request", "pad", message);
+}
+
+/** A position beyond the edge, mirrored at the outermost pixel. */
+const within = (at: number, size: number): number => (at < 0 ? -at : at >= size ? 2 * (size - 1) - at : at);
+
 function move<T extends Uint8Array | Float32Array>(
   from: T,
   out: T,
   { planes, height, width, pixel }: Form,
   moves: Int32Array,
-  rim: Float32Array,
+  rim: Float32Array | null,
 ): void {
   const row = width * pixel;
   for (let sample = 0, at = 0; sample * 3 < moves.length; sample++) {
@@ -98,14 +116,14 @@ function move<T extends Uint8Array | Float32Array>(
     const start = right + (step < 0 ? width - 1 : 0);
     for (let plane = 0; plane < planes; plane++) {
       for (let y = 0; y < height; y++) {
-        const source = y + down;
+        const source = rim === null ? within(y + down, height) : y + down;
         const inside = source >= 0 && source < height;
         const line = ((sample * planes + plane) * height + source) * row;
         for (let x = 0; x < width; x++) {
-          const column = start + step * x;
+          const column = rim === null ? within(start + step * x, width) : start + step * x;
           const lit = inside && column >= 0 && column < width;
           for (let k = 0; k < pixel; k++, at++) {
-            out[at] = (lit ? from[line + column * pixel + k] : rim[plane * pixel + k]) ?? 0;
+            out[at] = (lit ? from[line + column * pixel + k] : rim?.[plane * pixel + k]) ?? 0;
           }
         }
       }

@@ -86,7 +86,7 @@ export function trainingSettings(given: Learning): Partial<TrainingSettings> {
     ...(clip === undefined ? {} : { clip }),
     ...(average === undefined ? {} : { average }),
     ...(given.norms === undefined ? {} : { norms: given.norms }),
-    ...(pad > 0 || flip ? { augment: jitter({ pad, flip }) } : {}),
+    ...(pad > 0 || flip ? { augment: jitter({ pad, flip, fill: "mirror" }) } : {}),
     optimiser: (own) => make({ decay: own, momentum }),
     rate: given.rate ?? rate,
     decay,

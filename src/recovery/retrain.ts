@@ -92,6 +92,8 @@ export function retrain(id: string, options: RetrainOptions): Recovery {
       const fitted = await trainGraph({
         seed: context.seed ?? 0,
         length: { epochs: 10 },
+        // What norms have seen belongs to the weights that were kept and refitted; a batch of changed inputs does not.
+        norms: "running",
         ...options.settings,
         runtime,
         graph: teacher.graph,
