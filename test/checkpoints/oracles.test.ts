@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { checkpointModel } from "../../src/models/checkpoint/checkpoint-model.ts";
+import { type CheckpointModel, checkpointModel } from "../../src/models/checkpoint/checkpoint-model.ts";
 import { openRuntime } from "../../src/runtime/open-runtime.node.ts";
 import type { Runtime } from "../../src/runtime/runtime.ts";
-import { toFloat32 } from "../../src/tensor/numeric.ts";
-import type { HostTensor } from "../../src/tensor/tensor.ts";
-import { openFixtures } from "./fixtures.ts";
+import { float32Tensor, toFloat32 } from "../../src/tensor/numeric.ts";
+import { type HostTensor, load, refOf } from "../../src/tensor/tensor.ts";
+import { inFloat32, openFixtures } from "./fixtures.ts";
 
 const fixtures = openFixtures();
 
@@ -16,7 +16,36 @@ describe("tiny checkpoints compute what PyTorch computes from papers and configs
   afterAll(() => runtime.close());
 
   it.each(fixtures.cases.map(({ name }) => name))("%s", async (name) => {
-    const model = checkpointModel(await fixtures.open(name));
+    expect(await worstOf(checkpointModel(await fixtures.open(name)), name)).toBeLessThan(1e-4);
+  });
+
+  it.each<[string, string, (name: string) => string]>([
+    [
+      "bert",
+      "norms under their old names",
+      (name) => name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta"),
+    ],
+    ["bert", "no prefix", (name) => name.replace("bert.", "")],
+    ["roberta", "no prefix", (name) => name.replace("roberta.", "")],
+    ["gpt2", "no prefix", (name) => name.replace("transformer.", "")],
+    ["opt", "a shorter prefix", (name) => name.replace("model.", "")],
+  ])("%s with %s", async (name, _, rename) => {
+    const checkpoint = await fixtures.open(name);
+    const tensors = new Map([...checkpoint.tensors].map(([key, ref]) => [rename(key), ref]));
+    expect([...tensors.keys()]).not.toEqual([...checkpoint.tensors.keys()]);
+    expect(await worstOf(checkpointModel({ ...checkpoint, tensors }), name)).toBeLessThan(1e-4);
+  });
+
+  it("a tenth more of one weight is seen", async () => {
+    const checkpoint = await inFloat32(await fixtures.open("llama"));
+    const name = "model.layers.1.self_attn.k_proj.weight";
+    const ref = checkpoint.tensors.get(name) ?? expect.fail();
+    const more = toFloat32(await load(ref)).map((x) => 1.1 * x);
+    const tensors = new Map([...checkpoint.tensors, [name, refOf(float32Tensor(ref.shape, more))] as const]);
+    expect(await worstOf(checkpointModel({ ...checkpoint, tensors }), "llama")).toBeGreaterThan(1e-3);
+  });
+
+  async function worstOf(model: CheckpointModel, name: string): Promise<number> {
     const expected = await fixtures.expected(name);
     const { graph, boundaries } = model.graph(expected.has("attention_mask") ? "padded" : "tokens");
     const [first = "", last = ""] = [boundaries[0], boundaries.at(-2)];
@@ -27,8 +56,8 @@ describe("tiny checkpoints compute what PyTorch computes from papers and configs
     );
     const results = new Map([...found, ["hidden.first", found.get(first)], ["hidden.last", found.get(last)]]);
     await session.release();
-    expect(worst(expected, results)).toBeLessThan(1e-4);
-  });
+    return worst(expected, results);
+  }
 });
 
 /** Largest difference of a result to what it should be, over the largest number there. */

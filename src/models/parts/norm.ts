@@ -9,8 +9,13 @@ export function rmsNorm(site: Site, x: string, width: Size, epsilon: number, shi
   return site.draft.op("RMSNormalization", [x, gain], { axis: int(-1), epsilon: float(epsilon) });
 }
 
-/** (x − mean x) · weight / √(variance x + ε) + bias over the last axis; parameters `weight` and, unless left out, `bias`. */
+/**
+ * (x − mean x) · weight / √(variance x + ε) + bias over the last axis; parameters `weight` and, unless left out, `bias`, or
+ * `gamma` and `beta`, as checkpoints of before 2019 call them.
+ */
 export function layerNorm(site: Site, x: string, width: Size, epsilon: number, bias = true): string {
-  const parameters = [site.parameter("weight", [width]), ...(bias ? [site.parameter("bias", [width])] : [])];
+  const old = site.has("gamma");
+  const parameters = [site.parameter(old ? "gamma" : "weight", [width])];
+  if (bias) parameters.push(site.parameter(old ? "beta" : "bias", [width]));
   return site.draft.op("LayerNormalization", [x, ...parameters], { axis: int(-1), epsilon: float(epsilon) });
 }
