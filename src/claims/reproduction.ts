@@ -107,6 +107,14 @@ export interface Measurement {
   readonly cost: LedgerTotals;
 }
 
+/** One draw of an arm that was trained: a part of a measurement. */
+export interface TrainedDraw extends Pick<Measurement, "really" | "macsLeft" | "cost"> {
+  readonly accuracy: number;
+  readonly nll: number;
+  /** All of it, testing included. */
+  readonly seconds: number;
+}
+
 /** An expectation against what was measured. */
 export interface Check {
   readonly expectation: Expectation;

@@ -1,5 +1,11 @@
 import * as z from "zod";
-import { type CompareRow, EspalierError, type Journal, type SensitivityPoint } from "../index.node.ts";
+import {
+  type CompareRow,
+  EspalierError,
+  type Journal,
+  type SensitivityPoint,
+  type TrainedDraw,
+} from "../index.node.ts";
 import type { Host } from "./host.ts";
 
 const latency = z.object({ median: z.number(), p10: z.number(), p90: z.number() });
@@ -45,6 +51,21 @@ export const rowSchema: z.ZodType<CompareRow> = z.object({
   fidelity: fidelity.nullable(),
   metric: z.object({ name: z.string(), before: z.number(), after: z.number(), n: z.number() }).nullable(),
   failed: z.string().nullable(),
+});
+
+export const drawSchema: z.ZodType<TrainedDraw> = z.object({
+  really: z.number(),
+  macsLeft: z.number(),
+  accuracy: z.number(),
+  nll: z.number(),
+  cost: z.object({
+    forwardMacs: z.number(),
+    backwardMacs: z.number(),
+    samples: z.number(),
+    bytes: z.number(),
+    seconds: z.number(),
+  }),
+  seconds: z.number(),
 });
 
 /**

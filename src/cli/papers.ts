@@ -3,6 +3,7 @@ import {
   papers as catalogue,
   EspalierError,
   findingsSection,
+  type Journal,
   openRuntime,
   openTestbed,
   paperNamed,
@@ -13,6 +14,7 @@ import {
   testbedIds,
 } from "../index.node.ts";
 import { choice, command, flag, integer, list, string } from "./command.ts";
+import { drawSchema, fileJournal } from "./journal.ts";
 import { table } from "./table.ts";
 
 export const papersCommand = command({
@@ -25,6 +27,7 @@ export const papersCommand = command({
     draws: integer("N", "Calibration draws; 3 unless told.", 1, 100),
     at: list("SHARE", "Only these of the shares removed that the paper's run compares."),
     samples: integer("N", "Images of the test set; 2000 unless told.", 10, 1e6),
+    resume: string("FILE", "Keep finished trainings in this file, and continue from it when it is there."),
     out: string("FILE", "Put what the runs found into this Markdown page."),
     device: choice(["cpu", "wasm", "webgpu", "cuda"], "Where to run; cpu unless told."),
     threads: integer("N", "Runtime threads; all cores unless told.", 1, 1024),
@@ -70,6 +73,9 @@ export const papersCommand = command({
     }
     const { device, threads, draws, samples = 2000 } = options;
     const at = options.at.map(Number);
+    const request = { command: "papers run", papers: ids, samples, device };
+    const journal =
+      options.resume === undefined ? undefined : await fileJournal(options.resume, request, drawSchema, host);
     const runtime = await openRuntime({
       ...(device === undefined ? {} : { device }),
       ...(threads === undefined ? {} : { threads }),
@@ -88,6 +94,7 @@ export const papersCommand = command({
           runtime,
           ...(draws === undefined ? {} : { draws }),
           ...(at.length === 0 ? {} : { at }),
+          ...(journal === undefined ? {} : { journal: partOf(journal, paper.id) }),
           progress: host.progress,
           signal: host.signal,
         });
@@ -121,6 +128,11 @@ async function firstPresent(
     note(testbed.absent);
   }
   return openTestbed(ids.at(-1) ?? "", options);
+}
+
+/** What a journal has of one paper. */
+function partOf<T>(journal: Journal<T>, id: string): Journal<T> {
+  return { get: (key) => journal.get(`${id} ${key}`), add: (key, value) => journal.add(`${id} ${key}`, value) };
 }
 
 function readPage(path: string): string {

@@ -1,11 +1,19 @@
 import { ledger } from "../claims/ledger.ts";
-import { type Arm, type Bench, type Comparison, type Measurement, verdictOf } from "../claims/reproduction.ts";
+import {
+  type Arm,
+  type Bench,
+  type Comparison,
+  type Measurement,
+  type TrainedDraw,
+  verdictOf,
+} from "../claims/reproduction.ts";
 import type { IndexedDataset } from "../data/dataset.ts";
 import { sample } from "../data/subset.ts";
 import { analyse } from "../models/analysis.ts";
 import { prune } from "../pipeline/prune.ts";
 import type { Report } from "../pipeline/report.ts";
 import type { Runtime } from "../runtime/runtime.ts";
+import type { Journal } from "../studies/journal.ts";
 import { type Job, step } from "../tensor/progress.ts";
 import { baselines, isDrawn, looksAtData } from "./baselines.ts";
 import { check, noShare, unknownArm } from "./checks.ts";
@@ -20,6 +28,8 @@ export interface BenchOptions extends Job {
   readonly draws?: number;
   /** Only these of a comparison's shares; all unless told. */
   readonly at?: readonly number[];
+  /** Finished trainings of one paper's comparison, so that it goes on where it was stopped, or with more draws or shares. */
+  readonly journal?: Journal<TrainedDraw>;
 }
 
 /** A bench on a testbed. */

@@ -1,5 +1,11 @@
 import { afterAll, describe, expect, it } from "vitest";
-import { asLongAs, type Measurement, type Phase, type TrainingComparison } from "../claims/reproduction.ts";
+import {
+  asLongAs,
+  type Measurement,
+  type Phase,
+  type TrainedDraw,
+  type TrainingComparison,
+} from "../claims/reproduction.ts";
 import { snip } from "../criteria/taylor.ts";
 import { fromTensors } from "../data/from-tensors.ts";
 import { builder } from "../graph/builder.ts";
@@ -179,6 +185,29 @@ describe("a comparison of trainings", () => {
     expect(checks.at(-1)).toMatchObject({ holds: true, difference: controls.at(-1)?.difference });
     // The suite would notice a control that is not stretched.
     expect(() => expectSameCompute(measurements, "ticket", "global magnitude, halfway")).toThrow();
+  });
+
+  it("goes on from what a journal has, with more draws too, and finds the same", async () => {
+    const kept = new Map<string, TrainedDraw>();
+    let added = 0;
+    const journal = {
+      get: (key: string) => kept.get(key),
+      add: async (key: string, value: TrainedDraw) => {
+        added++;
+        kept.set(key, value);
+      },
+    };
+    const run = (draws: number, more = {}) => benchOn(testbed, { runtime, draws, ...more }).train(comparison);
+    const [alone, first] = [await run(2), await run(1, { journal })];
+    // One training of each arm, of the dense one, and of the control that is longer.
+    expect([first.measurements.length, added]).toEqual([8, 7]);
+    const both = await run(2, { journal });
+    expect(added).toBe(14);
+    expect(both.measurements.map(({ accuracy }) => accuracy)).toEqual(
+      alone.measurements.map(({ accuracy }) => accuracy),
+    );
+    await run(2, { journal });
+    expect(added).toBe(14);
   });
 
   it("by multiply-accumulates cuts units", async () => {

@@ -1,36 +1,21 @@
-import type { LedgerTotals } from "../claims/ledger.ts";
 import {
   asLongAs,
   dense,
   type Findings,
   type Measurement,
-  type Phase,
-  type TrainingArm,
+  type TrainedDraw,
   type TrainingComparison,
   verdictOf,
 } from "../claims/reproduction.ts";
-import type { Graph } from "../graph/graph.ts";
-import { analyse } from "../models/analysis.ts";
-import type { SharedRounds, SparseTraining } from "../sparsify/train-sparse.ts";
+import type { SharedRounds } from "../sparsify/train-sparse.ts";
 import { EspalierError } from "../tensor/error.ts";
 import { step } from "../tensor/progress.ts";
 import { mean } from "../tensor/statistics.ts";
+import { armTrainer, type Trial } from "./arm-trainer.ts";
 import { halfway, trainingBaselines } from "./baselines.ts";
 import type { BenchOptions } from "./bench.ts";
 import { check, noShare, unknownArm } from "./checks.ts";
-import { classify } from "./classify.ts";
-import { followPhases } from "./phases.ts";
 import type { Testbed } from "./testbed.ts";
-import { workLeft } from "./work-left.ts";
-
-/** One draw of an arm. */
-interface Run {
-  readonly really: number;
-  readonly macsLeft: number;
-  readonly accuracy: number;
-  readonly nll: number;
-  readonly cost: LedgerTotals;
-}
 
 /** Trains every arm at every share, from the same first parameters at each seed. */
 export async function trainOn(
@@ -38,10 +23,9 @@ export async function trainOn(
   comparison: TrainingComparison,
   options: BenchOptions,
 ): Promise<Findings> {
-  const start = performance.now();
   const { course } = testbed;
   if (course === undefined) throw untrainable(testbed.id);
-  const { draws = 3, runtime } = options;
+  const { draws = 3 } = options;
   const { budget = "weights", expect } = comparison;
   const epochs = comparison.epochs ?? course.lessons.epochs;
   const baselines = trainingBaselines(budget);
@@ -60,70 +44,53 @@ export async function trainOn(
   const measurements: Measurement[] = [];
   const note = (name: string, removed: number): void =>
     step(options, "reproduce", measurements.length, total, `${name} at ${Math.round(100 * removed)} %`);
-  const counted = async (graph: Graph) => {
-    const analysis = await analyse(graph, runtime);
-    const left = await workLeft(analysis);
-    return { left: budget === "macs" ? analysis.cost.total().macs : left.weights, macs: left.macs };
+  const train = await armTrainer(testbed, course, budget, options);
+  const seeds = Array.from({ length: draws }, (_, seed) => seed);
+  const trained: TrainedDraw[] = [];
+  const inTurn = async (trials: readonly Trial[]): Promise<readonly TrainedDraw[]> => {
+    const found: TrainedDraw[] = [];
+    for (const trial of trials) found.push(await train(trial));
+    trained.push(...found);
+    return found;
   };
-  const whole = await counted(await course.untrained(runtime, 0));
-
-  const runOf = async (
-    arm: TrainingArm,
-    removed: number,
-    seed: number,
-    passes: number,
-    shared?: SharedRounds,
-  ): Promise<Run> => {
-    const phases = phasesOf(arm({ removed, seed }));
-    const { graph, cost } = await followPhases(testbed, course, phases, {
-      ...{ ...options, seed, epochs: passes },
-      ...(shared === undefined ? {} : { shared }),
-    });
-    const { accuracy, nll } = await classify(runtime, graph, testbed.test);
-    const { left, macs } = await counted(graph);
-    return { really: 1 - left / whole.left, macsLeft: macs / whole.macs, accuracy, nll, cost };
+  const perEpoch = Math.floor(course.train.count / course.lessons.batchSize);
+  /** Passes that make the work of a training that of another; as many as it has where no update is between them. */
+  const stretched = (own: TrainedDraw | undefined, like: TrainedDraw | undefined): number => {
+    const passes = (epochs * macsOf(like)) / macsOf(own);
+    return Math.round(passes * perEpoch) === Math.round(epochs * perEpoch) ? epochs : passes;
   };
-  const runsOf = async (
-    arm: TrainingArm,
-    removed: number,
-    shared: readonly SharedRounds[],
-  ): Promise<readonly Run[]> => {
-    const runs: Run[] = [];
-    for (let seed = 0; seed < draws; seed++) runs.push(await runOf(arm, removed, seed, epochs, shared[seed]));
-    return runs;
-  };
-  /** The same training for as many passes as make its multiply-accumulates those of other runs, draw by draw. */
-  const stretched = async (arm: TrainingArm, removed: number, plain: readonly Run[], like: readonly Run[]) => {
-    const runs: Run[] = [];
-    for (const [seed, one] of plain.entries()) {
-      const factor = macsOf(like[seed]) / macsOf(one);
-      const passes = updatesOf(factor * epochs) === updatesOf(epochs) ? epochs : factor * epochs;
-      runs.push(passes === epochs ? one : await runOf(arm, removed, seed, passes));
-    }
-    return runs;
-  };
-  const updatesOf = (passes: number): number =>
-    Math.round(passes * Math.floor(course.train.count / course.lessons.batchSize));
 
   note(dense, 0);
-  const unpruned = measurementOf(dense, 0, await runsOf(() => [{ kind: "train" }], 0, []));
+  const unpruned = measurementOf(
+    dense,
+    0,
+    await inTurn(seeds.map((seed) => ({ name: dense, arm: () => [{ kind: "train" }], removed: 0, seed, epochs }))),
+  );
   measurements.push(unpruned);
   for (const removed of shares) {
-    const found = new Map<string, readonly Run[]>();
+    const found = new Map<string, readonly TrainedDraw[]>();
     const shared = Array.from({ length: draws }, (): SharedRounds => new Map());
-    const add = (name: string, runs: readonly Run[]): void => {
+    const add = (name: string, runs: readonly TrainedDraw[]): void => {
       found.set(name, runs);
       measurements.push(measurementOf(name, removed, runs));
     };
     for (const [name, arm] of Object.entries(arms)) {
       note(name, removed);
-      add(name, await runsOf(arm, removed, shared));
+      add(name, await inTurn(seeds.map((seed) => ({ name, arm, removed, seed, epochs, shared: shared[seed] }))));
     }
-    const [control, plain] = [arms[halfway], found.get(halfway)];
-    if (control === undefined || plain === undefined) continue;
+    const [arm, plain] = [arms[halfway], found.get(halfway)];
+    if (arm === undefined || plain === undefined) continue;
     for (const name of controlled) {
       note(asLongAs(name), removed);
-      add(asLongAs(name), await stretched(control, removed, plain, found.get(name) ?? []));
+      const like = found.get(name) ?? [];
+      const runs: TrainedDraw[] = [];
+      for (const seed of seeds) {
+        const passes = stretched(plain[seed], like[seed]);
+        const own = passes === epochs ? plain[seed] : undefined;
+        const trial = { name: halfway, arm, removed, seed, epochs: passes };
+        runs.push(...(own === undefined ? await inTurn([trial]) : [own]));
+      }
+      add(asLongAs(name), runs);
     }
   }
   step(options, "reproduce", total, total);
@@ -144,16 +111,12 @@ export async function trainOn(
     checks,
     controls,
     verdict: verdictOf(checks),
-    seconds: (performance.now() - start) / 1000,
+    seconds: trained.reduce((sum, { seconds }) => sum + seconds, 0),
   };
 }
 
-function phasesOf(arm: SparseTraining | readonly Phase[]): readonly Phase[] {
-  return "kind" in arm ? [{ kind: "train", plan: arm }] : arm;
-}
-
-function measurementOf(arm: string, removed: number, runs: readonly Run[]): Measurement {
-  const over = (read: (run: Run) => number): number => mean(runs.map(read));
+function measurementOf(arm: string, removed: number, runs: readonly TrainedDraw[]): Measurement {
+  const over = (read: (run: TrainedDraw) => number): number => mean(runs.map(read));
   return {
     arm,
     removed,
@@ -171,7 +134,7 @@ function measurementOf(arm: string, removed: number, runs: readonly Run[]): Meas
   };
 }
 
-function macsOf(run: Run | undefined): number {
+function macsOf(run: TrainedDraw | undefined): number {
   return run === undefined ? Number.NaN : run.cost.forwardMacs + run.cost.backwardMacs;
 }
 
