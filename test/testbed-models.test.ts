@@ -56,6 +56,7 @@ describe("sizes", () => {
     lenet5: 61_706,
     vgg: 72_666,
     resnet8: 77_754,
+    resnet8Narrow: 19_810,
     resnet20: 269_434,
     mobilenet: 26_858,
     vit: 138_890,

@@ -54,7 +54,7 @@ export const grasp = paper({
       const first = (cut: Plan): readonly Phase[] => [{ kind: "prune", plan: cut }, { kind: "train" }];
       return bench.train({
         removed: [0.9, 0.98],
-        epochs: 4,
+        epochs: 3,
         arms: {
           GraSP: ({ removed }) => first(plan({ sparsity: removed })),
           SNIP: ({ removed }) => first(sparse({ criterion: snip(), scope: "global", sparsity: removed })),

@@ -53,7 +53,7 @@ export const lamp = paper({
       ];
       return bench.train({
         removed: [0.95, 0.98],
-        epochs: 4,
+        epochs: 3,
         arms: {
           LAMP: ({ removed }) => between(plan({ sparsity: removed })),
           "one threshold": ({ removed }) =>

@@ -61,7 +61,7 @@ export const masksparsity = paper({
   reproduction: {
     claim:
       "With the penalty on chosen channels only, cutting them costs less than half a point, and after fine-tuning the network is better than with a penalty on all, and than without.",
-    testbeds: ["glyphs-resnet8-sgd"],
+    testbeds: ["glyphs-narrow"],
     run: (bench) =>
       bench.train({
         budget: "macs",

@@ -58,7 +58,7 @@ export const pdp = trainingPaper({
     run: (bench, plan) =>
       bench.train({
         removed: [0.95],
-        epochs: 6,
+        epochs: 4,
         arms: {
           PDP: ({ removed }) => plan({ sparsity: removed }),
           "straight-through": ({ removed }) => plan({ sparsity: removed, forward: "hard" }),

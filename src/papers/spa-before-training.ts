@@ -56,12 +56,12 @@ export const spaBeforeTraining = paper({
   reproduction: {
     claim:
       "Of half of the multiply-accumulates, SPA-SNIP's choice trains to half a point more than a random one, and SPA-GraSP's to no less.",
-    testbeds: ["glyphs-resnet8"],
+    testbeds: ["glyphs-narrow", "glyphs-resnet8"],
     run: (bench, plan) =>
       bench.train({
         budget: "macs",
         removed: [0.5],
-        epochs: 3,
+        epochs: 4,
         arms: {
           "SPA-SNIP": ({ removed }) => [{ kind: "prune", plan: plan({ sparsity: removed }) }, { kind: "train" }],
           "SPA-GraSP": ({ removed }) => [

@@ -54,7 +54,7 @@ export const synflow = paper({
       const first = (cut: Plan): readonly Phase[] => [{ kind: "prune", plan: cut }, { kind: "train" }];
       return bench.train({
         removed: [0.9, 0.995],
-        epochs: 4,
+        epochs: 3,
         arms: {
           SynFlow: ({ removed }) => first(plan({ sparsity: removed })),
           "SynFlow, one step": ({ removed }) => first(plan({ sparsity: removed, rounds: 1 })),

@@ -68,7 +68,7 @@ export const trp = paper({
   reproduction: {
     claim:
       "At a third of the work and without fine-tuning, ranks trained with cuts and the nuclear norm lose less than half a point by being taken apart, where plain training loses more than three.",
-    testbeds: ["glyphs-resnet8-sgd"],
+    testbeds: ["glyphs-narrow"],
     run: (bench, plan) =>
       bench.train({
         budget: "macs",

@@ -36,6 +36,10 @@ export const glyphModels = {
     graph: () => resnet({ picture, widths, blocks: 1, shortcut: "conv", stem: 2, classes }),
     scheme: "kaiming-normal",
   },
+  resnet8Narrow: {
+    graph: () => resnet({ picture, widths: [8, 16, 32], blocks: 1, shortcut: "conv", stem: 2, classes }),
+    scheme: "kaiming-normal",
+  },
   resnet20: {
     graph: () => resnet({ picture, widths, blocks: 3, shortcut: "pad", stem: 2, classes }),
     scheme: "kaiming-normal",
