@@ -104,7 +104,7 @@ export const compareCommand = command({
             rowSchema,
             host,
           );
-    const report = await withRuntime(options, (runtime) =>
+    const report = await withRuntime(options, host, (runtime) =>
       compare(model, contenders, amounts, {
         runtime,
         calibration,

@@ -26,7 +26,7 @@ export const evalCommand = command({
     const model = await load(path, { fix: options.fix });
     const reference = options.reference === undefined ? null : await load(options.reference, { fix: options.fix });
     const data = await dataFor(model, options.data, options, given({ limit: options.limit, labels: options.labels }));
-    const report = await withRuntime(options, (runtime) =>
+    const report = await withRuntime(options, host, (runtime) =>
       evaluate(model, {
         runtime,
         data,

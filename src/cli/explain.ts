@@ -14,7 +14,7 @@ export const explainCommand = command({
   examples: ["espalier explain model.onnx conv1.weight", "espalier explain model.onnx conv1.weight --json"],
   async run([path = "", name = ""], options, host) {
     const model = await load(path, { fix: options.fix });
-    const found = await withRuntime(options, async (runtime) =>
+    const found = await withRuntime(options, host, async (runtime) =>
       explain(await analyse(model.onnx.graph, runtime, { shapes: options.shape }), name),
     );
     host.print(options.json ? JSON.stringify(found) : explanationText(found));

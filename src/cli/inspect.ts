@@ -14,6 +14,7 @@ export const inspectCommand = command({
     const runtime = await openRuntime({
       ...(device === undefined ? {} : { device }),
       ...(threads === undefined ? {} : { threads }),
+      signal: host.signal,
     });
     try {
       const analysis = await analyse(model.onnx.graph, runtime, { shapes: shape });

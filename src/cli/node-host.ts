@@ -23,7 +23,7 @@ export function nodeSession(json: boolean): Session {
     }
     received = signal;
     process.stderr.write(
-      `${shown ? "\n" : ""}Stopping after this step; nothing half-written stays. Once more stops at once.\n`,
+      `${shown ? "\n" : ""}Stopping${phase === "" ? "" : ` in "${phase}"`}; nothing half-written stays. Once more stops at once.\n`,
     );
     abort.abort(new EspalierError("request", signal, "expected to finish, was stopped."));
   };

@@ -79,6 +79,7 @@ export const papersCommand = command({
     const runtime = await openRuntime({
       ...(device === undefined ? {} : { device }),
       ...(threads === undefined ? {} : { threads }),
+      signal: host.signal,
     });
     try {
       const answers: object[] = [];

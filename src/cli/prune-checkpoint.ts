@@ -64,7 +64,7 @@ export async function pruneCheckpointAt(path: string, options: Given, host: Host
     options.calib === undefined ? null : await tokensFor(model, path, options.calib, options, { windows, seed });
   const time = calibration?.features.get(model.stages[0]?.input.name ?? "")?.shape[0] ?? usualTokens;
   const batchSize = options.batch ?? Math.max(1, Math.floor(usualTokens / time));
-  const report = await withRuntime(options, (runtime) =>
+  const report = await withRuntime(options, host, (runtime) =>
     pruneFolder(model, out, plan, {
       ...{ runtime, calibration, batchSize, ignore, resume, seed },
       ...given({ inputs }),

@@ -130,7 +130,7 @@ export const pruneCommand = command({
       options.eval === undefined
         ? null
         : await dataFor(model, options.eval, options, given({ labels: options.labels }));
-    const result = await withRuntime(options, (runtime) =>
+    const result = await withRuntime(options, host, (runtime) =>
       prune(model, plan, {
         runtime,
         calibration,

@@ -52,7 +52,7 @@ export const runCommand = command({
     const calibration = await open(recipe.calibration, 512, { seed });
     const training = await open(recipe.training, undefined, {});
     const evaluation = await open(recipe.evaluation, undefined, {}, false);
-    const result = await withRuntime({ device, threads }, (runtime) =>
+    const result = await withRuntime({ device, threads }, host, (runtime) =>
       runRecipe(model, recipe, {
         runtime,
         calibration,

@@ -50,7 +50,7 @@ export const sensitivityCommand = command({
       options.resume === undefined
         ? undefined
         : await fileJournal(options.resume, { ...request, scale, mean, std, size, layout }, pointSchema, host);
-    const report = await withRuntime(options, (runtime) =>
+    const report = await withRuntime(options, host, (runtime) =>
       sensitivity(model, {
         runtime,
         criterion,

@@ -10,6 +10,7 @@ import {
   type Runtime,
 } from "../index.node.ts";
 import { assignments, choice, flag, integer, list, number, numbers, shapes, string } from "./command.ts";
+import type { Host } from "./host.ts";
 
 /** Options that every command with a model has. */
 export const modelOptions = {
@@ -98,12 +99,16 @@ interface RuntimeChoice {
   readonly threads: number | undefined;
 }
 
-/** Opens a runtime for the time of a job and closes it whatever happens. */
+/**
+ * Opens a runtime for the time of a job and closes it whatever happens. With a `signal` a job that is stopped waits for no
+ * run; without, it may finish what it has begun.
+ */
 export async function withRuntime<T>(
   { device, threads }: RuntimeChoice,
+  { signal }: Partial<Pick<Host, "signal">>,
   job: (runtime: Runtime) => Promise<T>,
 ): Promise<T> {
-  const runtime = await openRuntime(given({ device, threads }));
+  const runtime = await openRuntime(given({ device, threads, signal }));
   try {
     return await job(runtime);
   } finally {

@@ -52,7 +52,8 @@ export const trainCommand = command({
     if (resume !== null && !options.json) host.note(`Going on after ${counted(resume.updates, "update")}.`);
     const { device, threads } = recipe;
     const keep = { seconds: recipe.snapshot ?? SNAPSHOT_SECONDS, write: snapshots.write };
-    const result = await withRuntime({ device, threads }, (runtime) =>
+    // A training that is stopped still writes its snapshot, so it needs the runtime to the end of its update.
+    const result = await withRuntime({ device, threads }, {}, (runtime) =>
       trainModel(model, recipe, {
         runtime,
         training,

@@ -4,6 +4,7 @@ import type { Placement } from "../coupling/placement.ts";
 import { type VectorRole, vectorRoles } from "../coupling/roles.ts";
 import type { Graph } from "../graph/graph.ts";
 import { isFloat } from "../tensor/dtype.ts";
+import { type Job, step } from "../tensor/progress.ts";
 import { type HostTensor, load } from "../tensor/tensor.ts";
 import {
   type Criterion,
@@ -45,6 +46,7 @@ export async function unitScores<N extends Statistic>(
   criterion: Criterion<N>,
   statistics: StatisticsOf<N>,
   options: UnitScoreOptions = groupDefaults,
+  job: Job = {},
 ): Promise<ReadonlyMap<Group, Float64Array>> {
   const members = new Map<string, { readonly group: Group; readonly member: Member }[]>();
   for (const group of groups) {
@@ -57,7 +59,9 @@ export async function unitScores<N extends Statistic>(
   const roles = vectorRoles(graph);
   const sums = new Map(groups.map((group) => [group, new Float64Array(unitCount(group))]));
   const counts = new Map(groups.map((group) => [group, 0]));
+  let done = 0;
   for (const [parameter, places] of members) {
+    step(job, "score", done++, members.size);
     const ref = graph.constants.get(parameter);
     if (ref === undefined || !(isFloat(ref.dtype) || ref.dtype === "i8")) continue;
     const matrix = matricesOf.get(parameter) ?? null;

@@ -5,12 +5,13 @@ export interface PhaseClock {
   readonly seconds: Readonly<Record<string, number>>;
 }
 
-/** A clock that has measured nothing yet. */
-export function phaseClock(): PhaseClock {
+/** A clock that has measured nothing yet. No phase begins once `signal` is aborted. */
+export function phaseClock(signal?: AbortSignal): PhaseClock {
   const seconds: Record<string, number> = {};
   return {
     seconds,
     time: async (phase, work) => {
+      signal?.throwIfAborted();
       const start = performance.now();
       try {
         return await work();

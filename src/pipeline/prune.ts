@@ -106,7 +106,7 @@ function carryOut(
 
 /** Prunes a model by a plan, checks the result, measures both and says what it did. The given model is not changed. */
 export async function prune(model: Model, plan: Plan, options: PruneOptions): Promise<Pruned> {
-  const clock = phaseClock();
+  const clock = phaseClock(options.signal);
   const settings: SettledOptions = { ...options, seed: options.seed ?? 0, batchSize: options.batchSize ?? 64 };
   step(options, "analyse", 0, 1);
   const analysis = await clock.time("analyse", () =>

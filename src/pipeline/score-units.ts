@@ -4,7 +4,6 @@ import type { Criterion, Statistic } from "../criteria/criterion.ts";
 import { groupDefaults, type UnitScoreOptions, unitScores } from "../criteria/unit-scores.ts";
 import type { IndexedDataset } from "../data/dataset.ts";
 import type { Analysis } from "../models/analysis.ts";
-import { step } from "../tensor/progress.ts";
 import { type PhaseClock, phaseClock } from "./phase-clock.ts";
 import { readerOf, type StatisticsOptions, statisticsFor } from "./statistics.ts";
 
@@ -33,9 +32,8 @@ export async function scoreUnits(
   const statistics = await clock.time("calibrate", () =>
     statisticsFor(analysis, [...byParameter.values()], criterion, calibration, { ...options, vectors }),
   );
-  step(options, "score", 0, 1);
   const { scores = groupDefaults } = options;
   return clock.time("score", () =>
-    unitScores(analysis.graph, groups, byParameter, criterion, readerOf(statistics), scores),
+    unitScores(analysis.graph, groups, byParameter, criterion, readerOf(statistics), scores, options),
   );
 }

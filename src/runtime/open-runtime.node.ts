@@ -13,6 +13,8 @@ export interface OpenOptions {
   readonly threads?: number;
   /** Run beside the calling thread; default true. Sources run without a build stay in the thread (see `openRuntime`). */
   readonly worker?: boolean;
+  /** Aborted, nobody waits for a worker any longer: what was asked of it is refused with the signal's reason. */
+  readonly signal?: AbortSignal;
 }
 
 /**
@@ -22,14 +24,15 @@ export interface OpenOptions {
  * Throws `runtime` when the device is not there.
  */
 export async function openRuntime(options: OpenOptions = {}): Promise<Runtime> {
-  const { device = "cpu", threads, worker = true } = options;
+  const { device = "cpu", threads, worker = true, signal } = options;
   const built = import.meta.url.endsWith(".js");
   const opened =
     worker && built
-      ? await openWorkerEngine(new URL("./runtime-worker.node.js", import.meta.url), {
-          device,
-          ...(threads === undefined ? {} : { threads }),
-        })
+      ? await openWorkerEngine(
+          new URL("./runtime-worker.node.js", import.meta.url),
+          { device, ...(threads === undefined ? {} : { threads }) },
+          signal,
+        )
       : await openEngine(device, threads);
   const { engine, ...settings } = opened;
   if (settings.device === "wasm") return runtimeOverEngine(engine, settings);

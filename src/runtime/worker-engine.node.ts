@@ -20,9 +20,15 @@ interface Waiting {
 
 /**
  * ONNX Runtime in a worker thread, so that this thread keeps its event loop while a session compiles or runs.
- * The worker keeps the process alive only while something is asked of it. Never end the process in mid-run: that aborts.
+ * The worker keeps the process alive only while something is asked of it. Never let the process exit in mid-run: that
+ * aborts (a signal may end it). A run cannot be interrupted; where `signal` is aborted nobody waits for it any longer, and
+ * the thread ends by itself once it is through.
  */
-export async function openWorkerEngine(entry: URL, settings: WorkerSettings): Promise<OpenedEngine> {
+export async function openWorkerEngine(
+  entry: URL,
+  settings: WorkerSettings,
+  signal?: AbortSignal,
+): Promise<OpenedEngine> {
   const worker = new Worker(entry, { workerData: settings });
   const waiting = new Map<number, Waiting>();
   let next = 1;
@@ -32,12 +38,18 @@ export async function openWorkerEngine(entry: URL, settings: WorkerSettings): Pr
     waiting.clear();
   }
 
+  function abandon(): void {
+    if (waiting.size > 0) fail(reasonOf(signal));
+  }
+  signal?.addEventListener("abort", abandon, { once: true });
+
   function wait(id: number): Promise<Reply> {
     worker.ref();
     return new Promise((resolve, reject) => waiting.set(id, { resolve, reject }));
   }
 
   function ask(call: Call, transfer: readonly ArrayBuffer[] = []): Promise<Reply> {
+    if (signal?.aborted === true) return Promise.reject(reasonOf(signal));
     const id = next++;
     const reply = wait(id);
     worker.postMessage({ ...call, id } satisfies Request, transfer);
@@ -47,7 +59,7 @@ export async function openWorkerEngine(entry: URL, settings: WorkerSettings): Pr
   worker.on("message", (reply: Reply) => {
     const waiter = waiting.get(reply.id);
     waiting.delete(reply.id);
-    if (waiting.size === 0) worker.unref();
+    if (waiting.size === 0 && signal?.aborted !== true) worker.unref();
     if (reply.failure === undefined) waiter?.resolve(reply);
     else waiter?.reject(revive(reply.failure));
   });
@@ -101,6 +113,13 @@ export async function openWorkerEngine(entry: URL, settings: WorkerSettings): Pr
       await ask({ call: "release", session });
     },
     close: async () => {
+      signal?.removeEventListener("abort", abandon);
+      if (signal?.aborted === true) {
+        // Nobody waits for the answer, but the process stays until the thread is through.
+        worker.postMessage({ call: "close", id: next++ } satisfies Request);
+        worker.ref();
+        return;
+      }
       const ended = once(worker, "exit");
       await ask({ call: "close" });
       worker.ref();
@@ -108,6 +127,13 @@ export async function openWorkerEngine(entry: URL, settings: WorkerSettings): Pr
     },
   };
   return { engine, ...opened };
+}
+
+function reasonOf(signal: AbortSignal | undefined): Error {
+  const reason: unknown = signal?.reason;
+  return reason instanceof Error
+    ? reason
+    : new EspalierError("runtime", "worker", "expected to be waited for, was stopped.", "", { cause: reason });
 }
 
 function missing(what: string): never {

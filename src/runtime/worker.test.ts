@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { swiftShader } from "../../test/webgpu/swiftshader.ts";
 import { ints } from "../graph/attributes.ts";
 import { builder } from "../graph/builder.ts";
+import { EspalierError } from "../tensor/error.ts";
 import { float32Tensor, toFloat32 } from "../tensor/numeric.ts";
 import { openEngine } from "./open-engine.node.ts";
 import { runtimeOverEngine } from "./runtime-over-engine.ts";
@@ -90,6 +91,26 @@ describe("a worker", () => {
     g.output(g.op("Reluu", [g.input("x", "f32", [1])], {}, "y"), "f32", [1]);
     await expect(runtime.compile(g.finish())).rejects.toMatchObject({ code: "runtime", name: "EspalierError" });
     await runtime.close();
+  });
+
+  it("is waited for no longer once the signal is aborted, however long a run takes", async () => {
+    const stop = new AbortController();
+    const { engine, ...settings } = await openWorkerEngine(entry, { device: "cpu", threads: 1 }, stop.signal);
+    const runtime = runtimeOverEngine(engine, settings);
+    const { graph, feeds } = convolutions(512);
+    const session = await runtime.compile(graph);
+    let answered = false;
+    const measured = runtime.measure([{ session, feeds }], { runs: 100, maxSeconds: 4 }).then(
+      () => {
+        answered = true;
+      },
+      (reason: unknown) => reason,
+    );
+    stop.abort(new EspalierError("request", "SIGINT", "expected to finish, was stopped."));
+    expect(await measured).toMatchObject({ where: "SIGINT" });
+    await expect(session.run(feeds)).rejects.toMatchObject({ where: "SIGINT" });
+    await runtime.close();
+    expect(answered).toBe(false);
   });
 
   it("reports a device that is not there when it is opened", async () => {
