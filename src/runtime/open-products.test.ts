@@ -31,8 +31,8 @@ function sums(c: Part, a: Part, b: Part, m: number, n: number, depth: number, si
 
 const sizes = [
   [3, 4, 5],
-  [40, 30, 70],
-  [1, 200, 33],
+  [60, 50, 70],
+  [2, 300, 200],
 ] as const;
 const kinds = [
   ["float32", 1e-4, (n: number) => new Float32Array(n)],
@@ -71,13 +71,13 @@ describe.each([
 
   it("rounds the factors to the precision of the result", async () => {
     const a = part(
-      Float64Array.from({ length: 20 * 20 }, () => 1 + 2 ** -30),
-      20,
+      Float64Array.from({ length: 60 * 60 }, () => 1 + 2 ** -30),
+      60,
     );
-    const b = part(new Float32Array(20 * 20).fill(1), 20);
-    const c = part(new Float32Array(400), 20);
-    await by.addRowProducts(c, a, b, 20, 20, 20, 1);
-    expect(c.data[0]).toBe(20);
+    const b = part(new Float32Array(60 * 60).fill(1), 60);
+    const c = part(new Float32Array(3600), 60);
+    await by.addRowProducts(c, a, b, 60, 60, 60, 1);
+    expect(c.data[0]).toBe(60);
   });
 });
 
@@ -100,10 +100,10 @@ it("a runtime without float64 gets plain loops there, and its own failure in flo
       throw new EspalierError("runtime", "compile", "expected an operator, got none.");
     },
   });
-  const c = part(new Float64Array(40 * 40), 40);
-  const a = part(normal(new Float64Array(40 * 40), 1), 40);
-  await none.addRowProducts(c, a, a, 40, 40, 40, 1);
-  expect(c.data[1]).toBeCloseTo(sums(part(new Float64Array(1600), 40), a, a, 40, 40, 40, 1, false)[1] ?? 0, 10);
-  const single = part(new Float32Array(40 * 40), 40);
-  await expect(none.addRowProducts(single, single, single, 40, 40, 40, 1)).rejects.toThrow("expected an operator");
+  const c = part(new Float64Array(60 * 60), 60);
+  const a = part(normal(new Float64Array(60 * 60), 1), 60);
+  await none.addRowProducts(c, a, a, 60, 60, 60, 1);
+  expect(c.data[1]).toBeCloseTo(sums(part(new Float64Array(3600), 60), a, a, 60, 60, 60, 1, false)[1] ?? 0, 10);
+  const single = part(new Float32Array(60 * 60), 60);
+  await expect(none.addRowProducts(single, single, single, 60, 60, 60, 1)).rejects.toThrow("expected an operator");
 });
