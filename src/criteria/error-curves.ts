@@ -76,7 +76,7 @@ export async function errorCurves(
     if (complete && found.length > 0) consumers.set(group, found);
   }
   const wanted = [...new Set([...consumers.values()].flat().map(({ layer }) => layer.matrix))];
-  const measured = await collect(runtime, analysis, wanted, ["gram"], data, options);
+  const measured = await collect(runtime, analysis, wanted, ["moments"], data, options);
   const constant = await smallConstants(analysis.graph);
   const curves: ErrorCurve[] = [];
   for (const [group, uses] of consumers) {

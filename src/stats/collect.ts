@@ -24,7 +24,7 @@ export async function collectStatistics(
   needs: readonly Need[],
   data: Dataset,
   options: Job & { readonly batchSize: number },
-): Promise<ReadonlyMap<Matrix, Omit<Measurement, "moments">>> {
+): Promise<ReadonlyMap<Matrix, Measurement>> {
   if (needs.length === 0) return new Map();
   const alike = sameInputs(matrices);
   const byBatch = new Map<number, Matrix[]>();
@@ -32,15 +32,14 @@ export async function collectStatistics(
     const batch = batchFor(analysis, first, options.batchSize);
     byBatch.set(batch, [...(byBatch.get(batch) ?? []), first]);
   }
-  const collected = new Map<Matrix, Omit<Measurement, "moments">>();
+  const collected = new Map<Matrix, Measurement>();
   for (const [batchSize, firsts] of byBatch) {
     const measured = await collect(runtime, analysis, firsts, needs, data, { ...options, batchSize });
     for (const { first, all } of alike) {
       const own = measured.get(first);
       if (own === undefined) continue;
-      const { moments: _, ...statistics } = own;
-      if (needs.some((need) => statistics[need] === undefined)) continue;
-      for (const matrix of all) collected.set(matrix, statistics);
+      if (needs.some((need) => own[need] === undefined)) continue;
+      for (const matrix of all) collected.set(matrix, own);
     }
   }
   return collected;

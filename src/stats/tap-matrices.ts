@@ -7,7 +7,7 @@ import type { Tap } from "./tap.ts";
 import { formOf, unfold } from "./unfold.ts";
 
 /** What calibration measures at the input of a matrix. */
-export type Need = "inputMean" | "inputMeanSquare" | "columnMean" | "gram";
+export type Need = "inputMean" | "inputMeanSquare" | "columnMean" | "gram" | "moments";
 
 /** Statistics of one matrix; what was not asked for, or cannot be measured there, is absent. */
 export interface Measurement {
@@ -34,7 +34,7 @@ export function tapMatrices(
   matrices: readonly Matrix[],
   needs: readonly Need[],
 ): Tap<ReadonlyMap<Matrix, Measurement>> {
-  const gram = needs.includes("gram");
+  const gram = needs.includes("gram") || needs.includes("moments");
   const columns = needs.includes("columnMean");
   const vectors = needs.includes("inputMean") || needs.includes("inputMeanSquare");
   const taps = new Map<Matrix, MatrixTaps>();
@@ -57,7 +57,7 @@ export function tapMatrices(
     add: (values) => {
       for (const tap of all) tap.add(values);
     },
-    result: () => new Map([...taps].map(([matrix, entry]) => [matrix, measurementOf(entry)])),
+    result: () => new Map([...taps].map(([matrix, entry]) => [matrix, measurementOf(entry, needs)])),
   };
 }
 
@@ -67,7 +67,7 @@ interface MatrixTaps {
   channels?: Tap<ChannelMoments>;
 }
 
-function measurementOf(entry: MatrixTaps): Measurement {
+function measurementOf(entry: MatrixTaps, needs: readonly Need[]): Measurement {
   const channels = entry.channels?.result();
   const moments = entry.inputs?.result();
   const columns = moments ?? entry.columns?.result();
@@ -79,6 +79,15 @@ function measurementOf(entry: MatrixTaps): Measurement {
           inputMean: channels.sum.map((n) => n / channels.count),
           inputMeanSquare: channels.squares.map((n) => n / channels.count),
         }),
-    ...(moments === undefined ? {} : { moments, gram: moments.gram.map((sums) => sums.map((n) => n / moments.count)) }),
+    ...(moments === undefined ? {} : gramOf(moments, needs)),
   };
+}
+
+/** Means take the memory of the sums, which is that of many weights, unless both were asked for. */
+function gramOf(moments: InputMoments, needs: readonly Need[]): Pick<Measurement, "gram" | "moments"> {
+  if (!needs.includes("gram")) return { moments };
+  const asked = needs.includes("moments");
+  const gram = asked ? moments.gram.map((sums) => sums.slice()) : moments.gram;
+  for (const means of gram) for (let i = 0; i < means.length; i++) means[i] = (means[i] ?? 0) / moments.count;
+  return asked ? { gram, moments } : { gram };
 }

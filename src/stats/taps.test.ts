@@ -134,7 +134,9 @@ describe("taps of convolutions equal im2col by hand", () => {
     const analysis = await analyse(convGraph(w), runtime);
     const x = noise(1, 5 * w.channels * size * size);
     const data = fromTensors({ x: float32Tensor([5, w.channels, size, size], x) });
-    const measured = await collect(runtime, analysis, analysis.matrices, ["gram", "inputMean"], data, { batchSize: 2 });
+    const measured = await collect(runtime, analysis, analysis.matrices, ["gram", "moments", "inputMean"], data, {
+      batchSize: 2,
+    });
     const [found] = measured.values();
     const feeds = new Map([["x", float32Tensor([5, w.channels, size, size], x)]]);
     const h = toFloat32(
@@ -160,7 +162,7 @@ describe("taps of convolutions equal im2col by hand", () => {
     const analysis = await analyse(convGraph({ ...plain, pads: [2, 0, 0, 1] }), runtime);
     const x = noise(1, 5 * 4 * size * size);
     const data = fromTensors({ x: float32Tensor([5, 4, size, size], x) });
-    const [found] = (await collect(runtime, analysis, analysis.matrices, ["gram"], data, { batchSize: 5 })).values();
+    const [found] = (await collect(runtime, analysis, analysis.matrices, ["moments"], data, { batchSize: 5 })).values();
     const wrong = unfoldByHand(
       x.map((n) => Math.max(0, n)),
       5,
@@ -179,7 +181,7 @@ describe("taps of matrix products", () => {
     const analysis = await analyse(g.finish(), runtime);
     const x = noise(4, 7 * 3 * 5);
     const data = fromTensors({ x: float32Tensor([7, 3, 5], x) });
-    const needs = ["gram", "inputMeanSquare", "columnMean"] as const;
+    const needs = ["gram", "moments", "inputMeanSquare", "columnMean"] as const;
     const [found] = (await collect(runtime, analysis, analysis.matrices, needs, data, { batchSize: 3 })).values();
     const rows = Array.from({ length: 21 }, (_, i) => [...x.subarray(i * 5, i * 5 + 5)]);
     expect(found?.moments?.count).toBe(21);

@@ -24,7 +24,7 @@ export async function collect(
   options: Job & { readonly batchSize: number },
 ): Promise<ReadonlyMap<Matrix, Measurement>> {
   const measured = new Map<Matrix, Measurement>();
-  const gram = needs.includes("gram");
+  const gram = needs.includes("gram") || needs.includes("moments");
   const chunks = chunked(wanted, (matrix) => tapBytes(analysis, matrix, gram, options.batchSize));
   const total = chunks.length * Math.ceil(data.count / options.batchSize);
   let done = 0;

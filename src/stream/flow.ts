@@ -14,9 +14,6 @@ import type { StageMatrix } from "./stage-matrices.ts";
 import { feedWeights, loadWeights, type StageWeights } from "./stage-weights.ts";
 import { tokenBatches } from "./windows.ts";
 
-/** What was measured at the inputs of a matrix. */
-export type Measured = Omit<Measurement, "moments">;
-
 /** All windows of a data set on their way through a model, stage by stage. Release it. */
 export interface Flow {
   /** Puts parameters of a stage beside the runtime; others of the same stage stay as they are. */
@@ -32,7 +29,7 @@ export interface Flow {
     wanted: readonly StageMatrix[],
     needs: readonly Need[],
     advance: boolean,
-  ): Promise<ReadonlyMap<Matrix, Measured>>;
+  ): Promise<ReadonlyMap<Matrix, Measurement>>;
   release(): Promise<void>;
 }
 
@@ -89,12 +86,11 @@ export async function openFlow(
         taps.add(await run(placed, session, batch, await hidden.read(batch)));
       }
       const measured = taps.result();
-      const found = new Map<Matrix, Measured>();
+      const found = new Map<Matrix, Measurement>();
       for (const { matrix, first } of wanted) {
         const own = measured.get(groups.find(({ all }) => all.includes(first))?.first ?? first);
         if (own === undefined) continue;
-        const { moments: _, ...statistics } = own;
-        found.set(matrix, statistics);
+        found.set(matrix, own);
       }
       return found;
     },
