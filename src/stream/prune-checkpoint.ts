@@ -27,7 +27,7 @@ export interface PrunedCheckpoint {
 
 /**
  * Sets weights of the blocks of a checkpoint to zero, one stage after the other: what is in memory is one stage, the next one
- * while it is read, and the hidden states of the calibration windows. Embedding and head stay as they are. Stages that the
+ * while it is read, and the hidden states of the calibration windows. Embedding, head and routers stay as they are. Stages that the
  * work has already are not pruned again, which gives the same as if all had been pruned now. Throws `request` for plans
  * that cannot be streamed, `data` for weights that are not finite.
  */
@@ -84,7 +84,9 @@ async function targetsOf(
   const targets: Target[] = [];
   for (const stage of model.stages.filter(({ role }) => role === "block")) {
     const placed = place(stage);
-    const matrices = (await stageMatrices(placed)).filter(({ matrix }) => !ignored(matrix.parameter));
+    const matrices = (await stageMatrices(placed)).filter(
+      ({ matrix }) => !ignored(matrix.parameter) && !stage.routers.has(matrix.parameter),
+    );
     targets.push({ placed, matrices });
   }
   if (targets.some(({ matrices }) => matrices.length > 0)) return targets;

@@ -6,6 +6,7 @@ import type { CheckpointModel } from "../models/checkpoint/checkpoint-model.ts";
 import { phaseClock } from "../pipeline/phase-clock.ts";
 import type { WeightPlan } from "../plans/plan.ts";
 import { EspalierError } from "../tensor/error.ts";
+import { step } from "../tensor/progress.ts";
 import type { CheckpointPruneOptions } from "./courses.ts";
 import { checkpointPrint, planText, windowsPrint } from "./fingerprint.ts";
 import { pruneCheckpoint, streamedNeeds } from "./prune-checkpoint.ts";
@@ -68,7 +69,7 @@ export async function pruneFolder(
     });
     const whole = join(place, "checkpoint");
     if (!work.isComplete) {
-      options.progress?.({ phase: "write", done: 0, total: 1 });
+      step(options, "write", 0, 1);
       const texts = options.texts?.(report());
       const extra = texts === undefined ? {} : { texts };
       if (!(await exists(whole))) await clock.time("write", () => saveCheckpoint(pruned.checkpoint, whole, extra));

@@ -18,6 +18,8 @@ export interface Stage {
   readonly block?: number;
   /** Its parameters by their names in the checkpoint, with their sizes as the config states them. */
   readonly parameters: ReadonlyMap<string, readonly Size[]>;
+  /** Those of them that decide which expert a token goes to. */
+  readonly routers: ReadonlySet<string>;
   /** What it takes first, `input_ids` or `hidden`, and what it gives, `hidden_out` or `logits`. */
   readonly input: ValueInfo;
   readonly output: ValueInfo;
@@ -69,9 +71,10 @@ export function checkpointModel(checkpoint: Checkpoint): CheckpointModel {
     const input = role === "embedding" ? ends.input : hidden("hidden");
     const output = role === "head" ? ends.output : hidden("hidden_out");
     const build = (feeding: Feeding) => alone(checkpoint, { name, input, output, write, feeding });
-    const { parameters } = build("tokens");
+    const { parameters, routers } = build("tokens");
     const numbered = block === undefined ? {} : { block };
-    return { name, role, ...numbered, input, output, parameters, graph: (feeding = "tokens") => build(feeding).graph };
+    const held = { parameters, routers };
+    return { name, role, ...numbered, input, output, ...held, graph: (feeding = "tokens") => build(feeding).graph };
   };
   const stages = [
     stage("embedding", "embedding", outline.embed),
@@ -117,7 +120,7 @@ interface Alone extends Ends {
 function alone(
   checkpoint: Checkpoint,
   { name, input, output, write, feeding }: Alone,
-): { graph: Graph; parameters: ReadonlyMap<string, readonly Size[]> } {
+): Pick<Stage, "parameters" | "routers"> & { readonly graph: Graph } {
   const draft = builder(name, opset);
   const writing = writingInto(draft, checkpoint);
   const site = new Site(writing);
@@ -125,7 +128,7 @@ function alone(
   const last = write(site, new Frame(site, first, feeding), first);
   draft.output(last, output.dtype, output.dims);
   const graph = renameAll(draft.finish(), new Map([[last, draft.fresh(output.name)]]), (prefix) => draft.fresh(prefix));
-  return { graph, parameters: writing.parameters };
+  return { graph, parameters: writing.parameters, routers: writing.routers };
 }
 
 interface Chain {

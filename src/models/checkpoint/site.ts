@@ -13,6 +13,8 @@ export interface Writing {
   readonly checkpoint: string;
   /** Parameters that were written, with their sizes. */
   readonly parameters: Map<string, readonly Size[]>;
+  /** Parameters that decide which expert a token goes to. */
+  readonly routers: Set<string>;
   /** Small constants and casts that were written, by what they hold. */
   readonly written: Map<string, string>;
 }
@@ -27,6 +29,7 @@ export function writingInto(
     tensors: checkpoint.tensors,
     checkpoint: checkpoint.name,
     parameters: new Map(),
+    routers: new Set(),
     written: new Map(),
   };
 }
@@ -76,6 +79,11 @@ export class Site {
       draft.setConstant(full, ref);
     }
     return ref.dtype === "f32" ? full : this.once(`f32 ${full}`, () => this.cast(full, "f32"));
+  }
+
+  /** Says that a parameter of this place decides which expert a token goes to. */
+  isRouter(name: string): void {
+    this.#writing.routers.add(this.#nameOf(name));
   }
 
   /** Any value cast to another type. */

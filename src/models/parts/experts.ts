@@ -40,6 +40,7 @@ export function route(site: Site, x: string, spec: RouterSpec): string {
     throw new EspalierError("format", `config.json: ${site.path}`, message, "The config is damaged; fetch it again.");
   }
   const logits = linear(site, x, { inputs: width, outputs: experts });
+  site.isRouter("weight");
   const scores =
     spec.scores === "softmax" ? draft.op("Softmax", [logits], { axis: int(-1) }) : draft.op("Sigmoid", [logits]);
   let choice = scores;

@@ -1,0 +1,127 @@
+/**
+ * Time and memory of the built command line on a checkpoint: `npm run build && npx tsx bench/stream.ts [SIZE] [METHODS] [WINDOWS] [TIME]`.
+ * Writes a Llama of random bf16 weights and random tokens into a temporary folder, prunes it by each method with one runtime
+ * thread per core, watches anonymous memory from outside, and compares with the bare matrix products of the forward passes
+ * that the method makes: two per block but the last, where pruned inputs are passed on. Limits for 1100: 3 GB, and for Wanda 1.3 times the
+ * products. Sizes: 20, 150, 1100 (million parameters). Methods: wanda,sparsegpt.
+ */
+import { spawn } from "node:child_process";
+import { existsSync } from "node:fs";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { cpus, tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { writeNpy } from "../src/data/npy.ts";
+import { saveCheckpoint } from "../src/formats/checkpoint/save.node.ts";
+import { int } from "../src/graph/attributes.ts";
+import { builder } from "../src/graph/builder.ts";
+import { openRuntime } from "../src/runtime/open-runtime.node.ts";
+import type { CheckpointReport } from "../src/stream/report.ts";
+import { float32Tensor, fromInts } from "../src/tensor/numeric.ts";
+import { random } from "../src/tensor/random.ts";
+import { type LlamaSizes, llamaCheckpoint } from "../src/testbeds/models/llama-checkpoint.ts";
+
+const models: Readonly<Record<string, LlamaSizes>> = {
+  20: { vocabulary: 4000, width: 512, layers: 6, heads: 8, kvHeads: 4, inner: 1408 },
+  150: { vocabulary: 8000, width: 1024, layers: 12, heads: 16, kvHeads: 4, inner: 2816 },
+  1100: { vocabulary: 32_000, width: 2048, layers: 22, heads: 32, kvHeads: 4, inner: 5632 },
+};
+
+const [size = "150", methods = "wanda,sparsegpt", windows = "16", time = "512", threads = String(cpus().length)] =
+  process.argv.slice(2);
+const sizes = models[size];
+if (sizes === undefined) throw new Error(`expected one of ${Object.keys(models).join(", ")}, got ${size}`);
+const entry = fileURLToPath(new URL("../dist/cli/main.js", import.meta.url));
+if (!existsSync(entry)) throw new Error("expected a build, got none. Run npm run build.");
+const tokens = Number(windows) * Number(time);
+
+/** Seconds of the products of one block with all tokens, in batches as the command line runs them: the least of three. */
+async function productSeconds({ width, heads, kvHeads, inner }: LlamaSizes): Promise<number> {
+  const runtime = await openRuntime({ threads: Number(threads), worker: false });
+  const kv = (width / heads) * kvHeads;
+  const shapes = [
+    [width, width],
+    [width, kv],
+    [width, kv],
+    [width, width],
+    [width, inner],
+    [width, inner],
+    [inner, width],
+  ] as const;
+  const rows = Math.min(tokens, 2048);
+  const source = random(0);
+  const filled = (shape: readonly [number, number]) => {
+    const values = new Float32Array(shape[0] * shape[1]);
+    source.fillNormal(values);
+    return float32Tensor(shape, values);
+  };
+  const draft = builder("product", 17);
+  const [a, b] = [draft.input("a", "f32", [null, null]), draft.input("b", "f32", [null, null])];
+  draft.output(draft.op("Gemm", [a, b], { transB: int(1) }, "y"), "f32");
+  const session = await runtime.compile(draft.finish());
+  const parts = shapes.map(
+    ([from, to]) =>
+      new Map([
+        ["a", filled([rows, from])],
+        ["b", filled([to, from])],
+      ]),
+  );
+  let best = Number.POSITIVE_INFINITY;
+  for (let turn = 0; turn < 4; turn++) {
+    const start = performance.now();
+    for (let at = 0; at < tokens; at += rows) for (const feeds of parts) await session.run(feeds);
+    best = Math.min(best, (performance.now() - start) / 1000);
+  }
+  await session.release();
+  await runtime.close();
+  return best;
+}
+
+/** Runs the command line and gives its answer, its seconds, and the largest anonymous memory that was seen. */
+async function watched(args: readonly string[]): Promise<{ report: CheckpointReport; seconds: number; bytes: number }> {
+  const start = performance.now();
+  const child = spawn(process.execPath, [entry, ...args], { stdio: ["ignore", "pipe", "inherit"] });
+  let out = "";
+  child.stdout.setEncoding("utf8").on("data", (text: string) => {
+    out += text;
+  });
+  let bytes = 0;
+  const look = setInterval(() => {
+    readFile(`/proc/${child.pid}/status`, "utf8").then(
+      (text) => {
+        bytes = Math.max(bytes, 1024 * Number(/RssAnon:\s*(\d+)/.exec(text)?.[1] ?? 0));
+      },
+      () => undefined,
+    );
+  }, 50);
+  const code = await new Promise<number | null>((resolve) => child.on("close", resolve));
+  clearInterval(look);
+  if (code !== 0) throw new Error(`expected exit 0, got ${code}`);
+  return { report: JSON.parse(out), seconds: (performance.now() - start) / 1000, bytes };
+}
+
+const folder = await mkdtemp(join(tmpdir(), "espalier-stream-"));
+try {
+  await saveCheckpoint(llamaCheckpoint(sizes), join(folder, "llama"));
+  const source = random(1);
+  const ids = Array.from({ length: tokens }, () => source.int(sizes.vocabulary));
+  await writeFile(join(folder, "tokens.npy"), writeNpy(fromInts("i64", [Number(windows), Number(time)], ids)));
+  for (const method of methods.split(",")) {
+    const before = await productSeconds(sizes);
+    const out = join(folder, method);
+    const { report, seconds, bytes } = await watched([
+      ...["prune", join(folder, "llama"), "-o", out, "--criterion", method, "--sparsity", "0.5", "--json"],
+      ...["--calib", join(folder, "tokens.npy"), "--windows", windows, "--threads", threads],
+    ]);
+    const after = await productSeconds(sizes);
+    const products = ((before + after) / 2) * (2 * sizes.layers - 1);
+    const parts = Object.entries(report.seconds).map(([phase, n]) => `${phase} ${n.toFixed(1)}`);
+    console.log(
+      `${method}, ${(report.params / 1e6).toFixed(0)} M parameters, ${tokens} tokens, ${threads} threads: ${seconds.toFixed(1)} s, ` +
+        `${(seconds / products).toFixed(2)} of ${products.toFixed(1)} s of products; ${(bytes / 1e9).toFixed(2)} GB anonymous; ${parts.join(", ")}`,
+    );
+    await rm(out, { recursive: true });
+  }
+} finally {
+  await rm(folder, { recursive: true, force: true });
+}
