@@ -13,7 +13,7 @@ import {
 import { choice, flag, integer } from "./command.ts";
 import type { Host } from "./host.ts";
 import { given, type TextReading, textOf, withRuntime } from "./shared-options.ts";
-import { compact, percent, table } from "./table.ts";
+import { compact, metricCount, metricText, percent, table } from "./table.ts";
 import { checkReport } from "./write-report.ts";
 
 /** What only checkpoints have. */
@@ -31,6 +31,7 @@ interface Options extends Settings, TextReading {
   readonly out: string | undefined;
   readonly dryRun: boolean;
   readonly calib: string | undefined;
+  readonly eval: string | undefined;
   readonly windows: number | undefined;
   readonly inputs: "pruned" | "dense" | undefined;
   readonly resume: boolean;
@@ -61,12 +62,16 @@ export async function pruneCheckpointAt(path: string, options: Given, host: Host
   await checkReport(options.report, host, [path]);
   const model = await loadCheckpoint(path);
   const calibration =
-    options.calib === undefined ? null : await tokensFor(model, path, options.calib, options, { windows, seed });
+    options.calib === undefined
+      ? null
+      : await tokensFor(model, path, options.calib, options, { whole: true, limit: windows, seed });
+  const evaluation =
+    options.eval === undefined ? null : await tokensFor(model, path, options.eval, options, { whole: false });
   const time = calibration?.features.get(model.stages[0]?.input.name ?? "")?.shape[0] ?? usualTokens;
   const batchSize = options.batch ?? Math.max(1, Math.floor(usualTokens / time));
   const report = await withRuntime(options, host, (runtime) =>
     pruneFolder(model, out, plan, {
-      ...{ runtime, calibration, batchSize, ignore, resume, seed },
+      ...{ runtime, calibration, evaluation, batchSize, ignore, resume, seed },
       ...given({ inputs }),
       progress: host.progress,
       signal: host.signal,
@@ -95,12 +100,12 @@ function tokensFor(
   path: string,
   spec: string,
   reading: TextReading,
-  { windows, seed }: { readonly windows: number; readonly seed: number },
+  { whole, ...choice }: { readonly whole: boolean; readonly limit?: number; readonly seed?: number },
 ): Promise<IndexedDataset> {
   const { positions, vocabulary } = model.outline;
   const inputs = model.stages.slice(0, 1).map(({ input }) => input);
-  const text = { vocabulary, whole: true, window: Math.min(positions, usualTokens), ...textOf(reading) };
-  return openData(spec, { inputs, model: path, limit: windows, seed, text });
+  const text = { vocabulary, whole, window: Math.min(positions, usualTokens), ...textOf(reading) };
+  return openData(spec, { inputs, model: path, ...choice, text });
 }
 
 function checkpointText(report: CheckpointReport): string {
@@ -123,6 +128,13 @@ function checkpointText(report: CheckpointReport): string {
     lines.push(`${skipped.length} matrices were left as they are: ${first?.name} (${first?.reason}), for one.`);
   }
   if (report.calibration !== null) lines.push(`Measured on ${report.calibration}, behind ${report.inputs} blocks.`);
+  const { metric } = report;
+  if (metric !== null) {
+    const { name, before, after, n } = metric;
+    lines.push(
+      `${name}: ${metricText(name, before)} before, ${metricText(name, after)} after (${metricCount(name, n)}).`,
+    );
+  }
   if (resumed > 0) lines.push(`${resumed} stages were finished by an earlier run.`);
   const phases = Object.entries(seconds).map(([phase, n]) => `${phase} ${n.toPrecision(3)} s`);
   lines.push(`${phases.join(", ")}${peakBytes === null ? "" : `; at most ${compact(peakBytes)}B of memory`}.`);

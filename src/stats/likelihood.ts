@@ -142,7 +142,7 @@ export function withOutputs(graph: Graph, names: readonly string[]): Graph {
 }
 
 /** What a run is fed: the inputs of the model, labels that exist, and 1 where a label counts. Throws `data`. */
-function likelihoodFeeds(
+export function likelihoodFeeds(
   graph: Graph,
   ends: LikelihoodEnds,
   batch: Batch,

@@ -15,6 +15,7 @@ import { type Job, step } from "../tensor/progress.ts";
 import { type HostTensor, load, refOf, type TensorRef } from "../tensor/tensor.ts";
 import { ahead } from "./ahead.ts";
 import type { Flow } from "./flow.ts";
+import { measureStage } from "./measure-stage.ts";
 import type { PlacedStage } from "./stage-kinds.ts";
 import type { StageMatrix } from "./stage-matrices.ts";
 import { loadWeights, type StageWeights } from "./stage-weights.ts";
@@ -78,7 +79,9 @@ export async function inTurn({ model, plan, needs, targets, flow, options, zero 
       if (passOn) await clock.time("forward", async () => flow?.advance(placed));
       continue;
     }
-    const measured = await clock.time("measure", async () => flow?.measure(placed, matrices, needs, dense && passOn));
+    const measured = await clock.time("measure", async () =>
+      flow === null ? undefined : measureStage(flow, placed, matrices, needs, { advance: dense && passOn }),
+    );
     const own = matrices.map(({ matrix }) => matrix);
     const refs = new Map([...weights].map(([parameter, tensor]) => [parameter, refOf(tensor)]));
     const sparse = await zeroWeights(
@@ -116,7 +119,7 @@ export async function allAtOnce({ model, plan, needs, targets, flow, options, ze
     const weights = await clock.time("load", () => next(i));
     await clock.time("load", async () => flow?.feed(placed, weights));
     const found = await clock.time("measure", async () =>
-      flow?.measure(placed, matrices, needs, i < targets.length - 1),
+      flow === null ? undefined : measureStage(flow, placed, matrices, needs, { advance: i < targets.length - 1 }),
     );
     for (const [matrix, statistics] of found ?? []) measured.set(matrix, statistics);
   }

@@ -1,14 +1,20 @@
 import { readdir, rename, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
+import type { Dataset } from "../data/dataset.ts";
+import type { Checkpoint } from "../formats/checkpoint/open.ts";
 import { saveCheckpoint } from "../formats/checkpoint/save.node.ts";
 import { syncFolder } from "../formats/whole-files.node.ts";
-import type { CheckpointModel } from "../models/checkpoint/checkpoint-model.ts";
+import { type CheckpointModel, checkpointModel } from "../models/checkpoint/checkpoint-model.ts";
 import { phaseClock } from "../pipeline/phase-clock.ts";
 import type { WeightPlan } from "../plans/plan.ts";
+import type { Metric } from "../stats/metric.ts";
 import { EspalierError } from "../tensor/error.ts";
 import { step } from "../tensor/progress.ts";
 import type { CheckpointPruneOptions } from "./courses.ts";
+import { checkpointLikelihood } from "./evaluate-checkpoint.ts";
 import { checkpointPrint, planText, windowsPrint } from "./fingerprint.ts";
+import type { FlowOptions } from "./flow.ts";
+import { hiddenInMemory } from "./hidden-states.ts";
 import { pruneCheckpoint, streamedNeeds } from "./prune-checkpoint.ts";
 import { type CheckpointReport, sizesOf } from "./report.ts";
 import { openWorkFolder } from "./work-folder.node.ts";
@@ -16,6 +22,8 @@ import { openWorkFolder } from "./work-folder.node.ts";
 export interface FolderPruneOptions extends Omit<CheckpointPruneOptions, "work" | "clock"> {
   /** Goes on with what an earlier run of the same request left. */
   readonly resume?: boolean;
+  /** Text to tell the perplexity of both on, the original and the pruned one. */
+  readonly evaluation?: Dataset | null;
   /** Seed that the plan was made with, for the report. */
   readonly seed?: number;
   /** Files that are written beside the tensors, by their names. */
@@ -50,6 +58,11 @@ export async function pruneFolder(
   try {
     const resumed = model.stages.filter(({ name }) => work.get(name) !== undefined).length;
     const pruned = await pruneCheckpoint(model, plan, { ...options, calibration, work, clock });
+    const { evaluation = null } = options;
+    const metric =
+      evaluation === null
+        ? null
+        : await clock.time("evaluate", () => perplexities(model, pruned.checkpoint, evaluation, options));
     const { params, bytes } = sizesOf(model);
     const before = pruned.layers.reduce((sum, layer) => sum + layer.before, 0);
     const after = pruned.layers.reduce((sum, layer) => sum + layer.after, 0);
@@ -59,7 +72,7 @@ export async function pruneFolder(
       plan: planText(plan),
       inputs: calibration === null ? null : inputs,
       calibration: calibration?.description ?? null,
-      ...{ seed, device, params, bytes, resumed },
+      ...{ seed, device, params, bytes, resumed, metric },
       pruned: { before, after },
       nonzero: params - before + after,
       layers: pruned.layers,
@@ -85,6 +98,20 @@ export async function pruneFolder(
     const hint = `Finished stages are kept in "${place}": make room or repair the path, and repeat with --resume.`;
     throw new EspalierError("file", where, message.slice(where.length + 2), hint, { cause });
   }
+}
+
+/** Perplexity of the original and the pruned checkpoint on the same windows. */
+async function perplexities(
+  model: CheckpointModel,
+  pruned: Checkpoint,
+  data: Dataset,
+  options: Omit<FlowOptions, "hidden">,
+): Promise<Metric> {
+  const of = (one: CheckpointModel) => checkpointLikelihood(one, data, { ...options, hidden: hiddenInMemory() });
+  const before = await of(model);
+  const after = await of(checkpointModel(pruned));
+  const { count } = before;
+  return { name: "perplexity", before: Math.exp(before.nll / count), after: Math.exp(after.nll / count), n: count };
 }
 
 /** Throws `file` where the result could not be put. */

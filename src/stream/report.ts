@@ -1,5 +1,6 @@
 import type { CheckpointModel } from "../models/checkpoint/checkpoint-model.ts";
 import type { WeightLayer } from "../sparsify/prune-weights.ts";
+import type { Metric } from "../stats/metric.ts";
 import { bytesOf, sizeOf } from "../tensor/tensor.ts";
 import type { FinishedStage } from "./work.ts";
 
@@ -21,6 +22,8 @@ export interface CheckpointReport {
   readonly nonzero: number;
   /** Bytes of all tensors; zeros are stored too. */
   readonly bytes: number;
+  /** Perplexity of both on the same text, where one was given. */
+  readonly metric: Metric | null;
   readonly layers: readonly WeightLayer[];
   readonly skipped: FinishedStage["skipped"];
   /** Stages that an earlier run had finished. */
