@@ -1,5 +1,5 @@
 import { paper } from "../claims/paper.ts";
-import { fraction, oneOf, patternNamed, patternOption } from "../claims/plan-options.ts";
+import { fraction, oneOf, patternNamed, patternOption, whole } from "../claims/plan-options.ts";
 import { obs } from "../criteria/obs.ts";
 import { wanda } from "../criteria/wanda.ts";
 import { layered } from "../plans/layered.ts";
@@ -21,6 +21,7 @@ export const sparsegpt = paper({
     "All layers are calibrated on the dense model; the original walks block by block behind pruned ones.",
     "The share of each block of columns is met exactly by rank.",
     "N:M keeps N of M along the input channels at a fixed kernel position.",
+    "The order by activation is GPTQ's.",
   ],
   record: {
     removes: ["weight", "n:m"],
@@ -43,8 +44,11 @@ export const sparsegpt = paper({
     sparsity: fraction(0.5, "Share of the weights of each block of columns to remove."),
     mask: oneOf(["own", "wanda"], "Who chooses: the sweep, or Wanda row by row."),
     pattern: patternOption,
+    block: whole(128, "Columns whose weights compete for the share.", 1, 1_000_000),
+    order: oneOf(["given", "activation"], "Order of the columns; the largest inputs first without a pattern."),
+    damping: fraction(0.01, "Added to the diagonal of the Gram matrix, as a share of its mean."),
   },
-  plan: ({ sparsity, mask, pattern }) => ({
+  plan: ({ sparsity, mask, pattern, block, order, damping }) => ({
     kind: "weights",
     criterion: mask === "own" ? obs() : wanda(),
     pattern: patternNamed(pattern),
@@ -52,6 +56,7 @@ export const sparsegpt = paper({
     profile: "uniform",
     sparsity,
     sweep: mask === "own" ? "choose" : "refit",
+    sweeping: { blockSize: block, order, damping },
     recovery: [],
   }),
   exempt: {

@@ -57,7 +57,7 @@ export const pruneWeights: Engine<WeightPlan> = async (analysis, plan, options, 
         const part = { criterion, ...selectionAt(selection, point) };
         return maskBy(before?.graph ?? analysis.graph, chosen, part, by, held);
       });
-      if (sweep === "refit") sparse = await refit(analysis.graph, chosen, sparse, read, job);
+      if (sweep === "refit") sparse = await refit(analysis.graph, chosen, sparse, plan.sweeping, read, job);
     }
   } finally {
     await products?.release();

@@ -27,18 +27,18 @@ export function needsOf({ criterion, sweep }: Pick<WeightPlan, "criterion" | "sw
 export async function zeroWeights(
   graph: Graph,
   matrices: readonly Matrix[],
-  plan: Pick<WeightPlan, "criterion" | "sweep"> & WeightSelection,
+  plan: Pick<WeightPlan, "criterion" | "sweep" | "sweeping"> & WeightSelection,
   read: Reader,
   options: ZeroOptions,
 ): Promise<SparseGraph> {
-  const { pattern, sparsity, sweep } = plan;
+  const { pattern, sparsity, sweep, sweeping } = plan;
   if (sweep === "choose") {
     const choose: SweepWeightsOptions["choose"] =
       pattern.kind === "n:m" ? { kind: "pattern", pattern } : { kind: "sparsity", sparsity };
-    return sweepBy(graph, matrices, choose, read, options);
+    return sweepBy(graph, matrices, choose, sweeping, read, options);
   }
   const sparse = await maskBy(graph, matrices, plan, read, options);
-  return sweep === "refit" ? refit(graph, matrices, sparse, read, options) : sparse;
+  return sweep === "refit" ? refit(graph, matrices, sparse, sweeping, read, options) : sparse;
 }
 
 /** Sets weights to zero by their scores. */
@@ -57,18 +57,20 @@ export function refit(
   graph: Graph,
   matrices: readonly Matrix[],
   sparse: SparseGraph,
+  sweeping: WeightPlan["sweeping"],
   read: Reader,
   options: ZeroOptions,
 ): Promise<SparseGraph> {
-  return sweepBy(graph, matrices, { kind: "zeros-of", graph: sparse.graph }, read, options);
+  return sweepBy(graph, matrices, { kind: "zeros-of", graph: sparse.graph }, sweeping, read, options);
 }
 
 function sweepBy(
   graph: Graph,
   matrices: readonly Matrix[],
   choose: SweepWeightsOptions["choose"],
+  sweeping: WeightPlan["sweeping"],
   read: StatisticsOf<"gram">,
   { clock, ...options }: ZeroOptions,
 ): Promise<SparseGraph> {
-  return clock.time("sweep", () => sweepWeights(graph, matrices, read, { ...options, choose }));
+  return clock.time("sweep", () => sweepWeights(graph, matrices, read, { ...options, ...sweeping, choose }));
 }

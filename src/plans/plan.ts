@@ -6,6 +6,7 @@ import type { UnitScoreOptions } from "../criteria/unit-scores.ts";
 import type { Factors } from "../ops/factoring.ts";
 import type { Recovery } from "../recovery/recovery.ts";
 import type { BranchCriterion } from "../search/choose-branches.ts";
+import type { SweepOptions } from "../sparsify/sweep.ts";
 import type { WeightAllocator } from "./allocator.ts";
 
 /** At most this many milliseconds, or this share of the original's time, measured; the rest follows. */
@@ -66,6 +67,8 @@ export interface WeightPlan {
    * columns, whatever the criterion; "refit" keeps the criterion's choice.
    */
   readonly sweep?: "choose" | "refit";
+  /** How the sweep goes through the columns. */
+  readonly sweeping?: Pick<SweepOptions, "blockSize" | "order" | "damping">;
   /**
    * Steps in which the share is reached, each of which measures and scores anew what is left; densities fall as powers (SynFlow, FORCE).
    * Default 1.

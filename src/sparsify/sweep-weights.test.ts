@@ -56,13 +56,15 @@ const layouts = [
 ] as const;
 
 it.each(layouts)("%s: each group of rows is swept with its own Gram matrix", async (_, { graph, matrix, gram }) => {
-  const result = await sweepWeights(graph, [matrix], () => ({ gram }), { choose: { kind: "sparsity", sparsity: 0.5 } });
+  const settings = { blockSize: 3, order: "activation", damping: 0.05 } as const;
+  const choose = { kind: "sparsity", sparsity: 0.5 } as const;
+  const result = await sweepWeights(graph, [matrix], () => ({ gram }), { choose, ...settings });
   const before = await rows(graph, matrix);
   const after = await rows(result.graph, matrix);
   const part = before.length / gram.length;
   for (const [g, h] of gram.entries()) {
     const weights = before.subarray(g * part, (g + 1) * part);
-    const swept = await sweep(weights, h, { kind: "sparsity", sparsity: 0.5 });
+    const swept = await sweep(weights, h, choose, settings);
     expect(after.subarray(g * part, (g + 1) * part)).toEqual(swept.weights);
   }
   expect(result.layers).toEqual([{ name: "w", before: before.length, after: before.length / 2 }]);

@@ -6,9 +6,9 @@ import { tokenBatches } from "./windows.ts";
 
 /** A plan as JSON: what decides which weights go. */
 export function planText(plan: WeightPlan): Readonly<Record<string, unknown>> {
-  const { criterion, pattern, scope, profile, sparsity, floor, table, sweep } = plan;
+  const { criterion, pattern, scope, profile, sparsity, floor, table, sweep, sweeping } = plan;
   const shares = table === undefined ? undefined : Object.fromEntries(table);
-  return { criterion: criterion.id, pattern, scope, profile, sparsity, floor, sweep, table: shares };
+  return { criterion: criterion.id, pattern, scope, profile, sparsity, floor, sweep, sweeping, table: shares };
 }
 
 /** What tells a checkpoint from another without reading its weights: config, names, types, shapes and places. */
