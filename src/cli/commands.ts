@@ -2,6 +2,7 @@ import type { Command } from "./command.ts";
 import { compareCommand } from "./compare.ts";
 import { evalCommand } from "./eval.ts";
 import { explainCommand } from "./explain.ts";
+import { generateCommand } from "./generate.ts";
 import { inspectCommand } from "./inspect.ts";
 import { papersCommand } from "./papers.ts";
 import { pruneCommand } from "./prune.ts";
@@ -18,6 +19,7 @@ export const commands: readonly Command[] = [
   sensitivityCommand,
   compareCommand,
   trainCommand,
+  generateCommand,
   explainCommand,
   papersCommand,
 ];
