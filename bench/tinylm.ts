@@ -18,8 +18,8 @@ import type { Graph } from "../src/graph/graph.ts";
 import { load, openData, openRuntime } from "../src/index.node.ts";
 import { likelihood } from "../src/stats/likelihood.ts";
 import { llama } from "../src/testbeds/models/llama.ts";
+import { asCheckpoint } from "../src/testbeds/text/as-checkpoint.ts";
 import { corpus } from "../src/testbeds/text/corpus.ts";
-import { llamaCheckpoint } from "../src/testbeds/text/llama-checkpoint.ts";
 import { endOfText, tinylmConfig } from "../src/testbeds/text/tinylm.ts";
 import { trainBytePairs } from "../src/tokenizers/byte-pairs.ts";
 import { bestName } from "../src/train/held-out.ts";
@@ -74,7 +74,7 @@ async function save(at: string, to: string): Promise<void> {
     ["tokenizer.json", tokenizer],
     ["tokenizer_config.json", `${JSON.stringify(settings, null, 2)}\n`],
   ]);
-  await saveCheckpoint(await llamaCheckpoint("tinylm", await trained(at), tinylmConfig), to, { texts });
+  await saveCheckpoint(await asCheckpoint("tinylm", await trained(at), tinylmConfig), to, { texts });
 }
 
 async function measure(at: string, from: string): Promise<void> {

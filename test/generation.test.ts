@@ -9,7 +9,7 @@ import { float32Tensor, toFloat32 } from "../src/tensor/numeric.ts";
 import { random } from "../src/tensor/random.ts";
 import { load } from "../src/tensor/tensor.ts";
 import { llama } from "../src/testbeds/models/llama.ts";
-import { llamaCheckpoint } from "../src/testbeds/text/llama-checkpoint.ts";
+import { asCheckpoint } from "../src/testbeds/text/as-checkpoint.ts";
 
 const runtime = await openRuntime({ threads: 1, worker: false });
 afterAll(() => runtime.close());
@@ -36,7 +36,7 @@ async function decoder() {
     const values = toFloat32(await load(ref)).map((x) => 20 * x);
     constants.set(name, { ...ref, resident: new Uint8Array(values.buffer) });
   }
-  return checkpointModel(await llamaCheckpoint("tiny", { ...graph, constants }, config));
+  return checkpointModel(await asCheckpoint("tiny", { ...graph, constants }, config));
 }
 
 const said = async (graph: Graph, prompts: readonly (readonly number[])[], options: GenerateOptions = {}) =>

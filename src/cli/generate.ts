@@ -20,8 +20,8 @@ export const generateCommand = command({
     json: flag("Print the answer as JSON and nothing else on stdout."),
   },
   examples: [
-    'espalier generate stories/ --prompt "Once upon a time" --max-tokens 100',
-    'espalier generate small/ --prompt "Once upon a time" --temperature 0.8 --top-p 0.9 --seed 1 --json',
+    "espalier generate llama --prompt 'Once upon a time' --max-tokens 20",
+    "espalier generate llama --prompt 'Once' --prompt 'There was' --temperature 0.8 --top-p 0.9 --max-tokens 20 --json",
   ],
   async run([path = ""], options, host) {
     const { prompt: prompts, temperature, topP, topK, seed, maxTokens } = options;
@@ -48,7 +48,7 @@ export const generateCommand = command({
     }
     const ids = texts.map((text) => tokenizer.encode(text, { special: !options.chat }));
     const { special } = tokenizer;
-    const result = await withRuntime(options, (runtime) =>
+    const result = await withRuntime(options, host, (runtime) =>
       generate(runtime, graph, ids, {
         ...given({ temperature, topP, topK, seed, maxTokens, positions: checkpoint?.outline.positions }),
         end: special.end,
@@ -68,7 +68,7 @@ export const generateCommand = command({
     if (options.json) host.print(JSON.stringify({ model: path, answers, tokensPerSecond, seconds }));
     else {
       for (const { prompt, text } of answers) host.print(options.chat ? text.trimStart() : `${prompt}${text}`);
-      if (tokensPerSecond !== null) host.note(`${tokensPerSecond.toPrecision(3)} tokens a second after the first.`);
+      if (tokensPerSecond !== null) host.print(`${tokensPerSecond.toPrecision(3)} tokens a second after the first.`);
     }
   },
 });

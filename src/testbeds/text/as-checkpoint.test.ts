@@ -4,7 +4,7 @@ import { openRuntime } from "../../runtime/open-runtime.node.ts";
 import { fromInts, toFloat32 } from "../../tensor/numeric.ts";
 import { load } from "../../tensor/tensor.ts";
 import { llama } from "../models/llama.ts";
-import { llamaCheckpoint } from "./llama-checkpoint.ts";
+import { asCheckpoint } from "./as-checkpoint.ts";
 
 const runtime = await openRuntime({ threads: 1, worker: false });
 afterAll(() => runtime.close());
@@ -22,7 +22,7 @@ describe("a testbed's decoder", () => {
       constants.set(name, { ...ref, resident: new Uint8Array(values.buffer) });
     }
     const own = { ...graph, constants };
-    const checkpoint = await llamaCheckpoint("tiny", own, config);
+    const checkpoint = await asCheckpoint("tiny", own, config);
     const model = checkpointModel(checkpoint);
     expect(Math.max(...[...checkpoint.tensors.values()].map(({ shape }) => shape.length))).toBe(2);
     const tokens = Int32Array.from({ length: 20 }, (_, i) => (i * 7) % 32);

@@ -6,7 +6,7 @@ import { load, refOf, type TensorRef } from "../../tensor/tensor.ts";
 import type { LlamaConfig } from "../models/llama.ts";
 
 /** A graph of `llama` as a checkpoint in bfloat16, under the names and in the layout that loaders of Llama expect. */
-export async function llamaCheckpoint(name: string, graph: Graph, config: LlamaConfig): Promise<Checkpoint> {
+export async function asCheckpoint(name: string, graph: Graph, config: LlamaConfig): Promise<Checkpoint> {
   const { vocabulary, width, layers, heads, kvHeads, inner, time, epsilon = 1e-5, theta = 10_000 } = config;
   const tensors = new Map<string, TensorRef>();
   const put = async (from: string, to: string, turned: boolean): Promise<void> => {
