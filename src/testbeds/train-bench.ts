@@ -1,5 +1,6 @@
 import {
   asLongAs,
+  type Comparison,
   dense,
   type Findings,
   type Measurement,
@@ -104,7 +105,7 @@ export async function trainOn(
   );
   return {
     testbed: testbed.id,
-    setting: `${testbed.id}, ${draws} seeds of first parameters and order of data, ${epochs} epochs on ${course.train.count} pictures a run, ${testbed.test.count} to test; all weights of convolutions and linear layers can go`,
+    setting: `${testbed.id}, ${draws} seeds of first parameters and order of data, ${epochs} epochs on ${course.train.count} pictures a run, ${testbed.test.count} to test; ${scopes[budget]}`,
     dense: { accuracy: mean(unpruned.accuracy), nll: mean(unpruned.nll), samples: testbed.test.count },
     budget,
     measurements,
@@ -114,6 +115,12 @@ export async function trainOn(
     seconds: trained.reduce((sum, { seconds }) => sum + seconds, 0),
   };
 }
+
+/** What a budget counts, and of which parts. */
+const scopes: Readonly<Record<Comparison["budget"], string>> = {
+  weights: "all weights of convolutions and linear layers can go",
+  macs: "channels and ranks of all layers can go, multiply-accumulates of one picture count",
+};
 
 function measurementOf(arm: string, removed: number, runs: readonly TrainedDraw[]): Measurement {
   const over = (read: (run: TrainedDraw) => number): number => mean(runs.map(read));
