@@ -179,6 +179,12 @@ describe("bind", () => {
     const { inputs: fed } = await bind(same, inputs).gather(Int32Array.of(0, 2));
     expect(fed.get("t")?.shape).toEqual([]);
     expect([...toFloat32(fed.get("t") ?? tensor("f32", [0]))]).toEqual([0.5]);
+    const single = bind(fromTensors({ x, t: float32Tensor([], Float32Array.of(0.5)) }), inputs);
+    for (const each of [single, await resident(single)]) {
+      const batch = await each.gather(Int32Array.of(0, 2));
+      expect(batch.inputs.get("t")).toEqual(fed.get("t"));
+      expect(batch.inputs.get("x")?.shape).toEqual([2, 2]);
+    }
     const differ = fromTensors({ x, t: float32Tensor([3], Float32Array.of(0.5, 0.5, 0.25)) });
     await expect(bind(differ, inputs).gather(Int32Array.of(0, 1))).resolves.toBeDefined();
     await expect(bind(differ, inputs).gather(Int32Array.of(0, 2))).rejects.toThrow("the same number in all samples");

@@ -2,10 +2,10 @@ import { EspalierError } from "../tensor/error.ts";
 import { formatShape, type HostTensor, sizeOf } from "../tensor/tensor.ts";
 import { type IndexedDataset, indexed } from "./dataset.ts";
 import { checkFinite } from "./finite.ts";
-import { type Rows, residentRows } from "./rows.ts";
+import { type Rows, residentRowsOf } from "./rows.ts";
 
 /**
- * A dataset over tensors in memory, axis 0 counting samples in all of them. Bytes are shared, not copied.
+ * A dataset over tensors in memory, axis 0 counting samples; one without axes is the same for all. Bytes are shared, not copied.
  * Throws `data` where counts differ; NaN and infinities when they are met.
  */
 export function fromTensors(
@@ -13,8 +13,7 @@ export function fromTensors(
   labels?: ArrayLike<number>,
   description = "tensors in memory",
 ): IndexedDataset {
-  const entries = tensors instanceof Map ? [...tensors] : Object.entries(tensors);
-  const rows = entries.map(([name, tensor]) => residentRows(name, tensor));
+  const rows = residentRowsOf(new Map(tensors instanceof Map ? tensors : Object.entries(tensors)));
   const unlabelled = fromRows(rows, description);
   return labels === undefined ? unlabelled : withLabels(unlabelled, labels);
 }

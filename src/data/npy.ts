@@ -34,15 +34,20 @@ interface NpyHeader {
   readonly offset: number;
 }
 
-/** The samples of an .npy file, axis 0 counting them; read from the file as needed. Throws `format`. */
+/** The samples of an .npy file, axis 0 counting them; read from the file as needed. Throws `format` or `data`. */
 export async function openNpy(source: ByteSource, name = "data"): Promise<Rows> {
+  const opened = await openArray(source, name);
+  if ("read" in opened) return opened;
+  throw new EspalierError("data", source.name, "expected an axis that counts samples, got a scalar.");
+}
+
+/** The same, or the one number of an array without axes. Throws `format`. */
+export async function openArray(source: ByteSource, name: string): Promise<Rows | HostTensor> {
   const header = await readHeader(source);
   const { dtype, shape, bigEndian, offset } = header;
-  if (header.columnMajor) return residentRows(name, await readBody(source, header));
   const [count, ...row] = shape;
-  if (count === undefined) {
-    throw new EspalierError("data", source.name, "expected an axis that counts samples, got a scalar.");
-  }
+  if (count === undefined) return readBody(source, header);
+  if (header.columnMajor) return residentRows(name, await readBody(source, header));
   const stride = byteLengthOf(dtype, sizeOf(row));
   return fileRows(name, source, { dtype, shape: row, count, offset, stride, bigEndian });
 }

@@ -66,6 +66,16 @@ describe.each([0, 6] as const)("level %i", (level) => {
     expect(batch.labels).toEqual(Int32Array.of(0, 3));
   });
 
+  test("a number without axes is the same for every sample", async () => {
+    const file = npz({ t: float32Tensor([], Float32Array.of(2.5)), input: images }, level);
+    const { inputs } = await (await npzDataset(bytesSource("cal.npz", file))).gather(Int32Array.of(2, 0));
+    expect(inputs.get("t")).toEqual(float32Tensor([2], Float32Array.of(2.5, 2.5)));
+    const alone = npz({ t: float32Tensor([], Float32Array.of(2.5)) }, level);
+    await expect(npzDataset(bytesSource("cal.npz", alone))).rejects.toThrow(
+      "an axis that counts samples, got a scalar",
+    );
+  });
+
   test("cut anywhere or with any byte changed: an error of ours or valid arrays", async () => {
     const file = npz({ input: images, y: labels }, level);
     const sum = async (bytes: Uint8Array) => {

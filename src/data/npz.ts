@@ -3,27 +3,42 @@ import { toFloat64 } from "../tensor/numeric.ts";
 import type { ByteSource, HostTensor } from "../tensor/tensor.ts";
 import type { IndexedDataset } from "./dataset.ts";
 import { fromRows, withLabels } from "./from-tensors.ts";
-import { openNpy, readNpy } from "./npy.ts";
-import { type Rows, residentRows } from "./rows.ts";
+import { openArray, readNpy } from "./npy.ts";
+import { type Rows, repeatedRow, residentRows } from "./rows.ts";
 import { openZipEntry, readZipDirectory } from "./zip.ts";
 
 /** Names under which the classes of samples are found, unless the model has an input of that name. */
 const labelNames: ReadonlySet<string> = new Set(["label", "labels", "y", "target", "targets"]);
 
-/** The arrays of an .npz archive by name; those stored uncompressed stay in the file. Throws `format` or `data`. */
+/**
+ * The arrays of an .npz archive by name; those stored uncompressed stay in the file. One without axes is the same for each
+ * of the samples that the others hold. Throws `format` or `data`.
+ */
 export async function openNpz(source: ByteSource): Promise<ReadonlyMap<string, Rows>> {
-  const arrays = new Map<string, Rows>();
+  const arrays = new Map<string, Rows | HostTensor>();
   for (const entry of await readZipDirectory(source)) {
     if (!entry.name.endsWith(".npy")) continue;
     const name = entry.name.slice(0, -4);
     const content = await openZipEntry(source, entry);
-    const rows =
+    arrays.set(
+      name,
       content instanceof Uint8Array
-        ? residentRows(name, await readNpy(content, `${source.name}: ${entry.name}`))
-        : await openNpy(content, name);
-    arrays.set(name, rows);
+        ? rowsUnlessScalar(name, await readNpy(content, `${source.name}: ${entry.name}`))
+        : await openArray(content, name),
+    );
   }
-  return arrays;
+  let count: number | undefined;
+  for (const rows of arrays.values()) if ("read" in rows) count ??= rows.count;
+  return new Map(
+    [...arrays].map(([name, rows]): [string, Rows] => {
+      if ("read" in rows) return [name, rows];
+      return [name, count === undefined ? residentRows(name, rows) : repeatedRow(name, rows, count)];
+    }),
+  );
+}
+
+function rowsUnlessScalar(name: string, tensor: HostTensor): Rows | HostTensor {
+  return tensor.shape.length === 0 ? tensor : residentRows(name, tensor);
 }
 
 /**

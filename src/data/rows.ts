@@ -59,6 +59,29 @@ export function residentRows(name: string, tensor: HostTensor): Rows {
   };
 }
 
+/** Tensors in memory as rows; one without axes is the same for each of the samples that the others hold. Throws `data`. */
+export function residentRowsOf(tensors: ReadonlyMap<string, HostTensor>): readonly Rows[] {
+  const [count] = [...tensors.values()].find(({ shape }) => shape.length > 0)?.shape ?? [];
+  return [...tensors].map(([name, tensor]) =>
+    tensor.shape.length > 0 || count === undefined ? residentRows(name, tensor) : repeatedRow(name, tensor, count),
+  );
+}
+
+/** One sample `count` times over. */
+export function repeatedRow(name: string, { dtype, shape, bytes }: HostTensor, count: number): Rows {
+  return {
+    name,
+    dtype,
+    shape,
+    count,
+    async read(positions) {
+      const out = new Uint8Array(positions.length * bytes.length);
+      for (let i = 0; i < positions.length; i++) out.set(bytes, i * bytes.length);
+      return out;
+    },
+  };
+}
+
 /** Rows that stay in their file; neighbours are read together. */
 export function fileRows(name: string, source: ByteSource, plan: RowPlan): Rows {
   const { dtype, shape, count, offset, stride } = plan;

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
@@ -17,6 +17,11 @@ test("the public names are those of exports.txt; vitest -u writes a change that 
 test("names read from the source are those that a program gets", () => {
   expect(valuesOf("src/index.ts")).toEqual(Object.keys(entry).sort());
   expect(valuesOf("src/index.node.ts")).toEqual(Object.keys(nodeEntry).sort());
+});
+
+test("Node's entry has a name of its own, for resolutions that do not know the condition", () => {
+  const { exports } = JSON.parse(readFileSync("package.json", "utf8"));
+  expect(exports["./node"]).toEqual(exports["."].node);
 });
 
 test("Node has every name that browsers have", () => {
