@@ -71,6 +71,7 @@ export const learningOptions = {
   rate: number("R", "Learning rate at its highest; what suits the optimiser unless told.", 0, 1e6),
   pad: integer("PIXELS", "Pictures move by up to so many pixels while training.", 0, 1024),
   flip: flag("Half of the pictures are mirrored while training."),
+  mix: number("SHARE", "Lays up to so much of another input over each while distilling, such as 0.5.", 0, 1),
   freeze: list("PATTERN", "Parameters that training leaves alone: names, globs, or re: expressions."),
 };
 
@@ -83,13 +84,14 @@ type LearningGiven = Readonly<Record<Exclude<keyof typeof learningOptions, "trai
   readonly rate: number | undefined;
   readonly pad: number | undefined;
   readonly flip: boolean;
+  readonly mix: number | undefined;
   readonly freeze: readonly string[];
 };
 
 /** The same in the words of recipes; undefined where nothing was told. */
 export function learningOf(options: LearningGiven): Learning | undefined {
-  const { epochs, updates, minutes, optimiser, rate, pad, trainBatch: batch, flip, freeze } = options;
-  const told = given({ epochs, updates, minutes, batch, optimiser, rate, pad });
+  const { epochs, updates, minutes, optimiser, rate, pad, mix, trainBatch: batch, flip, freeze } = options;
+  const told = given({ epochs, updates, minutes, batch, optimiser, rate, pad, mix });
   const learning = { ...told, ...(flip ? { flip } : {}), ...(freeze.length > 0 ? { freeze: [...freeze] } : {}) };
   return Object.keys(learning).length === 0 ? undefined : learning;
 }

@@ -13,7 +13,7 @@ import { lowRankUpdates, perp } from "../recovery/perp.ts";
 import type { Recovery } from "../recovery/recovery.ts";
 import type { BranchCriterion } from "../search/choose-branches.ts";
 import { didYouMean, EspalierError } from "../tensor/error.ts";
-import { type Learning, retrainOptions } from "./learning.ts";
+import { forLabels, type Learning, retrainOptions } from "./learning.ts";
 import type { BranchPlan, LatencyTarget, RankPlan, UnitPlan, WeightPlan } from "./plan.ts";
 
 /** What is left or what goes; give one. */
@@ -197,7 +197,7 @@ export const recoveries: ReadonlyMap<string, MakeRecovery> = new Map<string, Mak
   ["bias", () => [biasCompensation()]],
   ["lsq", () => [leastSquares()]],
   ["distill", (learning) => [distill(retrainOptions(learning))]],
-  ["finetune", (learning) => [finetune(retrainOptions(learning))]],
+  ["finetune", (learning) => [finetune(retrainOptions(forLabels(learning)))]],
   ["lora", (learning) => [lowRankUpdates(retrainOptions(learning))]],
   ["perp", (learning) => [perp(retrainOptions(learning))]],
 ]);

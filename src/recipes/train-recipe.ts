@@ -4,7 +4,7 @@ import type { Graph } from "../graph/graph.ts";
 import { analyse } from "../models/analysis.ts";
 import { type Model, withGraph } from "../models/model.ts";
 import { matcher } from "../plans/ignore.ts";
-import { learningShape, trainingSettings } from "../plans/learning.ts";
+import { forLabels, learningShape, trainingSettings } from "../plans/learning.ts";
 import { beside } from "../recovery/beside.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { judge, type Metric } from "../stats/metric.ts";
@@ -114,7 +114,7 @@ export async function trainModel(
   const graph = objective === "distill" ? beside(taught(teacher).onnx.graph, start).graph : start;
   const done = await trainGraph({
     length: { epochs: 10 },
-    ...trainingSettings(learning),
+    ...trainingSettings(objective === "distill" ? learning : forLabels(learning)),
     runtime,
     graph,
     data: training,

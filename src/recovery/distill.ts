@@ -6,5 +6,5 @@ import { type RetrainOptions, retrain } from "./retrain.ts";
  * (Hinton et al. 2015; features as in FitNets, Romero et al. 2015, at the units that were kept). Needs inputs, no labels.
  */
 export function distill(options: Partial<RetrainOptions> = {}): Recovery {
-  return retrain("distill", { answers: 1, features: 1, labels: 0, temperature: 4, ...options });
+  return retrain("distill", { answers: 1, features: 20, labels: 0, temperature: 2, ...options });
 }
