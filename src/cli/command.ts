@@ -111,6 +111,15 @@ export const integer = (placeholder: string, help: string, low: number, high: nu
     throw usage(name, `a whole number from ${low} to ${high}`, text);
   });
 
+/** 500MB, 3GB, or a plain number of bytes. */
+export const bytes = (help: string): Option<number | undefined> =>
+  one("SIZE", help, (text, name) => {
+    const [, digits = "", unit = ""] = /^(\d+(?:\.\d+)?)\s*(|[kMGT]B)$/.exec(text) ?? [];
+    const value = Number(digits) * 1000 ** ["", "kB", "MB", "GB", "TB"].indexOf(unit);
+    if (digits !== "" && value >= 1) return Math.floor(value);
+    throw usage(name, "a size such as 500MB or 3GB", text);
+  });
+
 export const choice = <const T extends string>(choices: readonly T[], help: string): Option<T | undefined> =>
   one(choices.join("|"), help, (text, name) => {
     const found = choices.find((candidate) => candidate === text);

@@ -10,7 +10,7 @@ import {
   type Settings,
   type WeightPlan,
 } from "../index.node.ts";
-import { choice, flag, integer } from "./command.ts";
+import { bytes, choice, flag, integer } from "./command.ts";
 import type { Host } from "./host.ts";
 import { given, type TextReading, textOf, withRuntime } from "./shared-options.ts";
 import { compact, metricCount, metricText, percent, table } from "./table.ts";
@@ -23,6 +23,9 @@ export const checkpointOptions = {
     ["pruned", "dense"],
     "Of a checkpoint: each block is measured on what the pruned blocks before it make (default), or the dense ones.",
   ),
+  memory: bytes(
+    "Of a checkpoint: what a run may take, such as 3GB; it plans its batches by it and puts hidden states on disk.",
+  ),
   resume: flag("Of a checkpoint: go on with what an earlier run of the same command left."),
 };
 
@@ -34,6 +37,7 @@ interface Options extends Settings, TextReading {
   readonly eval: string | undefined;
   readonly windows: number | undefined;
   readonly inputs: "pruned" | "dense" | undefined;
+  readonly memory: number | undefined;
   readonly resume: boolean;
   readonly ignore: readonly string[];
   readonly seed: number | undefined;
@@ -72,7 +76,7 @@ export async function pruneCheckpointAt(path: string, options: Given, host: Host
   const report = await withRuntime(options, host, (runtime) =>
     pruneFolder(model, out, plan, {
       ...{ runtime, calibration, evaluation, batchSize, ignore, resume, seed },
-      ...given({ inputs }),
+      ...given({ inputs, memory: options.memory }),
       progress: host.progress,
       signal: host.signal,
     }),
@@ -109,7 +113,7 @@ function tokensFor(
 }
 
 function checkpointText(report: CheckpointReport): string {
-  const { params, nonzero, bytes, pruned, layers, skipped, seconds, peakBytes, resumed } = report;
+  const { params, nonzero, pruned, layers, skipped, seconds, peakBytes, resumed } = report;
   const lines = [
     table([
       ["", "before", "after", "left"],
@@ -121,7 +125,7 @@ function checkpointText(report: CheckpointReport): string {
         percent(pruned.after, pruned.before),
       ],
     ]),
-    `${layers.length} matrices got zeros; ${compact(bytes)}B of weights, as zeros are stored too.`,
+    `${layers.length} matrices got zeros; ${compact(report.bytes)}B of weights, as zeros are stored too.`,
   ];
   if (skipped.length > 0) {
     const [first] = skipped;

@@ -6,7 +6,7 @@ import type { WeightView } from "./criterion.ts";
 import { canonicalOrder } from "./weight-view.ts";
 
 /** Weights looked at together: enough to be fast, little enough that scores of large parameters need no memory. */
-const stretchSize = 1 << 18;
+const stretchSize = 1 << 16;
 
 /** Side of the tiles in which turned matrices are copied. */
 const tile = 32;
@@ -133,7 +133,12 @@ export function zeroStretch(layout: Layout, elements: Elements, from: number, co
   const { at, columns } = layout;
   if (at === null) {
     const start = from * columns;
-    for (let i = 0; i < keep.length; i++) if (keep[i] === 0) elements[start + i] = 0;
+    if (elements instanceof Float64Array) {
+      for (let i = 0; i < keep.length; i++) if (keep[i] === 0) elements[start + i] = 0;
+      return;
+    }
+    // Without branches: which weights stay is random here.
+    for (let i = 0; i < keep.length; i++) elements[start + i] = (elements[start + i] ?? 0) & -(keep[i] ?? 0);
     return;
   }
   for (let r0 = 0; r0 < count; r0 += tile) {

@@ -15,6 +15,7 @@ import { type Job, step } from "../tensor/progress.ts";
 import { type HostTensor, load, refOf, type TensorRef } from "../tensor/tensor.ts";
 import { ahead } from "./ahead.ts";
 import type { Flow } from "./flow.ts";
+import type { HiddenStates } from "./hidden-states.ts";
 import { measureStage } from "./measure-stage.ts";
 import type { PlacedStage } from "./stage-kinds.ts";
 import type { StageMatrix } from "./stage-matrices.ts";
@@ -34,6 +35,8 @@ export interface CheckpointPruneOptions extends Job {
   readonly inputs?: "pruned" | "dense" | undefined;
   /** Parameters that are left alone. */
   readonly ignore?: readonly string[] | undefined;
+  /** Where hidden states are held; in memory unless told. */
+  readonly hidden?: () => HiddenStates | Promise<HiddenStates>;
   readonly work: Work;
   readonly clock: PhaseClock;
 }

@@ -24,11 +24,25 @@ export async function checkpointPrint({ checkpoint }: CheckpointModel): Promise<
   return digest([new TextEncoder().encode(JSON.stringify([checkpoint.config, places]))]);
 }
 
-/** What tells windows of tokens from others. */
-export async function windowsPrint(model: CheckpointModel, data: Dataset, batchSize: number): Promise<string> {
+/** Windows of tokens, counted, and what tells them from others. */
+export interface WindowFacts {
+  readonly count: number;
+  /** Tokens of the longest. */
+  readonly time: number;
+  readonly print: string;
+}
+
+/** Counts windows of tokens and checks them. Throws like `tokenBatches`. */
+export async function windowFacts(model: CheckpointModel, data: Dataset): Promise<WindowFacts> {
   const parts: Uint8Array[] = [];
-  for await (const { tokens } of tokenBatches(model, data, batchSize)) parts.push(tokens.bytes);
-  return digest(parts);
+  let [count, longest] = [0, 0];
+  for await (const { tokens } of tokenBatches(model, data, 64)) {
+    const [windows = 0, time = 0] = tokens.shape;
+    count += windows;
+    longest = Math.max(longest, time);
+    parts.push(new TextEncoder().encode(`${tokens.shape}`), tokens.bytes);
+  }
+  return { count, time: longest, print: await digest(parts) };
 }
 
 /** SHA-256, the first 16 bytes in hexadecimal digits. */

@@ -50,7 +50,7 @@ export async function pruneCheckpoint(
     const targets = await clock.time("analyse", () => targetsOf(model, kinds.place, options));
     const isOver = targets.every(({ placed }) => work.get(placed.stage.name) !== undefined);
     if (calibration !== null && needs.length > 0 && !isOver) {
-      const hidden = hiddenInMemory();
+      const hidden = await (options.hidden ?? hiddenInMemory)();
       const through = { ...options, hidden };
       flow = await clock.time("embed", () => openFlow(model, kinds, calibration, through));
     }

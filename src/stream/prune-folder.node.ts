@@ -12,14 +12,18 @@ import { EspalierError } from "../tensor/error.ts";
 import { step } from "../tensor/progress.ts";
 import type { CheckpointPruneOptions } from "./courses.ts";
 import { checkpointLikelihood } from "./evaluate-checkpoint.ts";
-import { checkpointPrint, planText, windowsPrint } from "./fingerprint.ts";
+import { checkpointPrint, planText, windowFacts } from "./fingerprint.ts";
 import type { FlowOptions } from "./flow.ts";
+import { hiddenOnDisk } from "./hidden-on-disk.node.ts";
 import { hiddenInMemory } from "./hidden-states.ts";
+import { memoryLayout } from "./memory.ts";
 import { pruneCheckpoint, streamedNeeds } from "./prune-checkpoint.ts";
 import { type CheckpointReport, sizesOf } from "./report.ts";
 import { openWorkFolder } from "./work-folder.node.ts";
 
-export interface FolderPruneOptions extends Omit<CheckpointPruneOptions, "work" | "clock"> {
+export interface FolderPruneOptions extends Omit<CheckpointPruneOptions, "work" | "clock" | "hidden"> {
+  /** Bytes that the run may take: fewer windows run at once and hidden states go to disk where they would not fit. */
+  readonly memory?: number;
   /** Goes on with what an earlier run of the same request left. */
   readonly resume?: boolean;
   /** Text to tell the perplexity of both on, the original and the pruned one. */
@@ -43,26 +47,36 @@ export async function pruneFolder(
 ): Promise<CheckpointReport> {
   const target = resolve(out);
   const place = join(dirname(target), `.${basename(target)}.espalier`);
-  const { runtime, batchSize, inputs = "pruned", ignore = [], seed = 0, resume = false } = options;
-  const calibration = streamedNeeds(plan, options.calibration).length === 0 ? null : options.calibration;
+  const { runtime, inputs = "pruned", ignore = [], seed = 0, resume = false, memory } = options;
+  const needs = streamedNeeds(plan, options.calibration);
+  const calibration = needs.length === 0 ? null : options.calibration;
   const clock = phaseClock();
+  const facts = calibration === null ? null : await windowFacts(model, calibration);
+  const layout =
+    facts === null || memory === undefined
+      ? { batchSize: options.batchSize, spill: false }
+      : await memoryLayout(model, runtime, { ...facts, windows: facts.count, needs, most: options.batchSize }, memory);
+  const { batchSize, spill } = layout;
   const device = { name: runtime.device, threads: runtime.threads, batch: batchSize };
   const request = {
     checkpoint: await checkpointPrint(model),
     plan: planText(plan),
-    windows: calibration === null ? null : await windowsPrint(model, calibration, batchSize),
+    windows: facts?.print ?? null,
     ...{ inputs, ignore, seed, device, version: runtime.version },
   };
   if (!(await exists(place))) await refuseOccupied(target, out);
   const work = await openWorkFolder(place, request, { resume });
   try {
     const resumed = model.stages.filter(({ name }) => work.get(name) !== undefined).length;
-    const pruned = await pruneCheckpoint(model, plan, { ...options, calibration, work, clock });
+    let files = 0;
+    const hidden = () => (spill ? hiddenOnDisk(join(place, `hidden-${files++}.tmp`)) : hiddenInMemory());
+    const settled = { ...options, calibration, batchSize, hidden };
+    const pruned = await pruneCheckpoint(model, plan, { ...settled, work, clock });
     const { evaluation = null } = options;
     const metric =
       evaluation === null
         ? null
-        : await clock.time("evaluate", () => perplexities(model, pruned.checkpoint, evaluation, options));
+        : await clock.time("evaluate", () => perplexities(model, pruned.checkpoint, evaluation, settled));
     const { params, bytes } = sizesOf(model);
     const before = pruned.layers.reduce((sum, layer) => sum + layer.before, 0);
     const after = pruned.layers.reduce((sum, layer) => sum + layer.after, 0);
@@ -105,9 +119,10 @@ async function perplexities(
   model: CheckpointModel,
   pruned: Checkpoint,
   data: Dataset,
-  options: Omit<FlowOptions, "hidden">,
+  options: Omit<FlowOptions, "hidden"> & Required<Pick<CheckpointPruneOptions, "hidden">>,
 ): Promise<Metric> {
-  const of = (one: CheckpointModel) => checkpointLikelihood(one, data, { ...options, hidden: hiddenInMemory() });
+  const of = async (one: CheckpointModel) =>
+    checkpointLikelihood(one, data, { ...options, hidden: await options.hidden() });
   const before = await of(model);
   const after = await of(checkpointModel(pruned));
   const { count } = before;

@@ -53,6 +53,26 @@ function find(parts: readonly Scores[], k: number, kind: "f32" | "f64"): Uint8Ar
 }
 
 describe("selection by rank", () => {
+  it("equals sorting in long rows, whatever a sample says of them", () => {
+    const n = 2500;
+    const source = random(11);
+    const rows: Float64Array[] = [
+      Float64Array.from({ length: n }, () => source.normal()),
+      // Few values, all of one, in order, and a sample of every 39th or 40th place that misleads.
+      Float64Array.from({ length: n }, () => source.int(3)),
+      new Float64Array(n).fill(2),
+      Float64Array.from({ length: n }, (_, i) => n - i),
+      Float64Array.from({ length: n }, (_, i) => (i % 39 < 2 ? 1e9 : 0) + source.uniform()),
+    ];
+    for (const row of rows) {
+      for (const k of [0, 1, 300, 1250, 2400, 2499, 2500]) {
+        expect(smallest(row, k)).toEqual(smallestBySorting(row, k));
+      }
+    }
+    const [first = new Float64Array(0)] = rows;
+    expect(smallest(first, 1250)).not.toEqual(smallestBySorting(first, 1251));
+  });
+
   it("equals sorting, ties by index", () => {
     void fc.assert(
       fc.property(anyScores, fc.integer({ min: -1, max: 42 }), (scores, k) => {

@@ -228,7 +228,37 @@ function valueOfRank(scores: Scores, from: number, to: number, k: number, scratc
   }
   const values = scratch.length >= n ? scratch : new Float64Array(n);
   for (let i = 0; i < n; i++) values[i] = ranked(scores[from + i] ?? 0, from + i);
-  return quickselect(values, n, k);
+  return sampledSelect(values, n, k);
+}
+
+/** Scores from which a sample pays. */
+const leastSampled = 512;
+/** Scores of a sample, and how many ranks of it to each side are searched: two and a half standard deviations. */
+const sampled = 64;
+const reach = 10;
+
+/** Selection among those between two values that a sample says to lie around the rank (Floyd and Rivest 1975). Changes `values`. */
+function sampledSelect(values: Float64Array, n: number, k: number): number {
+  if (n < leastSampled) return quickselect(values, n, k);
+  const sample = new Float64Array(sampled);
+  for (let i = 0; i < sampled; i++) sample[i] = values[Math.floor((i * n) / sampled)] ?? 0;
+  sample.sort();
+  const at = Math.floor((k * sampled) / n);
+  const low = at < reach ? Number.NEGATIVE_INFINITY : (sample[at - reach] ?? 0);
+  const high = at + reach >= sampled ? Number.POSITIVE_INFINITY : (sample[at + reach] ?? 0);
+  const between = new Float64Array(n);
+  let below = 0;
+  let count = 0;
+  // Without branches: which way one goes is random here. A place behind the last that counts is written over.
+  for (let i = 0; i < n; i++) {
+    const value = values[i] ?? 0;
+    const under = +(value < low);
+    between[count] = value;
+    below += under;
+    count += +(value <= high) - under;
+  }
+  const found = k >= below && k < below + count && count < n;
+  return found ? sampledSelect(between, count, k - below) : quickselect(values, n, k);
 }
 
 /** Hoare's selection with the median of three as pivot; sorts what is left where that goes badly. */
