@@ -19,7 +19,7 @@ export interface SoftSparsity {
   readonly pattern:
     | { readonly kind: "element" }
     | { readonly kind: "n:m"; readonly keep: number; readonly of: number }
-    /** Whole rows of matrices: filters, neurons. */
+    /** Whole rows of matrices: filters, neurons; those that make answers stay. */
     | { readonly kind: "row" };
   /** "soft": the mask is a sigmoid of the distance to the threshold; "hard": 0 or 1, gradients pass as if it were 1. */
   readonly forward: "soft" | "hard";
@@ -39,6 +39,8 @@ export interface SoftSparsityOptions {
   readonly updates: number;
   /** Matrices whose weights may go, each once. */
   readonly matrices: readonly Matrix[];
+  /** Parameters behind which no other matrix comes. */
+  readonly heads: ReadonlySet<string>;
 }
 
 /** Trains densely, then under soft masks whose share rises, then under the masks that these have become (PDP, Cho et al. 2023). */
@@ -64,16 +66,20 @@ export async function softSparsity(plan: SoftSparsity, options: SoftSparsityOpti
 }
 
 /** What competes in a matrix; null where the pattern does not fit. */
-function amongOf({ shape, inputs, outputs }: Matrix, pattern: SoftSparsity["pattern"]): Among | null {
+function amongOf(
+  { parameter, shape, inputs, outputs }: Matrix,
+  pattern: SoftSparsity["pattern"],
+  heads: ReadonlySet<string>,
+): Among | null {
   if (pattern.kind === "element") return pattern;
-  if (pattern.kind === "row") return { kind: "slices", axis: outputs[0] ?? 0 };
+  if (pattern.kind === "row") return heads.has(parameter) ? null : { kind: "slices", axis: outputs[0] ?? 0 };
   const axis = inputs[0] ?? 0;
   return (shape[axis] ?? 0) % pattern.of === 0 ? { ...pattern, axis } : null;
 }
 
-function usesOf(plan: SoftSparsity, { matrices }: SoftSparsityOptions): readonly Use[] {
+function usesOf(plan: SoftSparsity, { matrices, heads }: SoftSparsityOptions): readonly Use[] {
   return matrices.flatMap((matrix) => {
-    const among = amongOf(matrix, plan.pattern);
+    const among = amongOf(matrix, plan.pattern, heads);
     if (among === null) return [];
     const { temperature } = plan;
     const by =
@@ -88,13 +94,13 @@ function usesOf(plan: SoftSparsity, { matrices }: SoftSparsityOptions): readonly
 async function sharesOf(
   graph: Graph,
   { sparsity, pattern }: SoftSparsity,
-  { matrices }: SoftSparsityOptions,
+  { matrices, heads }: SoftSparsityOptions,
 ): Promise<ReadonlyMap<string, number>> {
   const layers = [];
   for (const matrix of matrices) {
     const { parameter: name, shape } = matrix;
     const ref = graph.constants.get(name);
-    if (ref === undefined || amongOf(matrix, pattern) === null) continue;
+    if (ref === undefined || amongOf(matrix, pattern, heads) === null) continue;
     const weights = toFloat32(await load(ref));
     layers.push({ name, shape, weights, mask: new Uint8Array(weights.length).fill(1) });
   }

@@ -90,6 +90,14 @@ describe("sparse training", () => {
       expect(nonzero(Float32Array.from([0, 1, 2, 3], (row) => w1[10 * row + column] ?? 0))).toBe(1);
     }
     expect(nonzero(w2)).toBe(20);
+    // Half of the hidden units have no weights left; those that answer have all.
+    const rows = await trained({
+      kind: "soft",
+      masks: { ...masks, sparsity: 0.5, pattern: { kind: "row" }, harden: 0.9 },
+    });
+    const unit = (column: number) => nonzero(Float32Array.from([0, 1, 2, 3], (row) => rows.w1[10 * row + column] ?? 0));
+    expect(Array.from({ length: 10 }, (_, column) => unit(column)).sort()).toEqual([0, 0, 0, 0, 0, 4, 4, 4, 4, 4]);
+    expect(nonzero(rows.w2)).toBe(20);
   });
 
   it("starts from masks that it is given, and removes more from there", async () => {

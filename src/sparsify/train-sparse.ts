@@ -3,6 +3,7 @@ import type { Graph } from "../graph/graph.ts";
 import { EspalierError } from "../tensor/error.ts";
 import { fromFloats, toFloat32 } from "../tensor/numeric.ts";
 import { type HostTensor, load, type Shape, sizeOf } from "../tensor/tensor.ts";
+import { heads } from "../train/parameters/trainable.ts";
 import type { RunSnapshot } from "../train/train.ts";
 import { type TrainGraphOptions, trainGraph } from "../train/train-graph.ts";
 import { withState } from "../train/trainer.ts";
@@ -92,7 +93,12 @@ export async function trainSparse(options: TrainSparseOptions): Promise<Sparsely
   if (plan.kind === "soft") {
     const once = [...new Map(matrices.map((matrix) => [matrix.parameter, matrix])).values()];
     const own = (more: Partial<TrainGraphOptions>) => part({ ...(masks === undefined ? {} : { masks }), ...more });
-    const trained = await softSparsity(plan.masks, { part: own, updates, matrices: once });
+    const trained = await softSparsity(plan.masks, {
+      part: own,
+      updates,
+      matrices: once,
+      heads: heads(graph, matrices),
+    });
     return { graph: trained, journal, work: spent, seconds };
   }
   const at = (share: number): number => Math.round(share * updates);
