@@ -73,7 +73,7 @@ export const trp = paper({
       bench.train({
         budget: "macs",
         removed: [0.67],
-        epochs: 4,
+        epochs: 2,
         arms: {
           "TRP and nuclear norm": ({ removed }) => [learn({}), { kind: "prune", plan: plan({ sparsity: removed }) }],
           TRP: ({ removed }) => [learn({ nuclear: 0 }), { kind: "prune", plan: plan({ sparsity: removed }) }],
