@@ -27,6 +27,7 @@ export { type Documents, fieldOf, fromTexts, joinedDocuments, type Records } fro
 export { jsonLines } from "./data/text/json-lines.ts";
 export { parquet } from "./data/text/parquet.ts";
 export { plainText } from "./data/text/plain-text.ts";
+export { type Question, readQuestions } from "./data/text/questions.ts";
 export { tokenWindows, type WindowOptions } from "./data/text/token-windows.ts";
 export { type Folder, memoryFolder } from "./formats/checkpoint/folder.ts";
 export { type CardFacts, modelCard } from "./formats/checkpoint/model-card.ts";
@@ -64,10 +65,12 @@ export { branchCriteria } from "./search/choose-branches.ts";
 export { type DynamicSparsity, dynamicSparsity, type SparsityProgramme } from "./sparsify/dynamic-sparsity.ts";
 export * as programmes from "./sparsify/programmes.ts";
 export { type SparselyTrained, type SparseTraining, trainSparse } from "./sparsify/train-sparse.ts";
+export { type ContinuationScore, type Continued, scoreContinuations } from "./stats/continuations.ts";
 export type { CheckpointPruneOptions } from "./stream/courses.ts";
 export { type PrunedCheckpoint, pruneCheckpoint } from "./stream/prune-checkpoint.ts";
 export type { CheckpointReport } from "./stream/report.ts";
 export { memoryWork, type Work } from "./stream/work.ts";
+export { type AnswerOptions, type Answers, answerQuestions, type Score } from "./studies/answer-questions.ts";
 export {
   amountText,
   baselines,

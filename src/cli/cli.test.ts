@@ -58,6 +58,8 @@ async function writeLlama(): Promise<void> {
   const texts = new Map([["tokenizer.json", tokenizer]]);
   await saveCheckpoint(llamaCheckpoint(sizes), join(folder, "llama"), { texts });
   writeFileSync(join(folder, "text.txt"), lines.join("\n"));
+  const question = { context: "Once upon", choices: [" a time", " a hill"], gold: 0 };
+  writeFileSync(join(folder, "questions.jsonl"), JSON.stringify(question));
 }
 
 beforeAll(async () => {

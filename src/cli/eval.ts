@@ -1,4 +1,5 @@
 import { EspalierError, type EvaluationReport, evaluate, load } from "../index.node.ts";
+import { answersTo } from "./answers.ts";
 import { command, integer, string } from "./command.ts";
 import { dataFor, dataOptions, given, modelOptions, withRuntime } from "./shared-options.ts";
 import { compact, counted, metricCount, metricText, percent } from "./table.ts";
@@ -9,6 +10,7 @@ export const evalCommand = command({
   args: ["<model>"],
   options: {
     data: string("DATA", "Inputs, labelled or not: a folder of images, .npy, .npz, idx, CIFAR .bin, text, or random."),
+    task: string("FILE", "Questions in .jsonl: context with choices and gold, or with target and until (see docs)."),
     reference: string("MODEL", "The model before pruning: how near the answers are, and how much faster."),
     ...dataOptions,
     limit: integer("N", "At most this many samples, the first ones.", 1, 1e9),
@@ -18,8 +20,14 @@ export const evalCommand = command({
   examples: [
     "espalier eval small.onnx --data test.npz --scale 0.00392157",
     "espalier eval small.onnx --data test.npz --scale 0.00392157 --reference model.onnx --json",
+    "espalier eval llama --data text.txt --window 32 --stride 16",
+    "espalier eval llama --task questions.jsonl",
   ],
   async run([path = ""], options, host) {
+    if (options.task !== undefined) {
+      host.print(await answersTo(options.task, path, options, host));
+      return;
+    }
     if (options.data === undefined) {
       throw new EspalierError("request", "--data", "expected inputs to run on, got none.", "Give --data test.npz.");
     }

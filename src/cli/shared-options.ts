@@ -42,6 +42,7 @@ export const dataOptions = {
     "What begins with the tokenizer's first token; every window unless told.",
   ),
   documents: flag("Cuts each document of a text alone instead of all of them one behind the other."),
+  first: flag("With --documents, only the first window of each."),
   field: string("NAME", "Field or column with the text in .jsonl and .parquet; text unless told."),
   separator: string("TEXT", "What stands between the documents of a plain text."),
 };
@@ -125,13 +126,14 @@ export interface TextReading {
   readonly stride: number | undefined;
   readonly begin: "window" | "document" | "none" | undefined;
   readonly documents: boolean;
+  readonly first: boolean;
   readonly field: string | undefined;
   readonly separator: string | undefined;
 }
 
 /** The same as data is opened with. */
-export function textOf({ documents, tokenizer, window, stride, begin, field, separator }: TextReading) {
-  return { perDocument: documents, ...given({ tokenizer, window, stride, begin, field, separator }) };
+export function textOf({ documents, first, tokenizer, window, stride, begin, field, separator }: TextReading) {
+  return { perDocument: documents, first, ...given({ tokenizer, window, stride, begin, field, separator }) };
 }
 
 interface Reading extends TextReading {
