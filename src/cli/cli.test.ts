@@ -263,6 +263,11 @@ describe("recipes say where they are wrong", () => {
       'bad.yaml:8:1: expected a known key, got "modle". Did you mean "model"?',
     ],
     [
+      "a key of another part",
+      `${recipe}scale: 0.1\n`,
+      'bad.yaml:8:1: expected a known key, got "scale". It is a key of calibration, training and evaluation.',
+    ],
+    [
       "a share above one",
       recipe.replace("0.3", "1.3"),
       "bad.yaml:6:32: steps.0.sparsity: expected at most 1, got 1.3.",

@@ -40,13 +40,19 @@ export const jobShape = {
   threads: z.int().min(1).max(1024).optional(),
 };
 
-/** Reads and checks a file. Throws `request` with line and column of the first thing that is wrong. */
-export function parseYaml<T>(
-  text: string,
-  file: string,
-  schema: z.ZodType<T>,
-  keysAt: (path: readonly PropertyKey[]) => readonly string[],
-): T {
+/** A part of a recipe with keys of its own. */
+export interface Part {
+  /** How errors call it. */
+  readonly name: string;
+  readonly keys: readonly string[];
+  holds(path: readonly PropertyKey[]): boolean;
+}
+
+/**
+ * Reads and checks a file. Of `parts` the first that holds a path says which keys are known there. Throws `request` with
+ * line and column of the first thing that is wrong.
+ */
+export function parseYaml<T>(text: string, file: string, schema: z.ZodType<T>, parts: readonly Part[]): T {
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, uniqueKeys: true });
   const at = (offset: number): string => {
@@ -73,8 +79,13 @@ export function parseYaml<T>(
     const key = issue.keys[0] ?? "";
     const parent = issue.path.length === 0 ? document.contents : document.getIn(issue.path.map(indexed), true);
     const pair = isMap(parent) ? parent.items.find((item) => isScalar(item.key) && item.key.value === key) : undefined;
-    const known = keysAt(issue.path);
-    const hint = didYouMean(key, known) || `Known are ${known.join(", ")}.`;
+    const here = parts.find((part) => part.holds(issue.path));
+    const known = here?.keys ?? [];
+    const elsewhere = parts.filter((part) => part !== here && part.keys.includes(key)).map((part) => part.name);
+    const hint =
+      elsewhere.length > 0
+        ? `It is a key of ${elsewhere.join(" or ")}.`
+        : didYouMean(key, known) || `Known are ${known.join(", ")}.`;
     const place = at((isScalar(pair?.key) ? pair.key.range?.[0] : undefined) ?? 0);
     throw new EspalierError("request", place, `expected a known key, got "${key}".`, hint);
   }

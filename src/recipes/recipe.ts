@@ -8,7 +8,7 @@ import type { LayerReport, Report } from "../pipeline/report.ts";
 import { learningShape } from "../plans/learning.ts";
 import { planOf, type Settings } from "../plans/settings.ts";
 import { EspalierError } from "../tensor/error.ts";
-import { data, dataShape, jobShape, parseYaml } from "./recipe-file.ts";
+import { data, dataShape, jobShape, type Part, parseYaml } from "./recipe-file.ts";
 
 const share = z.number().min(0).max(1);
 
@@ -46,17 +46,20 @@ const recipe = z.strictObject(recipeShape);
 /** What a recipe file says, checked. */
 export type Recipe = z.infer<typeof recipe>;
 
-/** Keys that are allowed where an unknown one was found. */
-function keysAt(path: readonly PropertyKey[]): readonly string[] {
-  if (path.includes("train")) return Object.keys(learningShape);
-  if (path[0] === "steps") return Object.keys(stepShape);
-  if (path[0] === "calibration" || path[0] === "evaluation" || path[0] === "training") return Object.keys(dataShape);
-  return Object.keys(recipeShape);
-}
+const parts: readonly Part[] = [
+  { name: "train in a step", keys: Object.keys(learningShape), holds: (path) => path.includes("train") },
+  { name: "a step", keys: Object.keys(stepShape), holds: ([first]) => first === "steps" },
+  {
+    name: "calibration, training and evaluation",
+    keys: Object.keys(dataShape),
+    holds: ([first]) => first === "calibration" || first === "evaluation" || first === "training",
+  },
+  { name: "the recipe itself", keys: Object.keys(recipeShape), holds: () => true },
+];
 
 /** Reads a recipe. Throws `request` with line and column of the first thing that is wrong. */
 export function parseRecipe(text: string, file: string): Recipe {
-  return parseYaml(text, file, recipe, keysAt);
+  return parseYaml(text, file, recipe, parts);
 }
 
 function settingsOf(step: Recipe["steps"][number]): Settings {

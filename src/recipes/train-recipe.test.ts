@@ -119,6 +119,7 @@ describe("a recipe", () => {
 
   it.each([
     ["train: { epoch: 3 }", /r.yaml:4:10: expected a known key, got "epoch". Did you mean "epochs"/],
+    ["epochs: 3", /r.yaml:4:1: expected a known key, got "epochs". It is a key of train\./],
     ["objektive: distill", /r.yaml:4:1: expected a known key, got "objektive". Did you mean "objective"/],
     ["train: { rate: 0 }", /train.rate/],
     ["train: { epochs: 1, minutes: 1 }", /expected epochs, updates or minutes, got epochs and minutes/],

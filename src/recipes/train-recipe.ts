@@ -17,7 +17,7 @@ import type { Objective } from "../train/step.ts";
 import type { Keeping, RunSnapshot } from "../train/train.ts";
 import { trainGraph } from "../train/train-graph.ts";
 import { recordOf, type TrainingRecord } from "../train/training-record.ts";
-import { data, dataShape, jobShape, parseYaml } from "./recipe-file.ts";
+import { data, dataShape, jobShape, type Part, parseYaml } from "./recipe-file.ts";
 
 const schemes = ["kaiming-normal", "kaiming-uniform", "xavier-normal", "xavier-uniform", "pytorch"] as const;
 
@@ -41,14 +41,19 @@ const recipe = z.strictObject(shape);
 /** What a recipe of a training says, checked. */
 export type TrainRecipe = z.infer<typeof recipe>;
 
+const parts: readonly Part[] = [
+  { name: "train", keys: Object.keys(learningShape), holds: ([first]) => first === "train" },
+  {
+    name: "training, evaluation and held-out",
+    keys: Object.keys(dataShape),
+    holds: ([first]) => first === "training" || first === "evaluation" || first === "held-out",
+  },
+  { name: "the recipe itself", keys: Object.keys(shape), holds: () => true },
+];
+
 /** Reads a recipe of a training. Throws `request` with line and column of the first thing that is wrong. */
 export function parseTrainRecipe(text: string, file: string): TrainRecipe {
-  return parseYaml(text, file, recipe, ([first]) => {
-    if (first === "train") return Object.keys(learningShape);
-    return first === "training" || first === "evaluation" || first === "held-out"
-      ? Object.keys(dataShape)
-      : Object.keys(shape);
-  });
+  return parseYaml(text, file, recipe, parts);
 }
 
 /** What decides the bytes of a training besides the model: two runs with the same are one run. */
