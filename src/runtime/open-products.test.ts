@@ -7,9 +7,11 @@ import { openRuntime } from "./open-runtime.node.ts";
 
 const runtime = await openRuntime({ threads: 1 });
 const products = openProducts(runtime);
+const web = await openRuntime({ threads: 1, device: "wasm" });
+const webProducts = openProducts(web);
 afterAll(async () => {
-  await products.release();
-  await runtime.close();
+  for (const open of [products, webProducts]) await open.release();
+  for (const open of [runtime, web]) await open.close();
 });
 
 function normal<T extends Floats>(values: T, seed: number): T {
@@ -42,6 +44,7 @@ const kinds = [
 describe.each([
   ["plain loops", plainProducts],
   ["a runtime", products],
+  ["WebAssembly", webProducts],
 ])("products by %s", (_, by) => {
   describe.each(kinds)("in %s", (_, tolerance, make) => {
     it.each(sizes)("are the sums of products, in parts of larger matrices: %i x %i x %i", async (m, n, depth) => {
