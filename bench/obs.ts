@@ -2,7 +2,7 @@
  * The sweep of SparseGPT on one layer beside its published procedure in PyTorch (bench/obs.py), in turns on the same weights and
  * inputs: Gram matrix, factor, sweep; then the error that both leave on these inputs. Needs python3-torch; without it only
  * espalier's times are printed.
- * Usage: npx tsx bench/obs.ts [--rows 4096] [--columns 4096] [--tokens 16384] [--window 2048] [--sparsity 0.5] [--rounds 3]
+ * Usage: npx tsx bench/obs.ts [--rows 4096] [--columns 4096] [--tokens 16384] [--window 2048] [--batch 4] [--sparsity 0.5] [--rounds 3]
  *   [--threads 2] [--device cpu] [--python python3]
  */
 import { spawn } from "node:child_process";
@@ -27,6 +27,7 @@ const { values: options } = parseArgs({
     columns: { type: "string", default: "4096" },
     tokens: { type: "string", default: "16384" },
     window: { type: "string", default: "2048" },
+    batch: { type: "string", default: "4" },
     sparsity: { type: "string", default: "0.5" },
     rounds: { type: "string", default: "3" },
     threads: { type: "string", default: "2" },
@@ -34,7 +35,7 @@ const { values: options } = parseArgs({
     python: { type: "string", default: "python3" },
   },
 });
-const size = (name: "rows" | "columns" | "tokens" | "window" | "sparsity" | "rounds" | "threads") =>
+const size = (name: "rows" | "columns" | "tokens" | "window" | "batch" | "sparsity" | "rounds" | "threads") =>
   Number(options[name]);
 const [rows, columns, tokens, sparsity] = [size("rows"), size("columns"), size("tokens"), size("sparsity")] as const;
 if (options.device !== "cpu" && options.device !== "wasm") throw new Error("expected device cpu or wasm");
@@ -65,13 +66,15 @@ type Times = readonly [gram: number, factor: number, sweep: number];
 
 /** Milliseconds of the steps; everything that a layer takes is inside, sessions and memory too. */
 async function ours(): Promise<{ readonly times: Times; readonly weights: Floats }> {
+  const given = w.slice();
   const start = performance.now();
   const draft = builder("gram", 17);
   const tap = tapGram(draft, 17, draft.input("x", "f32", [null, columns]), columns, 1);
   for (const name of tap.outputs) draft.output(name, "f32");
   const session = await runtime.compile(draft.finish());
-  for (let from = 0; from < tokens; from += size("window")) {
-    const count = Math.min(size("window"), tokens - from);
+  const batch = size("window") * size("batch");
+  for (let from = 0; from < tokens; from += batch) {
+    const count = Math.min(batch, tokens - from);
     const part = x.subarray(from * columns, (from + count) * columns);
     tap.add(await session.run(new Map([["x", float32Tensor([count, columns], part)]])));
   }
@@ -80,7 +83,7 @@ async function ours(): Promise<{ readonly times: Times; readonly weights: Floats
   const measured = performance.now();
   const factor = await sweepFactor(gram, { products, overwrite: true });
   const factored = performance.now();
-  const { weights } = await sweep(w, factor, { kind: "sparsity", sparsity }, { products });
+  const { weights } = await sweep(given, factor, { kind: "sparsity", sparsity }, { products, overwrite: true });
   const end = performance.now();
   return { times: [measured - start, factored - measured, end - factored], weights };
 }

@@ -24,10 +24,10 @@ export async function chooseShare(
 ): Promise<void> {
   const width = to - from;
   const costs = state.debt.slice(from * rows, to * rows);
-  addOwn(costs, state.removed, upper, rows, columns, from, to, 0, rows);
   const [lines, debt] = [part(spread(upper, columns, from, to), width), part(state.debt, rows, from)];
   await products.addColumnProducts(part(costs, rows), lines, debt, width, rows, width, 1);
-  const removed = smallest(sizes(costs), countOf(sparsity, costs.length));
+  addOwn(costs, state.removed, upper, rows, columns, from, to, 0, rows);
+  const removed = smallest(costs, countOf(sparsity, costs.length));
   for (let i = 0, at = from * rows; i < removed.length; i++, at++) state.mask[at] = 1 - (removed[i] ?? 0);
 }
 
@@ -50,15 +50,15 @@ export function chooseGroup(
     owed.set(debt.subarray(at + r, at + end), j * count);
   }
   const costs = owed.slice();
-  addOwn(costs, removed, upper, rows, columns, first, first + width, r, end);
   const lines = spread(upper, columns, first, first + width);
   for (let j = 0; j < width; j++) addColumns(costs, owed, lines, width, count, j, 0, j, 0, count);
-  const kept = keepNofM(sizes(costs), 1, of, keep, of, inner * count);
+  addOwn(costs, removed, upper, rows, columns, first, first + width, r, end);
+  const kept = keepNofM(costs, 1, of, keep, of, inner * count);
   for (let j = 0; j < width; j++) mask.set(kept.subarray(j * count, (j + 1) * count), (first + j) * rows + r);
 }
 
 /**
- * costs += W·diag(R) of the columns [from, to) in the rows [r, end). Where all columns before `from` are settled and those behind
+ * costs = |costs + W·diag(R)| for the columns [from, to) in the rows [r, end). Where all columns before `from` are settled and those behind
  * stay as they will be updated, removing a weight costs C², C = W·diag(R) + S + S·Q: a debt S that is not made up for
  * by a loss spreads to the columns behind, by Q = R⁻¹·diag(R) of these columns less its diagonal of ones.
  */
@@ -75,7 +75,9 @@ function addOwn(
 ): void {
   for (let j = from, i = 0; j < to; j++) {
     const pivot = upper[j * columns + j] ?? 1;
-    for (let at = j * rows + r; at < j * rows + end; at++, i++) costs[i] = (costs[i] ?? 0) + pivot * (removed[at] ?? 0);
+    for (let at = j * rows + r; at < j * rows + end; at++, i++) {
+      costs[i] = Math.abs((costs[i] ?? 0) + pivot * (removed[at] ?? 0));
+    }
   }
 }
 
@@ -94,9 +96,4 @@ function spread(upper: Float64Array, columns: number, from: number, to: number):
     }
   }
   return out;
-}
-
-function sizes(values: Floats): Floats {
-  for (let i = 0; i < values.length; i++) values[i] = Math.abs(values[i] ?? 0);
-  return values;
 }

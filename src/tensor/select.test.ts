@@ -100,6 +100,25 @@ describe("selection by rank", () => {
     );
   });
 
+  it.each([Float32Array, Float64Array])("finds any rank of arrays that are sampled first: %p", (kind) => {
+    const n = 100_000;
+    const normal = new kind(n);
+    random(2).fillNormal(normal);
+    const arrays = {
+      normal,
+      rounded: normal.map((x) => Math.round(x * 2) / 2),
+      // Every sample looks the same: the guess is wrong, and the count says so.
+      striped: normal.map((x, i) => (i % 12 === 0 ? 1000 + x : x)),
+      spread: normal.map((x) => Math.exp(20 * x) * Math.sign(x)),
+    };
+    for (const scores of Object.values(arrays)) {
+      const sorted = Float64Array.from(scores).sort();
+      for (const k of [0, 1, 50, 49_999, 50_000, 99_000, n - 1]) expect(kthSmallest(scores, k)).toBe(sorted[k]);
+    }
+    normal[70_001] = Number.NaN;
+    expect(() => kthSmallest(normal, 50_000)).toThrow("got NaN at 70001");
+  });
+
   it.each([Float32Array, Float64Array])("handles large arrays with many ties: %p", (kind) => {
     const scores = new kind(40_000);
     random(1).fillNormal(scores);

@@ -218,6 +218,8 @@ function markTies(scores: Scores, from: number, to: number, threshold: number, t
 function valueOfRank(scores: Scores, from: number, to: number, k: number, scratch: Float64Array): number {
   const n = to - from;
   if (n > smallCount) {
+    const found = n > 8 * sampleSize ? valueInBracket(scores, from, to, k) : undefined;
+    if (found !== undefined) return found;
     const finder = new ThresholdFinder(k + 1, scores instanceof Float32Array ? "f32" : "f64");
     const part = n === scores.length ? scores : scores.subarray(from, to);
     for (let pass = 0; pass < finder.passes; pass++) {
@@ -259,6 +261,45 @@ function sampledSelect(values: Float64Array, n: number, k: number): number {
   }
   const found = k >= below && k < below + count && count < n;
   return found ? sampledSelect(between, count, k - below) : quickselect(values, n, k);
+}
+
+/** Scores that are looked at to guess between which values a rank lies. */
+const sampleSize = 8192;
+
+/**
+ * The score of rank k, from one pass over the scores: those between two values of a sample, five standard deviations around the rank,
+ * are ranked among themselves. Undefined where that failed: the rank lies outside, too many lie inside, or some are NaN.
+ */
+function valueInBracket(scores: Scores, from: number, to: number, k: number): number | undefined {
+  const n = to - from;
+  const step = Math.floor(n / sampleSize);
+  const sample = new Float64Array(sampleSize);
+  for (let i = 0; i < sampleSize; i++) sample[i] = scores[from + i * step] ?? 0;
+  sample.sort();
+  const share = k / n;
+  const margin = 5 * Math.sqrt(sampleSize * share * (1 - share)) + 5;
+  const low = sample[Math.floor(share * sampleSize - margin)] ?? Number.NEGATIVE_INFINITY;
+  const high = sample[Math.ceil(share * sampleSize + margin)] ?? Number.POSITIVE_INFINITY;
+  const inside = new Float64Array((n >> 2) + sampleSize);
+  let below = 0;
+  let above = 0;
+  let count = 0;
+  for (let start = from; start < to; start += sampleSize) {
+    if (count > n >> 2) return undefined;
+    const end = Math.min(to, start + sampleSize);
+    // Without branches: which way one goes is random here.
+    for (let i = start; i < end; i++) {
+      const score = scores[i] ?? 0;
+      inside[count] = score;
+      const under = +(score < low);
+      const over = +(score > high);
+      below += under;
+      above += over;
+      count += +(score >= low) & +(score <= high);
+    }
+  }
+  const rank = k - below;
+  return below + above + count === n && rank >= 0 && rank < count ? quickselect(inside, count, rank) : undefined;
 }
 
 /** Hoare's selection with the median of three as pivot; sorts what is left where that goes badly. */
