@@ -52,7 +52,7 @@ export function ledger(): Ledger {
             run: async (feeds, fetch, carry) => {
               const found = await timed(() => session.run(feeds, fetch, carry));
               const key = [...feeds.values()].map(({ shape }) => shape.join("x")).join(" ");
-              const macs = known.get(key) ?? (await macsOf(runtime, graph, feeds));
+              const macs = known.get(key) ?? (await macsOfRun(runtime, graph, feeds));
               known.set(key, macs);
               sum[field] += macs;
               sum.samples += samplesOf(graph, feeds);
@@ -83,7 +83,7 @@ function samplesOf(graph: Graph, feeds: Feeds): number {
 }
 
 /** Multiply-accumulates of one run at the shapes of these feeds. */
-async function macsOf(runtime: Runtime, graph: Graph, feeds: Feeds): Promise<number> {
+async function macsOfRun(runtime: Runtime, graph: Graph, feeds: Feeds): Promise<number> {
   const inputs = graph.inputs.map((input) => {
     const fed = feeds.get(input.name);
     return fed === undefined ? input : { ...input, dtype: fed.dtype, dims: fed.shape };

@@ -1,4 +1,3 @@
-import { spawn } from "node:child_process";
 import {
   copyFileSync,
   existsSync,
@@ -12,6 +11,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { startProgram } from "../../test/program-process.ts";
 import { saveCheckpoint } from "../formats/checkpoint/save.node.ts";
 import { EspalierError, parseRecipe } from "../index.node.ts";
 import { llamaCheckpoint } from "../testbeds/models/llama-checkpoint.ts";
@@ -22,8 +22,6 @@ import { nodeSession } from "./node-host.ts";
 import { bug, runProgram, type Session } from "./program.ts";
 
 const examples = join(import.meta.dirname, "../../examples/glyphs");
-const main = join(import.meta.dirname, "main.ts");
-const tsx = import.meta.resolve("tsx/esm");
 
 let folder = "";
 const home = process.cwd();
@@ -333,21 +331,7 @@ describe("resume", () => {
 });
 
 describe("as a process", () => {
-  function start(...argv: readonly string[]) {
-    const child = spawn(process.execPath, ["--import", tsx, main, ...argv], { cwd: folder });
-    let out = "";
-    let err = "";
-    child.stdout.on("data", (data: Buffer) => {
-      out += data.toString();
-    });
-    child.stderr.on("data", (data: Buffer) => {
-      err += data.toString();
-    });
-    const ended = new Promise<{ code: number | null; signal: string | null; out: string; err: string }>((resolve) => {
-      child.on("close", (code, signal) => resolve({ code, signal, out, err }));
-    });
-    return { child, ended };
-  }
+  const start = (...argv: readonly string[]) => startProgram(folder, ...argv);
 
   test("--json prints one document on stdout", async () => {
     const { code, out } = await start("inspect", "model.onnx", "--json").ended;

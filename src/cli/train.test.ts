@@ -1,12 +1,10 @@
-import { spawn } from "node:child_process";
 import { copyFileSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { startProgram } from "../../test/program-process.ts";
 
 const examples = join(import.meta.dirname, "../../examples/glyphs");
-const main = join(import.meta.dirname, "main.ts");
-const tsx = import.meta.resolve("tsx/esm");
 
 let folder = "";
 beforeAll(() => {
@@ -23,21 +21,7 @@ function recipe(name: string, lines: string): string {
   return `${name}.yaml`;
 }
 
-function start(...argv: readonly string[]) {
-  const child = spawn(process.execPath, ["--import", tsx, main, "train", ...argv], { cwd: folder });
-  let out = "";
-  let err = "";
-  child.stdout.on("data", (data: Buffer) => {
-    out += data.toString();
-  });
-  child.stderr.on("data", (data: Buffer) => {
-    err += data.toString();
-  });
-  const ended = new Promise<{ code: number | null; signal: string | null; out: string; err: string }>((resolve) => {
-    child.on("close", (code, signal) => resolve({ code, signal, out, err }));
-  });
-  return { child, ended };
-}
+const start = (...argv: readonly string[]) => startProgram(folder, "train", ...argv);
 
 async function appears(path: string): Promise<void> {
   while (!existsSync(path)) await new Promise((resolve) => setTimeout(resolve, 20));

@@ -8,7 +8,7 @@ import { EspalierError } from "../tensor/error.ts";
 import { float32Tensor, fromInts, toFloat32 } from "../tensor/numeric.ts";
 import { type Job, step } from "../tensor/progress.ts";
 import { type HostTensor, sizeOf } from "../tensor/tensor.ts";
-import { taskLoss } from "../train/objectives/task-loss.ts";
+import { classAxis, taskLoss } from "../train/objectives/task-loss.ts";
 
 /** One pass over the data: what is summed over batches, in the runtime, and how samples are grouped. */
 export interface GradientPass {
@@ -110,7 +110,7 @@ async function compilePass(
   const model = await sized(graph, runtime, typesOf(batch.inputs));
   const g = algebra(model);
   const logits = g.of(model.graph.outputs[0]?.name ?? "");
-  const rows = sizeOf(logits.shape) / (logits.shape[logits.shape.length > 3 ? 1 : logits.shape.length - 1] ?? 1);
+  const rows = sizeOf(logits.shape) / (logits.shape[classAxis(logits.shape)] ?? 1);
   const labels =
     batch.labels !== undefined && batch.labels.length === rows ? g.input("labels of the batch", "i32", [rows]) : null;
   const names = [...shapes.keys()];

@@ -57,7 +57,7 @@ export async function trainOn(
   const perEpoch = Math.floor(course.train.count / course.lessons.batchSize);
   /** Passes that make the work of a training that of another; as many as it has where no update is between them. */
   const stretched = (own: TrainedDraw | undefined, like: TrainedDraw | undefined): number => {
-    const passes = (epochs * macsOf(like)) / macsOf(own);
+    const passes = (epochs * trainedMacs(like)) / trainedMacs(own);
     return Math.round(passes * perEpoch) === Math.round(epochs * perEpoch) ? epochs : passes;
   };
 
@@ -141,7 +141,7 @@ function measurementOf(arm: string, removed: number, runs: readonly TrainedDraw[
   };
 }
 
-function macsOf(run: TrainedDraw | undefined): number {
+function trainedMacs(run: TrainedDraw | undefined): number {
   return run === undefined ? Number.NaN : run.cost.forwardMacs + run.cost.backwardMacs;
 }
 
