@@ -299,7 +299,8 @@ function valueInBracket(scores: Scores, from: number, to: number, k: number): nu
     }
   }
   const rank = k - below;
-  return below + above + count === n && rank >= 0 && rank < count ? quickselect(inside, count, rank) : undefined;
+  // Zeros of both signs are equal, and given as the positive one.
+  return below + above + count === n && rank >= 0 && rank < count ? quickselect(inside, count, rank) + 0 : undefined;
 }
 
 /** Hoare's selection with the median of three as pivot; sorts what is left where that goes badly. */
