@@ -23,6 +23,7 @@ export { normalise } from "./data/normalise.ts";
 export { readNpy } from "./data/npy.ts";
 export { randomInputs } from "./data/random-inputs.ts";
 export { sample, take } from "./data/subset.ts";
+export { type DialogueOptions, dialogues } from "./data/text/dialogues.ts";
 export { type Documents, fieldOf, fromTexts, joinedDocuments, type Records } from "./data/text/documents.ts";
 export { jsonLines } from "./data/text/json-lines.ts";
 export { parquet } from "./data/text/parquet.ts";

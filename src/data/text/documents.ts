@@ -46,7 +46,7 @@ export function fieldOf(records: Records, name: string): Documents {
 }
 
 /** A field as text. Throws `data` where it is none. */
-function textOf(record: Readonly<Record<string, unknown>>, name: string, where: string): string {
+export function textOf(record: Readonly<Record<string, unknown>>, name: string, where: string): string {
   const value = record[name];
   if (typeof value === "string") return value;
   const known = Object.keys(record).slice(0, 5).join(", ");
