@@ -1,6 +1,7 @@
 import { didYouMean, EspalierError } from "../tensor/error.ts";
 import type { Criterion, Statistic } from "./criterion.ts";
 import { crop, fisher, grasp, hessian } from "./curvature.ts";
+import { gblm } from "./gblm.ts";
 import { geometricMedian } from "./geometric-median.ts";
 import { inputNorm } from "./input-norm.ts";
 import { magnitude } from "./magnitude.ts";
@@ -35,6 +36,7 @@ export const criteria: ReadonlyMap<string, CriterionEntry> = new Map<string, Cri
   ["grasp", { summary: "Change of the gradient's norm.", scores: "both", make: () => grasp() }],
   ["crop", { summary: "Change of the gradient's norm, without its sign.", scores: "both", make: () => crop() }],
   ["synflow", { summary: "Flow of ones through absolute weights, no data.", scores: "both", make: () => synflow() }],
+  ["gblm", { summary: "Wanda with the gradient beside the input.", scores: "both", make: () => gblm() }],
   ["fisher", { summary: "Squared weight times mean squared gradient.", scores: "both", make: () => fisher() }],
   ["hessian", { summary: "Squared weight times curvature, estimated.", scores: "both", make: () => hessian() }],
   ["obs", { summary: "Error of removing it and refitting the rest.", scores: "both", make: () => obs() }],

@@ -131,7 +131,7 @@ export async function statisticsFor(...[analysis, ...rest]: Parameters<typeof op
 }
 
 /** Numbers of a parameter as [rows, columns]. */
-function asMatrix(matrix: Matrix, values: Float32Array): Float32Array {
+export function asMatrix(matrix: Matrix, values: Float32Array): Float32Array {
   return matrixView(matrix, float32Tensor(matrix.shape, values)).values;
 }
 

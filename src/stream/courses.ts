@@ -5,16 +5,19 @@ import { builder } from "../graph/builder.ts";
 import type { Graph } from "../graph/graph.ts";
 import type { CheckpointModel } from "../models/checkpoint/checkpoint-model.ts";
 import type { PhaseClock } from "../pipeline/phase-clock.ts";
-import { readerOf } from "../pipeline/statistics.ts";
+import { asMatrix, readerOf } from "../pipeline/statistics.ts";
 import { type ZeroOptions, zeroWeights } from "../pipeline/zero-weights.ts";
 import type { WeightPlan } from "../plans/plan.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { SparseGraph } from "../sparsify/prune-weights.ts";
 import type { Need } from "../stats/tap-matrices.ts";
+import { toFloat32 } from "../tensor/numeric.ts";
 import { type Job, step } from "../tensor/progress.ts";
 import { type HostTensor, load, refOf, type TensorRef } from "../tensor/tensor.ts";
 import { ahead } from "./ahead.ts";
+import type { GradientNeed } from "./backward-session.ts";
 import type { Flow } from "./flow.ts";
+import type { GradientStore } from "./gradient-store.ts";
 import type { HiddenStates } from "./hidden-states.ts";
 import { measureStage } from "./measure-stage.ts";
 import type { PlacedStage } from "./stage-kinds.ts";
@@ -37,6 +40,8 @@ export interface CheckpointPruneOptions extends Job {
   readonly ignore?: readonly string[] | undefined;
   /** Where hidden states are held; in memory unless told. */
   readonly hidden?: () => HiddenStates | Promise<HiddenStates>;
+  /** Where gradients are kept, for criteria that read them; in memory unless told. */
+  readonly gradients?: GradientStore;
   readonly work: Work;
   readonly clock: PhaseClock;
 }
@@ -52,6 +57,8 @@ export interface Run {
   readonly model: CheckpointModel;
   readonly plan: WeightPlan;
   readonly needs: readonly Need[];
+  /** What of the gradients is read, and where it was put. */
+  readonly slopes: { readonly need: GradientNeed; readonly store: GradientStore } | null;
   readonly targets: readonly Target[];
   /** Null where nothing is measured. */
   readonly flow: Flow | null;
@@ -60,7 +67,7 @@ export interface Run {
 }
 
 /** Each stage is measured, pruned and finished before the next. */
-export async function inTurn({ model, plan, needs, targets, flow, options, zero }: Run): Promise<void> {
+export async function inTurn({ model, plan, needs, slopes, targets, flow, options, zero }: Run): Promise<void> {
   const { work, clock, inputs = "pruned" } = options;
   const todo = targets.findLastIndex(({ placed }) => work.get(placed.stage.name) === undefined) + 1;
   const dense = inputs === "dense";
@@ -86,17 +93,18 @@ export async function inTurn({ model, plan, needs, targets, flow, options, zero 
       flow === null ? undefined : measureStage(flow, placed, matrices, needs, { advance: dense && passOn }),
     );
     const own = matrices.map(({ matrix }) => matrix);
+    const known = new Map<Matrix, Partial<MatrixStatistics>>(measured ?? []);
+    const means = await slopes?.store.get(name);
+    for (const matrix of means === undefined ? [] : own) {
+      const mean = means?.get(matrix.parameter);
+      if (slopes === null || mean === undefined) continue;
+      known.set(matrix, { ...known.get(matrix), [slopes.need]: asMatrix(matrix, toFloat32(mean)) });
+    }
     const refs = new Map([...weights].map(([parameter, tensor]) => [parameter, refOf(tensor)]));
-    const sparse = await zeroWeights(
-      graphOf(refs),
-      own,
-      plan,
-      readerOf({ matrices: measured ?? new Map(), vectors: new Map() }),
-      {
-        ...zero,
-        residentBytes: Number.POSITIVE_INFINITY,
-      },
-    );
+    const sparse = await zeroWeights(graphOf(refs), own, plan, readerOf({ matrices: known, vectors: new Map() }), {
+      ...zero,
+      residentBytes: Number.POSITIVE_INFINITY,
+    });
     const finished = finishedOf(sparse, own);
     if (passOn && !dense) {
       const changed = new Map<string, HostTensor>();

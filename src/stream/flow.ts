@@ -15,6 +15,8 @@ export interface Visitor {
   /** What the session takes besides what the stage takes. */
   readonly feeds?: (batch: number) => Feeds;
   readonly take?: (values: ReadonlyMap<string, HostTensor>, batch: number) => void;
+  /** Where what the stage makes goes; what went in then stays where it is. From there the flow goes on. */
+  readonly into?: HiddenStates;
 }
 
 /** All windows of a data set on their way through a model, stage by stage. Release it. */
@@ -26,8 +28,8 @@ export interface Flow {
    * place of what went in.
    */
   visit(placed: PlacedStage, session: StageSession, visitor?: Visitor): Promise<void>;
-  /** Runs the stage that was fed; what it makes takes the place of what went in. */
-  advance(placed: PlacedStage): Promise<void>;
+  /** Runs the stage that was fed; what it makes takes the place of what went in, or goes elsewhere. */
+  advance(placed: PlacedStage, into?: HiddenStates): Promise<void>;
   release(): Promise<void>;
 }
 
@@ -43,13 +45,14 @@ export async function openFlow(
   model: CheckpointModel,
   kinds: StageKinds,
   data: Dataset,
-  { runtime, batchSize, hidden, signal }: FlowOptions,
+  { runtime, batchSize, hidden: first, signal }: FlowOptions,
 ): Promise<Flow> {
   const state = await runtime.state();
+  let hidden = first;
   const run = async (
     { stage }: PlacedStage,
     { session, reads }: StageSession,
-    { feeds = () => new Map(), take }: Visitor,
+    { feeds = () => new Map(), take, into = hidden }: Visitor,
     batch: number,
     tensor: HostTensor,
   ): Promise<void> => {
@@ -58,7 +61,7 @@ export async function openFlow(
     const fed = new Map([...feeds(batch), [input.name, tensor] as const]);
     const values = await session.run(fed, undefined, { state, reads, writes: new Map() });
     const made = values.get(output.name);
-    if (made !== undefined) await hidden.write(batch, made);
+    if (made !== undefined) await into.write(batch, made);
     take?.(values, batch);
   };
   const forward = ({ kind, stage }: PlacedStage) => kind.session("forward", kind.graph, [stage.output.name]);
@@ -68,8 +71,9 @@ export async function openFlow(
       for (let batch = 0; batch < hidden.batches; batch++) {
         await run(placed, session, visitor, batch, await hidden.read(batch));
       }
+      hidden = visitor.into ?? hidden;
     },
-    advance: async (placed) => flow.visit(placed, await forward(placed)),
+    advance: async (placed, into) => flow.visit(placed, await forward(placed), into === undefined ? {} : { into }),
     release: async () => {
       await state.release();
       await hidden.release();

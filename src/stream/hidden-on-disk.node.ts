@@ -8,6 +8,7 @@ export async function hiddenOnDisk(path: string): Promise<HiddenStates> {
   const file = await open(path, "w+").catch(refuse(path));
   const places: (Omit<HostTensor, "bytes"> & { readonly at: number; readonly length: number })[] = [];
   let end = 0;
+  let isOpen = true;
   return {
     get batches() {
       return places.length;
@@ -36,6 +37,8 @@ export async function hiddenOnDisk(path: string): Promise<HiddenStates> {
       places[batch] = { dtype, shape, at, length };
     },
     release: async () => {
+      if (!isOpen) return;
+      isOpen = false;
       await file.close();
       await rm(path, { force: true });
     },

@@ -107,6 +107,15 @@ describe("a checkpoint that is pruned stage by stage", () => {
     await expect(expectSame(last, checkpoint.tensors, dense.checkpoint.tensors)).rejects.toThrow();
   });
 
+  it("reads gradients of the dense model where a criterion asks for them", async () => {
+    const plan = planned({ criterion: "gblm", scope: "row" });
+    const { layers, checkpoint } = await streamed(plan);
+    const wandas = await streamed(planned({ criterion: "wanda", scope: "row" }));
+    expect(layers).toEqual(wandas.layers);
+    const names = layers.map(({ name }) => name);
+    await expect(expectSame(names, checkpoint.tensors, wandas.checkpoint.tensors)).rejects.toThrow();
+  });
+
   it("leaves embedding, head, norms and what is ignored as they are", async () => {
     const { checkpoint, layers } = await pruneCheckpoint(model, planned({ criterion: "l1" }), {
       ...{ runtime, calibration: null, batchSize: 2, clock: phaseClock(), work: memoryWork() },
@@ -178,6 +187,7 @@ describe("what cannot be streamed", () => {
   it("refuses plans that need more than one way through the model", async () => {
     await expect(streamed(planned({ criterion: "l1", rounds: 2 }))).rejects.toThrow("--rounds");
     await expect(streamed(planned({ criterion: "l1", recover: "lsq" }))).rejects.toThrow("--recover");
-    await expect(streamed(planned({ criterion: "snip" }))).rejects.toThrow("got one that reads gradient");
+    await expect(streamed(planned({ criterion: "synflow" }))).rejects.toThrow("got one that reads synapticFlow");
+    await expect(streamed(planned({ criterion: "gblm", scope: "global" }))).rejects.toThrow("expected a smaller scope");
   });
 });

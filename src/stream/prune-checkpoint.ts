@@ -1,21 +1,20 @@
-import { erk } from "../allocation/densities.ts";
-import type { Statistic } from "../criteria/criterion.ts";
 import type { Dataset } from "../data/dataset.ts";
 import type { Checkpoint } from "../formats/checkpoint/open.ts";
 import type { CheckpointModel } from "../models/checkpoint/checkpoint-model.ts";
-import { needsData } from "../pipeline/statistics.ts";
-import { needsOf, type ZeroOptions } from "../pipeline/zero-weights.ts";
+import type { ZeroOptions } from "../pipeline/zero-weights.ts";
 import { matcher } from "../plans/ignore.ts";
 import type { WeightPlan } from "../plans/plan.ts";
 import { openProducts } from "../runtime/open-products.ts";
 import type { WeightLayer } from "../sparsify/prune-weights.ts";
-import type { Need } from "../stats/tap-matrices.ts";
 import { EspalierError } from "../tensor/error.ts";
+import { streamGradients } from "./backward.ts";
 import { allAtOnce, type CheckpointPruneOptions, inTurn, type Run, type Target } from "./courses.ts";
 import { type Flow, openFlow } from "./flow.ts";
+import { gradientsInMemory } from "./gradient-store.ts";
 import { hiddenInMemory } from "./hidden-states.ts";
-import { type PlacedStage, stageKinds } from "./stage-kinds.ts";
+import { type PlacedStage, type StageKinds, stageKinds } from "./stage-kinds.ts";
 import { stageMatrices } from "./stage-matrices.ts";
+import { isJoint, streamedNeeds, withTable } from "./streamed-plan.ts";
 import type { FinishedStage, Work } from "./work.ts";
 
 export interface PrunedCheckpoint {
@@ -37,7 +36,7 @@ export async function pruneCheckpoint(
   options: CheckpointPruneOptions,
 ): Promise<PrunedCheckpoint> {
   const { runtime, calibration, work, clock, signal } = options;
-  const needs = streamedNeeds(plan, calibration);
+  const { inputs: needs, gradient } = streamedNeeds(plan, calibration);
   const kinds = stageKinds(model, runtime);
   const products = plan.sweep === undefined ? undefined : openProducts(runtime);
   const zero: ZeroOptions = {
@@ -49,12 +48,18 @@ export async function pruneCheckpoint(
   try {
     const targets = await clock.time("analyse", () => targetsOf(model, kinds.place, options));
     const isOver = targets.every(({ placed }) => work.get(placed.stage.name) !== undefined);
+    const slopes = gradient === null ? null : { need: gradient, store: options.gradients ?? gradientsInMemory() };
+    const makeHidden = options.hidden ?? hiddenInMemory;
+    if (calibration !== null && slopes !== null && !isOver) {
+      await clock.time("gradients", () =>
+        gradientsFor(model, kinds, targets, slopes, calibration, { ...options, hidden: makeHidden }),
+      );
+    }
     if (calibration !== null && needs.length > 0 && !isOver) {
-      const hidden = await (options.hidden ?? hiddenInMemory)();
-      const through = { ...options, hidden };
+      const through = { ...options, hidden: await makeHidden() };
       flow = await clock.time("embed", () => openFlow(model, kinds, calibration, through));
     }
-    const run: Run = { model, plan: withTable(plan, targets), needs, targets, flow, options, zero };
+    const run: Run = { model, plan: withTable(plan, targets), needs, slopes, targets, flow, options, zero };
     if (!isOver) await (isJoint(plan) ? allAtOnce(run) : inTurn(run));
   } finally {
     await flow?.release();
@@ -62,6 +67,23 @@ export async function pruneCheckpoint(
     await kinds.release();
   }
   return assembled(model, work);
+}
+
+/** Measures gradients of all stages, unless an earlier run did. */
+async function gradientsFor(
+  model: CheckpointModel,
+  kinds: StageKinds,
+  targets: readonly Target[],
+  { need, store }: NonNullable<Run["slopes"]>,
+  data: Dataset,
+  options: Parameters<typeof streamGradients>[6],
+): Promise<void> {
+  if (targets.every(({ placed }) => store.has(placed.stage.name))) return;
+  const wanted = targets.map(({ placed, matrices }) => ({
+    placed,
+    parameters: new Set(matrices.map(({ matrix }) => matrix.parameter)),
+  }));
+  await streamGradients(model, kinds, wanted, need, data, store, options);
 }
 
 function assembled(model: CheckpointModel, work: Work): PrunedCheckpoint {
@@ -91,47 +113,4 @@ async function targetsOf(
   }
   if (targets.some(({ matrices }) => matrices.length > 0)) return targets;
   throw new EspalierError("request", "prune", "expected at least one weight matrix, got none.", "Check --ignore.");
-}
-
-/** True where weights of different stages compete, so that all have to be measured before one can be pruned. */
-function isJoint({ pattern, scope, profile, sweep }: WeightPlan): boolean {
-  return pattern.kind !== "n:m" && sweep !== "choose" && (scope === "global" || profile === "lamp");
-}
-
-/** The plan with the share of each matrix, where that follows from the shapes of all (ERK). */
-function withTable(plan: WeightPlan, targets: readonly Target[]): WeightPlan {
-  if (plan.profile !== "erk" || plan.pattern.kind === "n:m" || plan.scope === "global") return plan;
-  const matrices = targets.flatMap((target) => target.matrices.map(({ matrix }) => matrix));
-  const shapes = matrices.map(({ parameter, shape }) => ({ name: parameter, shape }));
-  const densities = erk(shapes, 1 - plan.sparsity);
-  const table = new Map(shapes.map(({ name }, i) => [name, 1 - (densities[i] ?? 1)]));
-  return { ...plan, profile: "uniform", table: new Map([...table, ...(plan.table ?? [])]) };
-}
-
-/** What a plan has measured of each stage. Throws `request` for a plan that cannot be streamed, or that lacks data. */
-export function streamedNeeds(plan: WeightPlan, calibration: Dataset | null): readonly Need[] {
-  checkPlan(plan);
-  const needs = needsOf(plan).map((need) => measurable(need, plan));
-  if (needs.length > 0 && calibration === null) throw needsData(plan.criterion.id);
-  return needs;
-}
-
-/** Throws `request` for what cannot be done stage by stage. */
-function checkPlan(plan: WeightPlan): void {
-  const refuse = (what: string, hint: string): never => {
-    throw new EspalierError("request", what, "expected a plan that goes through a checkpoint once, got another.", hint);
-  };
-  if ((plan.rounds ?? 1) > 1) refuse("--rounds", "Leave it out.");
-  if (plan.recovery.length > 0) refuse("--recover", "A sweep repairs while it prunes: --criterion sparsegpt.");
-  if (plan.allocator !== undefined) refuse(plan.allocator.id, "Give a sparsity, or one for each tensor.");
-  if (isJoint(plan) && plan.sweep !== undefined) refuse("--scope global", "A sweep keeps to its layer: leave it out.");
-}
-
-const inputNeeds = ["inputMean", "inputMeanSquare", "gram"] as const satisfies readonly Need[];
-
-function measurable(need: Statistic, { criterion }: WeightPlan): Need {
-  const found = inputNeeds.find((name) => name === need);
-  if (found !== undefined) return found;
-  const message = `expected a criterion of weights and inputs, got one that reads ${need}.`;
-  throw new EspalierError("request", `--criterion ${criterion.id}`, message, "Use wanda, sparsegpt, l1, l2 or random.");
 }

@@ -14,11 +14,13 @@ import type { CheckpointPruneOptions } from "./courses.ts";
 import { checkpointLikelihood } from "./evaluate-checkpoint.ts";
 import { checkpointPrint, planText, windowFacts } from "./fingerprint.ts";
 import type { FlowOptions } from "./flow.ts";
+import { gradientsOnDisk } from "./gradients-on-disk.node.ts";
 import { hiddenOnDisk } from "./hidden-on-disk.node.ts";
 import { hiddenInMemory } from "./hidden-states.ts";
 import { memoryLayout } from "./memory.ts";
-import { pruneCheckpoint, streamedNeeds } from "./prune-checkpoint.ts";
+import { pruneCheckpoint } from "./prune-checkpoint.ts";
 import { type CheckpointReport, sizesOf } from "./report.ts";
+import { streamedNeeds } from "./streamed-plan.ts";
 import { openWorkFolder } from "./work-folder.node.ts";
 
 export interface FolderPruneOptions extends Omit<CheckpointPruneOptions, "work" | "clock" | "hidden"> {
@@ -49,13 +51,18 @@ export async function pruneFolder(
   const place = join(dirname(target), `.${basename(target)}.espalier`);
   const { runtime, inputs = "pruned", ignore = [], seed = 0, resume = false, memory } = options;
   const needs = streamedNeeds(plan, options.calibration);
-  const calibration = needs.length === 0 ? null : options.calibration;
+  const calibration = needs.inputs.length === 0 && needs.gradient === null ? null : options.calibration;
   const clock = phaseClock();
   const facts = calibration === null ? null : await windowFacts(model, calibration);
   const layout =
     facts === null || memory === undefined
       ? { batchSize: options.batchSize, spill: false }
-      : await memoryLayout(model, runtime, { ...facts, windows: facts.count, needs, most: options.batchSize }, memory);
+      : await memoryLayout(
+          model,
+          runtime,
+          { ...facts, windows: facts.count, needs: needs.inputs, most: options.batchSize },
+          memory,
+        );
   const { batchSize, spill } = layout;
   const device = { name: runtime.device, threads: runtime.threads, batch: batchSize };
   const request = {
@@ -70,7 +77,8 @@ export async function pruneFolder(
     const resumed = model.stages.filter(({ name }) => work.get(name) !== undefined).length;
     let files = 0;
     const hidden = () => (spill ? hiddenOnDisk(join(place, `hidden-${files++}.tmp`)) : hiddenInMemory());
-    const settled = { ...options, calibration, batchSize, hidden };
+    const gradients = await gradientsOnDisk(place);
+    const settled = { ...options, calibration, batchSize, hidden, gradients };
     const pruned = await pruneCheckpoint(model, plan, { ...settled, work, clock });
     const { evaluation = null } = options;
     const metric =

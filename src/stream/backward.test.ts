@@ -1,0 +1,90 @@
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { indexed } from "../data/dataset.ts";
+import { checkpointModel } from "../models/checkpoint/checkpoint-model.ts";
+import { openRuntime } from "../runtime/open-runtime.node.ts";
+import type { Runtime } from "../runtime/runtime.ts";
+import { collectGradients } from "../stats/gradients.ts";
+import { float32Tensor, fromInts, toFloat32 } from "../tensor/numeric.ts";
+import { random } from "../tensor/random.ts";
+import { type HostTensor, load, refOf, type TensorRef } from "../tensor/tensor.ts";
+import { llamaCheckpoint } from "../testbeds/models/llama-checkpoint.ts";
+import { streamGradients } from "./backward.ts";
+import { gradientsInMemory } from "./gradient-store.ts";
+import { hiddenInMemory } from "./hidden-states.ts";
+import { stageKinds } from "./stage-kinds.ts";
+
+const sizes = { vocabulary: 30, width: 16, layers: 3, heads: 2, kvHeads: 1, inner: 24 };
+const time = 9;
+const source = random(5);
+const rows = Array.from({ length: 4 }, () => Array.from({ length: time }, () => source.int(sizes.vocabulary)));
+const text = indexed({
+  description: "made-up text",
+  count: rows.length,
+  labelled: true,
+  labelShape: [time],
+  features: new Map([["input_ids", { dtype: "i64", shape: [time] }]]),
+  gather: async (positions) => {
+    const chosen = Array.from(positions, (position) => rows[position] ?? expect.fail());
+    return {
+      inputs: new Map([["input_ids", fromInts("i64", [chosen.length, time], chosen.flat())]]),
+      labels: Int32Array.from(chosen.flatMap((row) => [...row.slice(1), -1])),
+      count: chosen.length,
+    };
+  },
+});
+
+let runtime: Runtime;
+beforeAll(async () => {
+  runtime = await openRuntime({ threads: 1, worker: false });
+});
+afterAll(() => runtime.close());
+
+function distance(a: Float32Array, b: Float32Array): number {
+  let [difference, size] = [0, 0];
+  for (let i = 0; i < a.length; i++) {
+    difference += ((a[i] ?? 0) - (b[i] ?? 0)) ** 2;
+    size += (b[i] ?? 0) ** 2;
+  }
+  return Math.sqrt(difference / size);
+}
+
+it.each([
+  ["gradientSquare", "f32"],
+  ["gradientMagnitude", "f32"],
+  ["gradient", "f32"],
+  ["gradientSquare", "bf16"],
+] as const)("backward stage by stage is backward through the whole graph: %s, %s", async (need, dtype) => {
+  const model = checkpointModel(llamaCheckpoint(sizes, dtype));
+  const kinds = stageKinds(model, runtime);
+  const targets = model.stages
+    .filter(({ role }) => role === "block")
+    .map((stage) => ({
+      placed: kinds.place(stage),
+      parameters: new Set([...stage.parameters.keys()].filter((name) => name.endsWith("proj.weight"))),
+    }));
+  const found = new Map<string, HostTensor>();
+  const store = {
+    ...gradientsInMemory(),
+    put: async (_: string, means: ReadonlyMap<string, HostTensor>) => {
+      for (const [name, mean] of means) found.set(name, mean);
+    },
+  };
+  await streamGradients(model, kinds, targets, need, text, store, { runtime, hidden: hiddenInMemory });
+  await kinds.release();
+  const names = targets.flatMap(({ parameters }) => [...parameters]);
+  expect([...found.keys()].sort()).toEqual([...names].sort());
+  const decoded = new Map<string, TensorRef>();
+  for (const [name, ref] of model.checkpoint.tensors) {
+    decoded.set(name, refOf(float32Tensor(ref.shape, toFloat32(await load(ref)))));
+  }
+  const { graph } = checkpointModel({ ...model.checkpoint, tensors: decoded }).graph();
+  const whole = await collectGradients(runtime, graph, names, [need], text, { batchSize: 1 });
+  for (const name of names) {
+    const own = toFloat32(found.get(name) ?? expect.fail());
+    const other = whole.get(name)?.[need] ?? expect.fail();
+    expect(distance(own, other)).toBeLessThan(1e-4);
+  }
+  const [a = "", b = ""] = ["model.layers.0.self_attn.q_proj.weight", "model.layers.1.self_attn.q_proj.weight"];
+  const exchanged = distance(toFloat32(found.get(a) ?? expect.fail()), whole.get(b)?.[need] ?? expect.fail());
+  expect(exchanged).toBeGreaterThan(0.1);
+});
