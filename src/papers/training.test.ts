@@ -10,6 +10,7 @@ import { random } from "../tensor/random.ts";
 import { load } from "../tensor/tensor.ts";
 import { crossEntropy } from "../train/objectives/losses.ts";
 import { trainable } from "../train/parameters/trainable.ts";
+import { gradualMagnitude } from "./gradual-magnitude.ts";
 import { trainingPapers } from "./registry.ts";
 
 const runtime = await openRuntime({ device: "cpu", threads: 1 });
@@ -33,17 +34,21 @@ random(5, "points").fillNormal(points);
 const labels = Int32Array.from({ length: 64 }, (_, i) => ((points[8 * i] ?? 0) > 0 ? 1 : 0));
 const data = fromTensors(new Map([["x", float32Tensor([64, 8], points)]]), labels, "points");
 
-/** All weights of matrices after a short training by a plan. */
-async function weightsAfter(plan: SparseTraining): Promise<Float32Array> {
+async function trainedBy(plan: SparseTraining, epochs: number) {
   const graph = network();
   const { matrices } = await analyse(graph, runtime);
-  const trained = await trainSparse({
+  return trainSparse({
     ...{ runtime, graph, data, matrices, plan, seed: 1, batchSize: 16, labels: "labels" },
-    length: { epochs: 3 },
+    length: { epochs },
     rate: 0.02,
     parameters: await trainable(graph, matrices),
     objective: ({ g, outputs: [y], input }) => crossEntropy(g, y ?? expect.fail(), input("labels", "i32", [16])),
   });
+}
+
+/** All weights of matrices after a short training by a plan. */
+async function weightsAfter(plan: SparseTraining): Promise<Float32Array> {
+  const trained = await trainedBy(plan, 3);
   const all: number[] = [];
   for (const name of ["w1", "w2"]) {
     all.push(...toFloat32(await load(trained.graph.constants.get(name) ?? expect.fail())));
@@ -94,4 +99,13 @@ it("a plan that removes less is caught", async () => {
   const [paper] = trainingPapers;
   const weights = await weightsAfter(paper?.plan({ sparsity: 0.6 }) ?? expect.fail());
   expect(Math.abs(zeros(weights) - 0.8 * weights.length)).toBeGreaterThan(2);
+});
+
+it("gradual-magnitude rises through the sparsities of its paper, in a training", async () => {
+  const plan = gradualMagnitude.plan({ sparsity: 0.9, from: 0, until: 1 });
+  const { journal } = await trainedBy(plan, 5);
+  const at = (share: number) => journal.find(({ update }) => update === share * 20)?.sparsity;
+  // Each of two layers rounds to a whole weight.
+  for (const [fifth, sparsity] of [0.4392, 0.7056, 0.8424, 0.8928, 0.9].entries())
+    expect(Math.abs((at((fifth + 1) / 5) ?? 0) - sparsity)).toBeLessThan(1 / 140);
 });
