@@ -30,7 +30,7 @@ Written by \`espalier papers run ID --out FILE\`; no number was typed. Shares an
 random removal and global magnitude at the same budget; where arms are trained from nothing, a random choice that stays and one
 cut by global magnitude halfway, the latter also for as long as an arm took: there GMACs are those of all runs of an arm,
 forward and backward, zeros counted like other weights. An expectation holds when the mean difference over draws reaches its
-margin and, where the margin is not negative, every draw agrees; a paper is *reproduced* when all hold, *partly* when some do.
+margin and, where the margin is not negative, every draw agrees; a paper is *reproduced* when all hold, *partly* when some do or some were asked for at no share.
 Arms without anything drawn are run once. With 2,000 test images one accuracy is good to about two points, a paired difference
 to less. GMACs and bytes are what the ledger counted in one run of the method, its report's own checks on the calibration
 inputs included.

@@ -1,12 +1,5 @@
 import { ledger } from "../claims/ledger.ts";
-import {
-  type Arm,
-  type Bench,
-  type Comparison,
-  type Measurement,
-  type TrainedDraw,
-  verdictOf,
-} from "../claims/reproduction.ts";
+import type { Arm, Bench, Comparison, Measurement, TrainedDraw } from "../claims/reproduction.ts";
 import type { IndexedDataset } from "../data/dataset.ts";
 import { sample } from "../data/subset.ts";
 import { analyse } from "../models/analysis.ts";
@@ -16,7 +9,7 @@ import type { Runtime } from "../runtime/runtime.ts";
 import type { Journal } from "../studies/journal.ts";
 import { type Job, step } from "../tensor/progress.ts";
 import { baselines, isDrawn, looksAtData } from "./baselines.ts";
-import { check, noShare, unknownArm } from "./checks.ts";
+import { check, noShare, unknownArm, verdictAt } from "./checks.ts";
 import { classify } from "./classify.ts";
 import type { Testbed } from "./testbed.ts";
 import { trainOn } from "./train-bench.ts";
@@ -70,7 +63,7 @@ export function benchOn(testbed: Testbed, options: BenchOptions): Bench {
         measurements,
         checks,
         controls: [],
-        verdict: verdictOf(checks),
+        verdict: verdictAt(comparison.expect, shares, checks),
         seconds: (performance.now() - start) / 1000,
       };
     },

@@ -1,4 +1,11 @@
-import { type Check, dense, type Expectation, type Measurement } from "../claims/reproduction.ts";
+import {
+  type Check,
+  dense,
+  type Expectation,
+  type Measurement,
+  type Verdict,
+  verdictOf,
+} from "../claims/reproduction.ts";
 import { EspalierError } from "../tensor/error.ts";
 import { mean, meanInterval } from "../tensor/statistics.ts";
 
@@ -22,6 +29,16 @@ export function check(expectation: Expectation, removed: number, measurements: r
     draws,
     holds: difference >= expectation.by && (expectation.by < 0 || wins === draws),
   };
+}
+
+/** The verdict over all expectations; one that was asked for at none of its shares does not hold. */
+export function verdictAt(
+  expected: readonly Expectation[],
+  shares: readonly number[],
+  checks: readonly Pick<Check, "holds">[],
+): Verdict {
+  const untested = expected.filter(({ at }) => !at.some((removed) => shares.includes(removed)));
+  return verdictOf([...checks, ...untested.map(() => ({ holds: false }))]);
 }
 
 export function unknownArm(name: string, known: readonly string[]): EspalierError {

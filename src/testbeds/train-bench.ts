@@ -6,7 +6,6 @@ import {
   type Measurement,
   type TrainedDraw,
   type TrainingComparison,
-  verdictOf,
 } from "../claims/reproduction.ts";
 import type { SharedRounds } from "../sparsify/train-sparse.ts";
 import { EspalierError } from "../tensor/error.ts";
@@ -15,7 +14,7 @@ import { mean } from "../tensor/statistics.ts";
 import { armTrainer, type Trial } from "./arm-trainer.ts";
 import { halfway, trainingBaselines } from "./baselines.ts";
 import type { BenchOptions } from "./bench.ts";
-import { check, noShare, unknownArm } from "./checks.ts";
+import { check, noShare, unknownArm, verdictAt } from "./checks.ts";
 import type { Testbed } from "./testbed.ts";
 
 /** Trains every arm at every share, from the same first parameters at each seed. */
@@ -111,7 +110,7 @@ export async function trainOn(
     measurements,
     checks,
     controls,
-    verdict: verdictOf(checks),
+    verdict: verdictAt(comparison.expect, shares, checks),
     seconds: trained.reduce((sum, { seconds }) => sum + seconds, 0),
   };
 }
