@@ -19,6 +19,8 @@ import type { SensitivityReport } from "./studies/sensitivity.ts";
 export { imageFolder } from "./data/images.node.ts";
 export type { OpenOptions as DataOptions } from "./data/open.node.ts";
 export { type SaveOptions, saveCheckpoint } from "./formats/checkpoint/save.node.ts";
+export { type ExportedFile, type ExportOptions, exportFolder } from "./models/export/export-folder.node.ts";
+export { exportedModelIn } from "./models/export/exported-model.node.ts";
 export * from "./public.ts";
 export { parseRecipe, type Recipe, runRecipe } from "./recipes/recipe.ts";
 export {

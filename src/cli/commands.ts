@@ -2,6 +2,7 @@ import type { Command } from "./command.ts";
 import { compareCommand } from "./compare.ts";
 import { evalCommand } from "./eval.ts";
 import { explainCommand } from "./explain.ts";
+import { exportCommand } from "./export.ts";
 import { generateCommand } from "./generate.ts";
 import { inspectCommand } from "./inspect.ts";
 import { papersCommand } from "./papers.ts";
@@ -20,6 +21,7 @@ export const commands: readonly Command[] = [
   compareCommand,
   trainCommand,
   generateCommand,
+  exportCommand,
   explainCommand,
   papersCommand,
 ];

@@ -1,4 +1,12 @@
-import { EspalierError, generate, isFolder, load, loadCheckpoint, tokenizerAt } from "../index.node.ts";
+import {
+  EspalierError,
+  exportedModelIn,
+  generate,
+  isFolder,
+  load,
+  loadCheckpoint,
+  tokenizerAt,
+} from "../index.node.ts";
 import { choice, command, flag, integer, list, number, string } from "./command.ts";
 import { given, withRuntime } from "./shared-options.ts";
 
@@ -33,10 +41,11 @@ export const generateCommand = command({
         'Give --prompt "Once".',
       );
     }
-    const folder = await isFolder(path);
-    const checkpoint = folder ? await loadCheckpoint(path) : null;
+    const exported = await exportedModelIn(path);
+    const checkpoint = exported === null && (await isFolder(path)) ? await loadCheckpoint(path) : null;
     const tokenizer = await tokenizerAt(options.tokenizer ?? path);
-    const graph = checkpoint === null ? (await load(path)).onnx.graph : checkpoint.graph("cached").graph;
+    const graph =
+      checkpoint === null ? (await load(exported?.path ?? path)).onnx.graph : checkpoint.graph("cached").graph;
     if (options.chat && tokenizer.chat === null) {
       throw new EspalierError("request", "--chat", `expected a chat template in ${tokenizer.name}, got none.`);
     }
@@ -50,7 +59,14 @@ export const generateCommand = command({
     const { special } = tokenizer;
     const result = await withRuntime(options, host, (runtime) =>
       generate(runtime, graph, ids, {
-        ...given({ temperature, topP, topK, seed, maxTokens, positions: checkpoint?.outline.positions }),
+        ...given({
+          temperature,
+          topP,
+          topK,
+          seed,
+          maxTokens,
+          positions: checkpoint?.outline.positions ?? exported?.positions,
+        }),
         end: special.end,
         pad: special.pad ?? special.end[0] ?? 0,
         progress: host.progress,

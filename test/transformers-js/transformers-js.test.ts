@@ -1,0 +1,131 @@
+import { execFile } from "node:child_process";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { afterAll, describe, expect, it } from "vitest";
+import { z } from "zod";
+import {
+  type CheckpointModel,
+  exportFolder,
+  generate,
+  load,
+  loadCheckpoint,
+  tokenizerAt,
+} from "../../src/index.node.ts";
+import { openRuntime } from "../../src/runtime/open-runtime.node.ts";
+import { hasStories, storiesFolder } from "../checkpoints/stories.ts";
+import { prunedFixture } from "./pruned.ts";
+
+const installed = new URL("../../node_modules/@huggingface/transformers/package.json", import.meta.url);
+const hasPackage = existsSync(installed);
+
+const folder = mkdtempSync(join(tmpdir(), "espalier-export-"));
+const runtime = await openRuntime({ threads: 1, worker: false });
+afterAll(async () => {
+  await runtime.close();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+const prompts = ["ab", "cy", "hgf"];
+const script = fileURLToPath(new URL("./generate.mjs", import.meta.url));
+const answerShape = z.object({ alone: z.array(z.string()), together: z.array(z.string()), version: z.string() });
+
+/** What Transformers.js makes of texts in a process of its own, one by one or all at once. */
+async function theirs(
+  path: string,
+  prompts: readonly string[],
+  tokens: number,
+  dtype = "",
+): Promise<readonly string[]> {
+  const args = [script, path, JSON.stringify(prompts), String(tokens), dtype];
+  const { stdout } = await promisify(execFile)(process.execPath, args);
+  const { alone, together, version } = answerShape.parse(JSON.parse(stdout));
+  expect(version).toMatch(/^4\./);
+  expect(together).toEqual(alone);
+  return alone;
+}
+
+/** What espalier makes of them: with a checkpoint, or with a model of an exported folder. */
+async function ours(
+  path: string,
+  prompts: readonly string[],
+  maxTokens: number,
+  model: CheckpointModel | string,
+): Promise<readonly string[]> {
+  const tokenizer = await tokenizerAt(path);
+  const graph =
+    typeof model === "string" ? (await load(join(path, "onnx", model))).onnx.graph : model.graph("cached").graph;
+  const ids = prompts.map((prompt) => tokenizer.encode(prompt, { special: true }));
+  const { end, pad } = tokenizer.special;
+  const { texts } = await generate(runtime, graph, ids, { maxTokens, end, pad: pad ?? 0 });
+  return texts.map(({ tokens }, i) => tokenizer.decode(Int32Array.of(...(ids[i] ?? []), ...tokens)));
+}
+
+describe("an exported folder", () => {
+  it("holds models, config and tokenizer, and weights beside the models where they are wanted there", async () => {
+    const model = await prunedFixture("llama", runtime);
+    const path = join(folder, "files");
+    const files = await exportFolder(model, path, { forms: ["q8", "fp32"], externalData: true });
+    expect(files.map(({ file }) => file)).toEqual([
+      "config.json",
+      "generation_config.json",
+      ...["onnx/model.onnx", "onnx/model.onnx_data"],
+      ...["onnx/model_quantized.onnx", "onnx/model_quantized.onnx_data"],
+      ...["tokenizer.json", "tokenizer_config.json"],
+    ]);
+    const read = (file: string): unknown => JSON.parse(readFileSync(join(path, file), "utf8"));
+    expect(read("config.json")).toMatchObject({
+      model_type: "llama",
+      intermediate_size: 23,
+      "transformers.js_config": {
+        dtype: "q8",
+        use_external_data_format: { "model.onnx": 1, "model_quantized.onnx": 1 },
+      },
+    });
+    expect(read("generation_config.json")).toMatchObject({ bos_token_id: 0, eos_token_id: 1 });
+    expect(read("tokenizer_config.json")).toMatchObject({ bos_token: "<s>", eos_token: "</s>", pad_token: "</s>" });
+    const { inputs } = (await load(join(path, "onnx/model.onnx"))).onnx.graph;
+    expect(inputs.find(({ name }) => name === "past_key_values.1.value")?.dims).toEqual([
+      "batch_size",
+      1,
+      "past_sequence_length",
+      4,
+    ]);
+    await expect(exportFolder(model, path)).rejects.toThrow("nothing is overwritten");
+    expect(readdirSync(folder)).toEqual(["files"]);
+  });
+});
+
+describe.skipIf(!hasPackage)(
+  "Transformers.js (skipped where the package @huggingface/transformers is not installed)",
+  () => {
+    it.each(["llama", "qwen3", "gpt2"])("goes on with a text as espalier does: a pruned %s", async (name) => {
+      const model = await prunedFixture(name, runtime);
+      const path = join(folder, name);
+      await exportFolder(model, path, { forms: ["fp32", "fp16", "q8"] });
+      const expected = await ours(path, prompts, 14, model);
+      // A model that says the same whatever it read would agree with many others.
+      expect(new Set(expected.map((text, i) => text.slice(prompts[i]?.length)).join("")).size).toBeGreaterThan(3);
+      expect(await theirs(path, prompts, 14)).toEqual(expected);
+      for (const [dtype, file] of [
+        ["fp16", "model_fp16.onnx"],
+        ["q8", "model_quantized.onnx"],
+      ] as const) {
+        expect(await theirs(path, ["hgf"], 14, dtype)).toEqual(await ours(path, ["hgf"], 14, file));
+      }
+    });
+
+    it.skipIf(!hasStories)("tells the same story (needs the data folder)", async () => {
+      const path = join(folder, "stories");
+      const model = await loadCheckpoint(storiesFolder);
+      await exportFolder(model, path, { forms: ["fp32", "q8"] });
+      const begun = ["Once upon a time"];
+      const story = await ours(path, begun, 60, model);
+      expect(story[0]).toMatch(/^Once upon a time, there was a little girl/);
+      expect(await theirs(path, begun, 60)).toEqual(story);
+      expect((await theirs(path, begun, 12, "q8"))[0]).toMatch(/^Once upon a time, there was/);
+    });
+  },
+);
