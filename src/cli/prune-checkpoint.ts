@@ -7,12 +7,15 @@ import {
   openData,
   planOf,
   pruneFolder,
+  pruneFolderUnits,
   type Settings,
+  type UnitPlan,
   type WeightPlan,
 } from "../index.node.ts";
 import { bytes, choice, flag, integer } from "./command.ts";
 import type { Host } from "./host.ts";
-import { given, type TextReading, textOf, withRuntime } from "./shared-options.ts";
+import { reportText } from "./report-text.ts";
+import { given, roundingOf, type TextReading, textOf, withRuntime } from "./shared-options.ts";
 import { compact, metricCount, metricText, percent, table } from "./table.ts";
 import { checkReport } from "./write-report.ts";
 
@@ -73,6 +76,18 @@ export async function pruneCheckpointAt(path: string, options: Given, host: Host
     options.eval === undefined ? null : await tokensFor(model, path, options.eval, options, { whole: false });
   const time = calibration?.features.get(model.stages[0]?.input.name ?? "")?.shape[0] ?? usualTokens;
   const batchSize = options.batch ?? Math.max(1, Math.floor(usualTokens / time));
+  if (plan.kind === "units") {
+    const found = await withRuntime(options, host, (runtime) =>
+      pruneFolderUnits(model, out, plan, {
+        ...{ runtime, calibration, evaluation, batchSize, ignore, seed, command: "espalier prune" },
+        progress: host.progress,
+        signal: host.signal,
+      }),
+    );
+    if (options.report !== undefined) await host.writeText(options.report, `${JSON.stringify(found, null, 2)}\n`);
+    host.print(options.json ? JSON.stringify(found) : reportText(found));
+    return;
+  }
   const report = await withRuntime(options, host, (runtime) =>
     pruneFolder(model, out, plan, {
       ...{ runtime, calibration, evaluation, batchSize, ignore, resume, seed },
@@ -85,17 +100,35 @@ export async function pruneCheckpointAt(path: string, options: Given, host: Host
   host.print(options.json ? JSON.stringify(report) : checkpointText(report));
 }
 
-/** Single weights by Wanda unless told; criteria that look at inputs compare the weights of a row, as their authors do. */
-function planFor(options: Given, seed: number): WeightPlan {
-  const { granularity = "weight", criterion = "wanda", roundTo, ...rest } = options;
-  if (roundTo !== undefined) throw new EspalierError("request", "--round-to", "expected no widths to round for zeros.");
-  const plan = planOf({ ...rest, granularity, criterion }, seed);
+/**
+ * Single weights by Wanda unless told, or units where a granularity or an amount asks for them; criteria that look at inputs
+ * compare the weights of a row, as their authors do.
+ */
+function planFor(options: Given, seed: number): WeightPlan | UnitPlan {
+  const { roundTo, ...rest } = options;
+  const { granularity = isOfUnits(rest) ? "channel" : "weight" } = rest;
+  const rounding = roundingOf(roundTo);
+  const plan = planOf({ ...rest, granularity, ...given({ roundTo: rounding }), ...usual(granularity, rest) }, seed);
+  if (plan.kind === "units") {
+    return rounding === undefined ? { ...plan, allocation: { ...plan.allocation, roundTo: 1 } } : plan;
+  }
   if (plan.kind === "weights") {
     return rest.scope === undefined && plan.criterion.needs.length > 0 ? { ...plan, scope: "row" } : plan;
   }
-  const hint = "Export it to ONNX to remove channels, heads or layers.";
-  const message = "expected single weights, a pattern such as 2:4 or blocks, which is what checkpoints are pruned by.";
+  const hint = "Export it to ONNX to remove layers or ranks.";
+  const message =
+    "expected weights, a pattern such as 2:4, blocks, channels or heads, by which checkpoints are pruned.";
   throw new EspalierError("request", `--granularity ${granularity}`, message, hint);
+}
+
+/** Amounts that only units have. */
+function isOfUnits({ keepMacs, keepParams, maxBytes }: Settings): boolean {
+  return keepMacs !== undefined || keepParams !== undefined || maxBytes !== undefined;
+}
+
+function usual(granularity: string, { criterion }: Settings): Settings {
+  const units = ["channel", "head", "query-head", "layer", "rank"].some((name) => granularity.startsWith(name));
+  return criterion === undefined && !units ? { criterion: "wanda" } : {};
 }
 
 /** Windows of tokens for a checkpoint: text through its tokenizer, or tokens in arrays. */

@@ -28,7 +28,8 @@ export const pruneUnits: Engine<UnitPlan> = async (analysis, plan, options, cloc
   const { units = "all" } = plan;
   const { heads, queryHeads } = headsOf(analysis.coupling);
   const wanted = units === "all" ? null : units === "heads" ? heads : queryHeads;
-  const free = freeGroups(analysis, ignored).filter((group) => wanted?.has(group) !== false);
+  const withheld = options.withhold?.(analysis.coupling) ?? new Map<Group, string>();
+  const free = freeGroups(analysis, ignored).filter((group) => wanted?.has(group) !== false && !withheld.has(group));
   if (free.length === 0) {
     throw new EspalierError(
       "request",
@@ -55,7 +56,7 @@ export const pruneUnits: Engine<UnitPlan> = async (analysis, plan, options, cloc
     law,
     masks: new Map([...masks].map(([group, mask]) => [group.id, mask])),
     layers: layersOf(free, masks, new Set(dropped.map(({ group }) => group))),
-    blocked: blockedOf(analysis),
+    blocked: blockedOf(analysis, withheld),
     // Scores from weights alone are the same everywhere.
     nearTies: scores === null || plan.criterion.needs.length === 0 ? 0 : nearTies(scores, masks),
     advice: [],
@@ -122,8 +123,10 @@ function layersOf(groups: readonly Group[], masks: ReadonlyMap<Group, Uint8Array
   });
 }
 
-function blockedOf(analysis: Analysis) {
-  return analysis.coupling.groups
-    .filter((group) => group.blocked.length > 0)
-    .map((group) => ({ name: group.id, reasons: group.blocked }));
+function blockedOf({ coupling }: Analysis, withheld: ReadonlyMap<Group, string>) {
+  return coupling.groups.flatMap((group) => {
+    const reason = withheld.get(group);
+    const reasons = reason === undefined ? group.blocked : [...group.blocked, reason];
+    return reasons.length === 0 ? [] : [{ name: group.id, reasons }];
+  });
 }

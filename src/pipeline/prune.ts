@@ -1,3 +1,4 @@
+import type { Coupling, Group } from "../coupling/couple.ts";
 import type { IndexedDataset } from "../data/dataset.ts";
 import { type Analysis, analyse } from "../models/analysis.ts";
 import { type Model, modelFrom, withGraph } from "../models/model.ts";
@@ -30,6 +31,8 @@ export interface PruneOptions extends Job {
   readonly shapes?: ReadonlyMap<string, readonly number[]> | undefined;
   /** Parameters, nodes or groups to leave alone: exact names, globs, or `re:` patterns. */
   readonly ignore?: readonly string[];
+  /** Groups whose units have to stay, each with the reason: sizes that what reads the result cannot state. */
+  readonly withhold?: (coupling: Coupling) => ReadonlyMap<Group, string>;
   readonly seed?: number;
   /** Samples in a batch of calibration and of the latency measurement. */
   readonly batchSize?: number;
