@@ -15,7 +15,7 @@ const fixtures = openFixtures();
 
 /** Letters as tokens, behind tokens that begin and end a text. */
 const letters = ["<s>", "</s>", ..." abcdefghijklmnopqrstuvwxy"];
-export const letterTokenizer = JSON.stringify({
+const letterTokenizer = JSON.stringify({
   version: "1.0",
   truncation: null,
   padding: null,
