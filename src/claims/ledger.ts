@@ -84,9 +84,19 @@ function samplesOf(graph: Graph, feeds: Feeds): number {
 
 /** Multiply-accumulates of one run at the shapes of these feeds. */
 async function macsOfRun(runtime: Runtime, graph: Graph, feeds: Feeds): Promise<number> {
+  // What a state feeds has the sizes that its named axes have in what the caller fed.
+  const sizes = new Map<string, number>();
+  for (const { name, dims = [] } of graph.inputs) {
+    for (const [axis, size] of (feeds.get(name)?.shape ?? []).entries()) {
+      const dim = dims[axis];
+      if (typeof dim === "string") sizes.set(dim, size);
+    }
+  }
   const inputs = graph.inputs.map((input) => {
     const fed = feeds.get(input.name);
-    return fed === undefined ? input : { ...input, dtype: fed.dtype, dims: fed.shape };
+    if (fed !== undefined) return { ...input, dtype: fed.dtype, dims: fed.shape };
+    if (input.dims === undefined) return input;
+    return { ...input, dims: input.dims.map((dim) => (typeof dim === "string" ? (sizes.get(dim) ?? dim) : dim)) };
   });
   const { cost, samples } = await analyse({ ...graph, inputs, valueInfo: new Map() }, runtime);
   return cost.total().macs * samples;

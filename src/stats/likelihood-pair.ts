@@ -114,7 +114,8 @@ function comparedOf(graph: Graph, rank: number) {
   const draft = edit(graph);
   const opset = graph.opsets.get("") ?? 1;
   const ends = writeLikelihood(draft, opset, logitsOf(graph), rank);
-  const dims = ["batch", ...Array.from({ length: rank }, (_, i) => `label ${i}`), "classes"];
+  const classes = graph.outputs[0]?.dims?.at(-1) ?? "classes";
+  const dims = ["batch", ...Array.from({ length: rank }, (_, i) => `label ${i}`), classes];
   const [log, logits] = carried.map((name) => draft.input(draft.fresh(name), "f32", dims));
   const own = draft.op("Cast", [logitsOf(graph)], { to: int(onnxNumberOf("f32")) });
   const weight = draft.op("Reshape", [ends.counted, draft.int64([0, -1, 1])]);
