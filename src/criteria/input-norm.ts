@@ -20,18 +20,20 @@ export function inputNorm(): Criterion<"inputMeanSquare"> {
       return out;
     },
     features: (weight, side, { inputMeanSquare }) => {
-      if (side !== "input") return null;
-      const features = weight.columns / weight.positions;
-      groupStarts(weight, inputMeanSquare.length);
-      const groups = inputMeanSquare.length / features;
-      const out = new Float64Array(features);
-      for (let i = 0; i < inputMeanSquare.length; i++) {
-        out[i % features] = (out[i % features] ?? 0) + (inputMeanSquare[i] ?? 0);
-      }
-      for (let j = 0; j < features; j++) out[j] = Math.sqrt((out[j] ?? 0) / groups);
-      return out;
+      return side === "input" ? inputFeatures(weight, inputMeanSquare).map(Math.sqrt) : null;
     },
   };
+}
+
+/** A statistic of each input feature of a matrix; of a grouped convolution, the mean over its groups. Throws `shape`. */
+export function inputFeatures(weight: WeightView, statistic: Float64Array): Float64Array {
+  const features = weight.columns / weight.positions;
+  groupStarts(weight, statistic.length);
+  const groups = statistic.length / features;
+  const out = new Float64Array(features);
+  for (let i = 0; i < statistic.length; i++) out[i % features] = (out[i % features] ?? 0) + (statistic[i] ?? 0);
+  for (let j = 0; j < features; j++) out[j] = (out[j] ?? 0) / groups;
+  return out;
 }
 
 /**

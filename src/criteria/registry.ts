@@ -1,6 +1,7 @@
 import { didYouMean, EspalierError } from "../tensor/error.ts";
 import type { Criterion, Statistic } from "./criterion.ts";
 import { crop, fisher, grasp, hessian } from "./curvature.ts";
+import { fluctuation } from "./fluctuation.ts";
 import { gblm } from "./gblm.ts";
 import { geometricMedian } from "./geometric-median.ts";
 import { inputNorm } from "./input-norm.ts";
@@ -8,6 +9,7 @@ import { magnitude } from "./magnitude.ts";
 import { normScale } from "./norm-scale.ts";
 import { obs } from "./obs.ts";
 import { random } from "./random.ts";
+import { rowRange } from "./row-range.ts";
 import { synflow } from "./synflow.ts";
 import { sampleTaylor, signedTaylor, snip, taylor } from "./taylor.ts";
 import { wanda } from "./wanda.ts";
@@ -28,6 +30,8 @@ export const criteria: ReadonlyMap<string, CriterionEntry> = new Map<string, Cri
   ["norm-scale", { summary: "Absolute scale of the norm of a channel.", scores: "units", make: () => normScale() }],
   ["fpgm", { summary: "Distance to all other filters of the layer.", scores: "units", make: () => geometricMedian() }],
   ["activation", { summary: "Root mean square of the input feature.", scores: "both", make: () => inputNorm() }],
+  ["fluctuation", { summary: "Variance of an input times its weights.", scores: "units", make: () => fluctuation() }],
+  ["range", { summary: "Range of the weights of a row.", scores: "units", make: () => rowRange() }],
   ["wanda", { summary: "Absolute weight times norm of its input.", scores: "both", make: () => wanda() }],
   ["taylor", { summary: "First-order change of the loss, of units as a whole.", scores: "both", make: () => taylor() }],
   ["taylor-signed", { summary: "The same with its sign.", scores: "both", make: () => signedTaylor() }],

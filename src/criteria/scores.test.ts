@@ -2,12 +2,14 @@ import { expect, it } from "vitest";
 import { random as seeded } from "../tensor/random.ts";
 import { tensor } from "../tensor/tensor.ts";
 import { reduceElements, type WeightView } from "./criterion.ts";
+import { fluctuation } from "./fluctuation.ts";
 import { geometricMedian } from "./geometric-median.ts";
 import { inputNorm } from "./input-norm.ts";
 import { magnitude } from "./magnitude.ts";
 import { product } from "./product.ts";
 import { random } from "./random.ts";
 import { criterionNamed } from "./registry.ts";
+import { rowRange } from "./row-range.ts";
 import { wanda } from "./wanda.ts";
 import { matrixView } from "./weight-view.ts";
 
@@ -142,4 +144,33 @@ it("noise follows the seed and the parameter", () => {
 
 it("an unknown criterion gets the nearest name", () => {
   expect(() => criterionNamed("wnda")).toThrow('Did you mean "wanda"?');
+});
+
+it("fluctuation is the variance of an input times its squared weights, by brute force", () => {
+  const view = kernel(5, 4, 1, normal(20, 3));
+  const x = normal(40, 4);
+  const mean = new Float64Array(4);
+  const square = new Float64Array(4);
+  for (let s = 0; s < 10; s++) {
+    for (let j = 0; j < 4; j++) {
+      mean[j] = (mean[j] ?? 0) + ((x[4 * s + j] ?? 0) + 3) / 10;
+      square[j] = (square[j] ?? 0) + ((x[4 * s + j] ?? 0) + 3) ** 2 / 10;
+    }
+  }
+  const scores = fluctuation().features(view, "input", { inputMean: mean, inputMeanSquare: square });
+  for (let j = 0; j < 4; j++) {
+    let [variance, weights] = [0, 0];
+    for (let s = 0; s < 10; s++) variance += ((x[4 * s + j] ?? 0) + 3 - (mean[j] ?? 0)) ** 2 / 10;
+    for (let r = 0; r < 5; r++) weights += (view.values[4 * r + j] ?? 0) ** 2;
+    expect(scores?.[j]).toBeCloseTo(variance * weights, 9);
+    // Without the mean taken off, the score would be that of an input norm.
+    expect(scores?.[j]).not.toBeCloseTo((square[j] ?? 0) * weights, 1);
+  }
+  expect(fluctuation().features(view, "output", { inputMean: mean, inputMeanSquare: square })).toBeNull();
+});
+
+it("range is the largest weight of a row and the size of its smallest", () => {
+  const view = kernel(3, 2, 2, Float32Array.of(1, -2, 0.5, 0, 3, 4, 5, 6, -1, -4, -2, -3));
+  expect([...(rowRange().features(view, "output", {}) ?? [])]).toEqual([3, 9, 3]);
+  expect(rowRange().features(view, "input", {})).toBeNull();
 });

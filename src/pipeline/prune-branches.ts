@@ -2,7 +2,7 @@ import { branchesOf } from "../coupling/branches.ts";
 import type { Graph } from "../graph/graph.ts";
 import { matcher } from "../plans/ignore.ts";
 import type { BranchPlan } from "../plans/plan.ts";
-import { chooseBranches, scoreBranches } from "../search/choose-branches.ts";
+import { chooseBranches, scoreBranches, spansOf } from "../search/choose-branches.ts";
 import { dropBranches, maskBranches } from "../surgery/bypass.ts";
 import { keptPositions } from "../surgery/kept.ts";
 import { EspalierError } from "../tensor/error.ts";
@@ -33,10 +33,15 @@ export const pruneBranches: Engine<BranchPlan> = async (analysis, plan, options,
     );
   }
   const scored = await clock.time("score", () =>
-    scoreBranches({ ...options, runtime, analysis, calibration }, branches, plan.criterion.id, plan.means),
+    scoreBranches(
+      { ...options, runtime, analysis, calibration, influence: plan.criterion },
+      spansOf(branches, plan.span ?? 1),
+      plan.criterion.id,
+      plan.means,
+    ),
   );
   const chosen = chooseBranches(analysis, scored, plan.target);
-  const dropped = chosen.map((each) => each.dropped);
+  const dropped = chosen.flatMap((each) => each.dropped);
   const small = dropBranches(graph, dropped, facts.types);
   const law = await holdToLaw(analysis, () => maskBranches(graph, dropped, facts.types), small, options, clock);
   const kept = keptPositions(coupling, new Map());
@@ -49,7 +54,7 @@ export const pruneBranches: Engine<BranchPlan> = async (analysis, plan, options,
       name: branch.branch,
       kind: "branches" as const,
       before: 1,
-      after: chosen.some((each) => each.branch === branch) ? 0 : 1,
+      after: chosen.some((each) => each.branches.includes(branch)) ? 0 : 1,
     })),
     blocked: [],
     nearTies: 0,

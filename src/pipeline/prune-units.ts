@@ -1,5 +1,6 @@
 import { type Group, unitCount } from "../coupling/couple.ts";
 import { headsOf } from "../coupling/heads.ts";
+import { innerOf } from "../coupling/inner.ts";
 import type { Graph } from "../graph/graph.ts";
 import { nearTies } from "../masks/near-ties.ts";
 import type { Analysis } from "../models/analysis.ts";
@@ -26,15 +27,14 @@ import { needsData } from "./statistics.ts";
 export const pruneUnits: Engine<UnitPlan> = async (analysis, plan, options, clock) => {
   const ignored = matcher(options.ignore ?? []);
   const { units = "all" } = plan;
-  const { heads, queryHeads } = headsOf(analysis.coupling);
-  const wanted = units === "all" ? null : units === "heads" ? heads : queryHeads;
+  const wanted = units === "all" ? null : wantedGroups(analysis, units);
   const withheld = options.withhold?.(analysis.coupling) ?? new Map<Group, string>();
   const free = freeGroups(analysis, ignored).filter((group) => wanted?.has(group) !== false && !withheld.has(group));
   if (free.length === 0) {
     throw new EspalierError(
       "request",
       "prune",
-      `expected at least one group of ${wanted === null ? "units" : "attention heads"} that can be removed, got none.`,
+      `expected at least one group of ${unitNames[units]} that can be removed, got none.`,
       "Run espalier inspect to see what blocks them.",
     );
   }
@@ -48,7 +48,10 @@ export const pruneUnits: Engine<UnitPlan> = async (analysis, plan, options, cloc
     maskBranches(masked(analysis.graph, analysis.coupling, analysis.facts, masks), dropped, types);
   const law = await holdToLaw(analysis, reference, pruned, options, clock);
   const kept = keptPositions(analysis.coupling, masks);
-  const { graph, training } = await recover([foldConstants, ...plan.recovery], analysis, kept, pruned, options, clock);
+  // What a recovery makes up for itself must not be made up for twice.
+  const folded = plan.recovery.some(({ foldsConstants = false }) => foldsConstants);
+  const recoveries = folded ? plan.recovery : [foldConstants, ...plan.recovery];
+  const { graph, training } = await recover(recoveries, analysis, kept, pruned, options, clock);
   return {
     graph,
     kept,
@@ -62,6 +65,24 @@ export const pruneUnits: Engine<UnitPlan> = async (analysis, plan, options, cloc
     advice: [],
   };
 };
+
+const unitNames: Readonly<Record<NonNullable<UnitPlan["units"]>, string>> = {
+  all: "units",
+  heads: "attention heads",
+  "query-heads": "attention heads",
+  neurons: "units inside residual branches",
+  inner: "units inside residual branches",
+};
+
+function wantedGroups(
+  { graph, coupling, facts }: Analysis,
+  units: Exclude<UnitPlan["units"], "all" | undefined>,
+): ReadonlySet<Group> {
+  if (units === "heads") return headsOf(coupling).heads;
+  if (units === "query-heads") return headsOf(coupling).queryHeads;
+  const { heads, neurons } = innerOf(graph, coupling, facts);
+  return units === "neurons" ? neurons : new Set([...heads, ...neurons]);
+}
 
 /** Which units go: those that are given, else those that the plan chooses; and the scores by which it did. */
 async function chosenUnits(

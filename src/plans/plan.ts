@@ -7,6 +7,7 @@ import type { Factors } from "../ops/factoring.ts";
 import type { Recovery } from "../recovery/recovery.ts";
 import type { BranchCriterion } from "../search/choose-branches.ts";
 import type { SweepOptions } from "../sparsify/sweep.ts";
+import type { InfluenceOptions } from "../stats/branches.ts";
 import type { WeightAllocator } from "./allocator.ts";
 
 /** At most this many milliseconds, or this share of the original's time, measured; the rest follows. */
@@ -17,8 +18,11 @@ export type LatencyTarget =
 /** Removes units (channels, neurons, heads) for good. */
 export interface UnitPlan {
   readonly kind: "units";
-  /** Which units: all, or those that are heads of an attention, key and value heads with their queries or query heads. */
-  readonly units?: "all" | "heads" | "query-heads";
+  /**
+   * Which units: all; those that are heads of an attention, key and value heads with their queries or query heads; neurons and
+   * channels that lie inside residual branches and in no head; "inner": these and heads.
+   */
+  readonly units?: "all" | "heads" | "query-heads" | "neurons" | "inner";
   readonly criterion: Criterion<Statistic>;
   readonly scores: UnitScoreOptions;
   /** "scores": the criterion ranks units; "error": widths, units and branches by what removal costs after refitting. */
@@ -34,7 +38,9 @@ export interface UnitPlan {
 /** Removes whole residual branches, the fewest that meet the target. */
 export interface BranchPlan {
   readonly kind: "branches";
-  readonly criterion: { readonly id: BranchCriterion };
+  readonly criterion: { readonly id: BranchCriterion } & Partial<InfluenceOptions>;
+  /** Branches behind each other that go together: 2 are an attention and its MLP, a block of a transformer. Default 1. */
+  readonly span?: number;
   readonly target: Target;
   /** What a branch gave on average takes its place. */
   readonly means: boolean;

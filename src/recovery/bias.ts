@@ -13,6 +13,7 @@ export function biasCompensation(): Recovery {
   return {
     id: "bias",
     needsData: true,
+    foldsConstants: true,
     apply: async ({ runtime, original, kept, pruned, calibration, batchSize, job }) => {
       if (calibration === null) {
         const hint = "Give unlabelled inputs with --calib, or --calib random for made-up ones.";

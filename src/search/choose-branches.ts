@@ -5,7 +5,7 @@ import type { IndexedDataset } from "../data/dataset.ts";
 import type { Graph } from "../graph/graph.ts";
 import type { Analysis } from "../models/analysis.ts";
 import type { Runtime } from "../runtime/runtime.ts";
-import { branchStatistics } from "../stats/branches.ts";
+import { branchStatistics, type InfluenceOptions } from "../stats/branches.ts";
 import { fidelity } from "../stats/fidelity.ts";
 import { type DroppedBranch, dropBranches } from "../surgery/bypass.ts";
 import { EspalierError } from "../tensor/error.ts";
@@ -25,43 +25,76 @@ export interface BranchContext extends Job {
   readonly calibration: IndexedDataset | null;
   readonly batchSize: number;
   readonly seed: number;
+  /** How influence is measured. */
+  readonly influence?: Partial<InfluenceOptions>;
 }
 
-/** A branch with what it is worth; a larger score means keep. */
-export interface ScoredBranch {
-  readonly branch: Branch;
+/** Branches that go together, with what they are worth; a larger score means keep. */
+export interface ScoredSpan {
+  /** In their order. */
+  readonly branches: readonly Branch[];
   readonly score: number;
-  readonly dropped: DroppedBranch;
+  readonly dropped: readonly DroppedBranch[];
 }
 
-/** Scores branches. `means`: what a branch gave on average takes its place, else nothing does. */
+/** Branches behind each other as spans of so many, from the first on; what is left over at an end is a span of its own. */
+export function spansOf(branches: readonly Branch[], length: number): readonly (readonly Branch[])[] {
+  const spans: Branch[][] = [];
+  for (const branch of branches) {
+    const last = spans.at(-1);
+    if (last !== undefined && last.length < length && last.at(-1)?.sum === branch.bypass) last.push(branch);
+    else spans.push([branch]);
+  }
+  return spans;
+}
+
+/** Scores spans of branches. `means`: what a branch gave on average takes its place, else nothing does. */
 export async function scoreBranches(
   context: BranchContext,
-  branches: readonly Branch[],
+  spans: readonly (readonly Branch[])[],
   criterion: BranchCriterion,
   means: boolean,
-): Promise<readonly ScoredBranch[]> {
+): Promise<readonly ScoredSpan[]> {
   const { runtime, analysis, calibration, batchSize, seed } = context;
+  // What a span does to what passes it is measured like what one branch does.
+  const whole = new Map(spans.map((span) => [span, over(span)]));
+  const single = spans.filter(({ length }) => length > 1).flat();
   const measured =
-    calibration === null ? null : await branchStatistics(runtime, analysis, branches, calibration, context);
+    calibration === null
+      ? null
+      : await branchStatistics(runtime, analysis, [...whole.values(), ...(means ? single : [])], calibration, {
+          ...context,
+          ...context.influence,
+        });
   const chance = random(seed, "branches");
-  const scored: ScoredBranch[] = [];
-  for (const [i, branch] of branches.entries()) {
-    const { sum, bypass, axis, features } = branch;
-    const found = measured?.get(branch);
-    const mean = (means ? found?.mean : undefined) ?? new Float64Array(features);
-    const dropped = { sum, bypass, axis, mean };
+  const scored: ScoredSpan[] = [];
+  for (const [i, branches] of spans.entries()) {
+    const own = whole.get(branches);
+    const found = own === undefined ? undefined : measured?.get(own);
+    const dropped = branches.map((branch) => {
+      const { sum, bypass, axis, features } = branch;
+      const mean = (means ? measured?.get(branch)?.mean : undefined) ?? new Float64Array(features);
+      return { sum, bypass, axis, mean };
+    });
     let score = criterion === "random" ? chance.uniform() : (found?.influence ?? 0);
     if (criterion === "error" && calibration !== null) {
-      step(context, "drop each branch", i, branches.length, sum);
-      const small = dropBranches(analysis.graph, [dropped], analysis.facts.types);
+      step(context, "drop each branch", i, spans.length, own?.sum);
+      const small = dropBranches(analysis.graph, dropped, analysis.facts.types);
       const quiet = { batchSize, ...(context.signal === undefined ? {} : { signal: context.signal }) };
       const { kl, relativeError } = await fidelity(runtime, analysis.graph, small, calibration, quiet);
       score = kl ?? relativeError ** 2;
     }
-    scored.push({ branch, score, dropped });
+    scored.push({ branches, score, dropped });
   }
   return scored;
+}
+
+/** A span as one branch: from what passes its first to the sum of its last. One branch is itself. */
+function over(span: readonly Branch[]): Branch {
+  const [first] = span;
+  const last = span.at(-1);
+  if (first === undefined || last === undefined) throw new Error("a span without branches");
+  return first === last ? first : { ...last, bypass: first.bypass };
 }
 
 /** Cost of what is left of a graph. */
@@ -82,16 +115,16 @@ function costWithout(analysis: Analysis, graph: Graph): Cost {
 /** The fewest branches, those with the least scores first, without which the target is met. Throws `request`. */
 export function chooseBranches(
   analysis: Analysis,
-  scored: readonly ScoredBranch[],
+  scored: readonly ScoredSpan[],
   target: Target,
-): readonly ScoredBranch[] {
+): readonly ScoredSpan[] {
   const order = scored.toSorted((a, b) => a.score - b.score);
   if (target.kind === "sparsity") return order.slice(0, countOf(target.sparsity, order.length));
   const full = analysis.cost.total();
   let cost = full;
   for (let count = 0; count <= order.length; count++) {
     const chosen = order.slice(0, count);
-    const dropped = chosen.map((each) => each.dropped);
+    const dropped = chosen.flatMap((each) => each.dropped);
     cost = costWithout(analysis, dropBranches(analysis.graph, dropped, analysis.facts.types));
     if (meets(target, cost, full)) return chosen;
   }

@@ -1,8 +1,11 @@
 import type { Branch } from "../coupling/branches.ts";
 import type { Dataset } from "../data/dataset.ts";
+import type { Draft } from "../graph/draft.ts";
 import { edit } from "../graph/edit.ts";
+import type { TensorType } from "../graph/graph.ts";
 import type { Analysis } from "../models/analysis.ts";
 import type { Runtime } from "../runtime/runtime.ts";
+import { EspalierError } from "../tensor/error.ts";
 import { toFloat32, toInts } from "../tensor/numeric.ts";
 import { type Job, step } from "../tensor/progress.ts";
 import type { HostTensor } from "../tensor/tensor.ts";
@@ -10,11 +13,23 @@ import { featuresFirst, sumLast } from "./unfold.ts";
 
 /** What a residual branch does to what passes it. */
 export interface BranchStatistics {
-  /** Block influence: the mean over tokens or positions of 1 − cos(bypass, sum) (ShortGPT, Eq. 1); no direction counts 0.5. */
+  /** Block influence: the mean over tokens or positions of the distance of bypass and sum; no direction counts 0.5. */
   readonly influence: number;
   /** Mean of what the branch adds, for each feature. */
   readonly mean: Float64Array;
 }
+
+/** How block influence is measured. */
+export interface InfluenceOptions {
+  /** "cosine": 1 − cos(bypass, sum) (ShortGPT, Eq. 1); "angle": arccos of it, as a share of half a turn (Gromov et al. 2024). */
+  readonly distance: "cosine" | "angle";
+  /** Tokens that count: all, or the last of each text. */
+  readonly tokens: "all" | "last";
+  /** Leaves out the first token, which many models give a direction that nothing turns. */
+  readonly excludeFirst: boolean;
+}
+
+export const influenceDefaults: InfluenceOptions = { distance: "cosine", tokens: "all", excludeFirst: false };
 
 /** Measures all branches in one pass over the data, reduced inside the runtime. */
 export async function branchStatistics(
@@ -22,18 +37,19 @@ export async function branchStatistics(
   analysis: Analysis,
   branches: readonly Branch[],
   data: Dataset,
-  options: Job & { readonly batchSize: number },
+  options: Job & { readonly batchSize: number } & Partial<InfluenceOptions>,
 ): Promise<ReadonlyMap<Branch, BranchStatistics>> {
+  const how = { ...influenceDefaults, ...options };
   const { graph, facts } = analysis;
   const opset = graph.opsets.get("") ?? 1;
   const draft = edit(graph);
   const taps = branches.flatMap((branch) => {
     const type = facts.types.get(branch.sum);
     if (type === undefined) return [];
-    const [x, y, added] = [branch.bypass, branch.sum, branch.branch].map((name) =>
-      featuresFirst(draft, name, branch.axis, type),
-    );
-    if (x === undefined || y === undefined || added === undefined) return [];
+    const counted = (name: string): string =>
+      featuresFirst(draft, someTokens(draft, opset, name, branch.axis, type, how), branch.axis, type);
+    const [x, y] = [counted(branch.bypass), counted(branch.sum)];
+    const added = featuresFirst(draft, branch.branch, branch.axis, type);
     const ones = draft.float32(Array<number>(branch.features).fill(1), [1, branch.features]);
     const overFeatures = (a: string, b: string): string => draft.op("MatMul", [ones, draft.op("Mul", [a, b])]);
     const norms = draft.op("Sqrt", [draft.op("Mul", [overFeatures(x, x), overFeatures(y, y)])]);
@@ -43,19 +59,21 @@ export async function branchStatistics(
       draft.float32([0.5], []),
       draft.op("Div", [overFeatures(x, y), draft.op("Where", [none, draft.float32([1], []), norms])]),
     ]);
-    const influence = draft.op("Sub", [draft.float32([1], []), cosine]);
+    const influence = distanceOf(draft, cosine, how.distance);
     const outputs = {
       influence: draft.op("Identity", [sumLast(draft, opset, influence)], {}, draft.fresh("tap_influence")),
       sum: draft.op("Identity", [sumLast(draft, opset, added)], {}, draft.fresh("tap_sum")),
       extent: draft.op("Shape", [added], {}, draft.fresh("tap_extent")),
+      counted: draft.op("Shape", [x], {}, draft.fresh("tap_counted")),
     };
     const f32 = "f32" as const;
     draft.output(outputs.influence, f32);
     draft.output(outputs.sum, f32);
     draft.output(outputs.extent, "i64");
-    return [{ branch, outputs, influence: 0, sum: new Float64Array(branch.features), count: 0 }];
+    draft.output(outputs.counted, "i64");
+    return [{ branch, outputs, influence: 0, sum: new Float64Array(branch.features), count: 0, counted: 0 }];
   });
-  const names = taps.flatMap(({ outputs }) => [outputs.influence, outputs.sum, outputs.extent]);
+  const names = taps.flatMap(({ outputs }) => Object.values(outputs));
   const session = await runtime.compile({ ...draft.finish(), valueInfo: new Map() });
   try {
     let done = 0;
@@ -70,26 +88,60 @@ export async function branchStatistics(
     await session.release();
   }
   return new Map(
-    taps.map(({ branch, influence, sum, count }) => [
+    taps.map(({ branch, influence, sum, count, counted }) => [
       branch,
-      { influence: influence / count, mean: sum.map((n) => n / count) },
+      { influence: influence / counted, mean: sum.map((n) => n / count) },
     ]),
   );
 }
 
+/** The value at the tokens that count: those along every axis that counts neither samples nor features. */
+function someTokens(
+  draft: Draft,
+  opset: number,
+  value: string,
+  features: number,
+  { shape }: TensorType,
+  { tokens, excludeFirst }: InfluenceOptions,
+): string {
+  const from = tokens === "last" ? -1 : excludeFirst ? 1 : 0;
+  const axes = [...shape.keys()].filter((axis) => axis > 0 && axis !== features);
+  if (from === 0 || axes.length === 0) return value;
+  if (opset < 10) {
+    const message = `expected operator set 10 or later for some tokens, got ${opset}.`;
+    throw new EspalierError(
+      "request",
+      "block influence",
+      message,
+      "Convert the model with a newer opset, or take all tokens.",
+    );
+  }
+  const each = (n: number): string => draft.int64(axes.map(() => n));
+  return draft.op("Slice", [value, each(from), each(Number.MAX_SAFE_INTEGER), draft.int64(axes)]);
+}
+
+function distanceOf(draft: Draft, cosine: string, distance: InfluenceOptions["distance"]): string {
+  const number = (n: number): string => draft.float32([n], []);
+  if (distance === "cosine") return draft.op("Sub", [number(1), cosine]);
+  const within = draft.op("Max", [draft.op("Min", [cosine, number(1)]), number(-1)]);
+  return draft.op("Mul", [draft.op("Acos", [within]), number(1 / Math.PI)]);
+}
+
 function add(
   tap: {
-    readonly outputs: { readonly influence: string; readonly sum: string; readonly extent: string };
+    readonly outputs: { readonly [K in "influence" | "sum" | "extent" | "counted"]: string };
     influence: number;
     readonly sum: Float64Array;
     count: number;
+    counted: number;
   },
   values: ReadonlyMap<string, HostTensor>,
 ): void {
-  const { influence, sum, extent } = tap.outputs;
-  const [one, all, size] = [values.get(influence), values.get(sum), values.get(extent)];
-  if (one === undefined || all === undefined || size === undefined) return;
+  const { influence, sum, extent, counted } = tap.outputs;
+  const [one, all, size, some] = [influence, sum, extent, counted].map((name) => values.get(name));
+  if (one === undefined || all === undefined || size === undefined || some === undefined) return;
   tap.influence += toFloat32(one)[0] ?? 0;
   for (const [i, n] of toFloat32(all).entries()) tap.sum[i] = (tap.sum[i] ?? 0) + n;
   tap.count += toInts(size)[1] ?? 0;
+  tap.counted += toInts(some)[1] ?? 0;
 }
