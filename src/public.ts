@@ -7,7 +7,7 @@ import { layers, ranks, sparse, structured } from "./plans/methods.ts";
 
 export { gradient } from "./autodiff/gradient.ts";
 export { sized } from "./autodiff/sized.ts";
-export type { Paper } from "./claims/paper.ts";
+export { type Paper, reproductionOn } from "./claims/paper.ts";
 export type { Findings, TrainedDraw } from "./claims/reproduction.ts";
 export { type Branch, branchesOf } from "./coupling/branches.ts";
 export { type Heads, headsOf } from "./coupling/heads.ts";

@@ -33,25 +33,34 @@ export interface PaperDefinition<Id extends string, O extends OptionTable, P ext
   readonly options: O;
   readonly plan: (options: ValuesOf<O>) => P;
   readonly exempt?: Readonly<Partial<Record<Law, string>>>;
-  readonly reproduction: {
-    /** What the paper claims, in words that a run can confirm or not. */
-    readonly claim: string;
-    readonly testbeds: Some<string>;
-    /** What to compare; `plan` is this paper's own. */
-    readonly run: (bench: Bench, plan: (given: Partial<ValuesOf<O>>) => P) => Promise<Findings>;
-  };
+  readonly reproduction: DefinedReproduction<O, P>;
+  /** Reproductions on testbeds of other kinds, by the kind: "language models". */
+  readonly also?: Readonly<Record<string, DefinedReproduction<O, P>>>;
+}
+
+interface DefinedReproduction<O extends OptionTable, P extends PaperPlan> {
+  /** What the paper claims, in words that a run can confirm or not. */
+  readonly claim: string;
+  readonly testbeds: Some<string>;
+  /** What to compare; `plan` is this paper's own. */
+  readonly run: (bench: Bench, plan: (given: Partial<ValuesOf<O>>) => P) => Promise<Findings>;
+}
+
+/** A run that tests a claim of a paper. */
+export interface Reproduction {
+  /** The kind of testbeds, where it is not the one that the paper is first tested on. */
+  readonly on: string | null;
+  readonly claim: string;
+  readonly testbeds: Some<string>;
+  run(bench: Bench): Promise<Findings>;
 }
 
 /** A paper as the rest of espalier sees it. */
 export interface PaperOf<P extends PaperPlan, Id extends string = string>
-  extends Omit<PaperDefinition<Id, OptionTable, P>, "plan" | "reproduction"> {
+  extends Omit<PaperDefinition<Id, OptionTable, P>, "plan" | "reproduction" | "also"> {
   /** The plan at the given settings, defaults for the others. Throws `request` for a setting that cannot be. */
   plan(given?: Readonly<Record<string, OptionValue | undefined>>): P;
-  readonly reproduction: {
-    readonly claim: string;
-    readonly testbeds: Some<string>;
-    run(bench: Bench): Promise<Findings>;
-  };
+  readonly reproductions: Some<Reproduction>;
 }
 
 /** A paper that prunes a trained model. */
@@ -79,7 +88,23 @@ export function trainingPaper<const Id extends string, const O extends Options>(
 function made<Id extends string, O extends Options, P extends PaperPlan>(
   definition: PaperDefinition<Id, O, P>,
 ): PaperOf<P, Id> {
-  const { id, options, reproduction } = definition;
+  const { reproduction, also = {}, ...rest } = definition;
+  const { id, options } = rest;
   const plan: PaperOf<P, Id>["plan"] = (given = {}) => definition.plan(readOptions(options, given, id));
-  return { ...definition, plan, reproduction: { ...reproduction, run: (bench) => reproduction.run(bench, plan) } };
+  const bound = (on: string | null, one: DefinedReproduction<O, P>): Reproduction => ({
+    ...one,
+    on,
+    run: (bench) => one.run(bench, plan),
+  });
+  const others = Object.entries(also).map(([on, one]) => bound(on, one));
+  return { ...rest, plan, reproductions: [bound(null, reproduction), ...others] };
+}
+
+/** The reproduction that is meant for a testbed; the first where none names it. */
+export function reproductionOn<P extends PaperPlan>(
+  paper: Pick<PaperOf<P>, "reproductions">,
+  testbed: string,
+): Reproduction {
+  const { reproductions } = paper;
+  return reproductions.find(({ testbeds }) => testbeds.includes(testbed)) ?? reproductions[0];
 }

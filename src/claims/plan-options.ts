@@ -90,6 +90,9 @@ export function readOptions<O extends OptionTable>(
 /** What the sparsity of a method that removes units is a share of. */
 export const shareOf = oneOf(["macs", "params", "units"], "What `sparsity` is a share of.");
 
+/** The same for methods of language models, whose shares are of parameters. */
+export const parameterShareOf = oneOf(["params", "macs", "units"], "What `sparsity` is a share of.");
+
 const patterns = {
   element: { kind: "element" },
   "2:4": { kind: "n:m", keep: 2, of: 4 },
@@ -100,6 +103,12 @@ const patterns = {
 export const patternOption = oneOf(
   ["element", "2:4", "4:8"],
   "Single weights, or N kept of every M, which then decides the share.",
+);
+
+/** Which matrices take part. */
+export const amongOption = oneOf(
+  ["all", "no-head", "no-stem", "inner"],
+  "Which matrices: all, or without those nearest to the outputs, to the inputs, or to both.",
 );
 
 /** The pattern of that name. */

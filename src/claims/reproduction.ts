@@ -1,4 +1,4 @@
-import type { Plan, UnitPlan } from "../plans/plan.ts";
+import type { Plan, UnitPlan, WeightPlan } from "../plans/plan.ts";
 import type { SparseTraining } from "../sparsify/train-sparse.ts";
 import type { Interval } from "../tensor/statistics.ts";
 import type { LedgerTotals } from "./ledger.ts";
@@ -12,9 +12,17 @@ export interface Arm {
   readonly plan: (at: { readonly removed: number; readonly seed: number }) => Plan;
   /** Default: calibration inputs of the testbed. */
   readonly data?: Draw;
+  /** Only at these of the comparison's shares; at all unless told. */
+  readonly at?: Some<number>;
 }
 
-/** What the paper leads one to expect: one arm above another, by at least a margin in points of the metric. */
+/**
+ * What arms are judged by: top-1 accuracy in points, or the mean negative log-likelihood in nats, where less is better and
+ * a difference is how much less.
+ */
+export type Yardstick = "accuracy" | "loss";
+
+/** What the paper leads one to expect: one arm better than another, by at least a margin in units of the yardstick. */
 export interface Expectation {
   readonly better: string;
   readonly than: string;
@@ -26,8 +34,12 @@ export interface Expectation {
 
 /** Arms at equal budgets. Random and global magnitude at the same budget always run beside them. */
 export interface Comparison {
-  /** What all arms lose the same share of: weights, or multiply-accumulates. */
-  readonly budget: "weights" | "macs";
+  /** What all arms lose the same share of: weights of what can be pruned; of the whole model, multiply-accumulates or parameters. */
+  readonly budget: "weights" | "macs" | "params";
+  /** Accuracy unless told. */
+  readonly by?: Yardstick;
+  /** What random and global magnitude choose from, where arms do not choose from everything. */
+  readonly among?: Pick<WeightPlan, "prunable"> & Pick<UnitPlan, "units">;
   readonly removed: Some<number>;
   readonly arms: Readonly<Record<string, Arm>>;
   readonly expect: Some<Expectation>;
@@ -83,7 +95,7 @@ export type TrainingArm = (at: {
  */
 export interface TrainingComparison {
   /** What all arms lose the same share of; weights unless told. */
-  readonly budget?: Comparison["budget"];
+  readonly budget?: "weights" | "macs";
   readonly removed: Some<number>;
   readonly arms: Readonly<Record<string, TrainingArm>>;
   readonly expect: Some<Expectation>;
@@ -119,17 +131,17 @@ export interface TrainedDraw extends Pick<Measurement, "really" | "macsLeft" | "
 export interface Check {
   readonly expectation: Expectation;
   readonly removed: number;
-  /** Mean difference in points, over paired draws. */
+  /** Mean difference in units of the yardstick, over paired draws; positive where the better arm is better. */
   readonly difference: number;
   /** 95 % interval of the mean over draws; null for fewer than two. */
   readonly interval: Interval | null;
-  /** Draws in which the better arm was above. */
+  /** Draws in which the better arm was better. */
   readonly wins: number;
   readonly draws: number;
   readonly holds: boolean;
 }
 
-/** The arm from which nothing is removed, at every share; it is trained once. */
+/** The arm from which nothing is removed, at every share; in comparisons of trainings it is trained once. */
 export const dense = "dense";
 
 /** How the arm is called that is cut by global magnitude halfway and trained with the compute of another arm. */
@@ -145,6 +157,7 @@ export interface Findings {
   readonly setting: string;
   readonly dense: { readonly accuracy: number; readonly nll: number; readonly samples: number };
   readonly budget: Comparison["budget"];
+  readonly by: Yardstick;
   readonly measurements: readonly Measurement[];
   readonly checks: readonly Check[];
   /** Arms that are expected to be better, beside global magnitude with their compute; the verdict does not look at it. */

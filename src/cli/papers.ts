@@ -10,6 +10,7 @@ import {
   paperSection,
   papersWhere,
   reproduce,
+  reproductionOn,
   resultsPage,
   testbedIds,
 } from "../index.node.ts";
@@ -26,7 +27,7 @@ export const papersCommand = command({
     testbed: string("NAME", `Where to run: ${testbedIds.join(", ")}; the first of the paper's whose files are here.`),
     draws: integer("N", "Calibration draws; 3 unless told.", 1, 100),
     at: list("SHARE", "Only these of the shares removed that the paper's run compares."),
-    samples: integer("N", "Images of the test set; 2000 unless told.", 10, 1e6),
+    samples: integer("N", "Images or windows of text of the test set; 2000 unless told.", 10, 1e6),
     resume: string("FILE", "Keep finished trainings in this file, and continue from it when it is there."),
     out: string("FILE", "Put what the runs found into this Markdown page."),
     device: choice(["cpu", "wasm", "webgpu", "cuda"], "Where to run; cpu unless told."),
@@ -84,7 +85,7 @@ export const papersCommand = command({
     try {
       const answers: object[] = [];
       for (const paper of papers) {
-        const wanted = options.testbed === undefined ? paper.reproduction.testbeds : [options.testbed];
+        const wanted = options.testbed === undefined ? paper.reproductions[0].testbeds : [options.testbed];
         const testbed = await firstPresent(wanted, (reason) => host.note(reason), {
           samples,
           runtime,
@@ -105,7 +106,7 @@ export const papersCommand = command({
           findings,
           `espalier papers run ${paper.id} --testbed ${testbed.id}${flags}`,
         );
-        answers.push({ paper: paper.id, claim: paper.reproduction.claim, ...findings });
+        answers.push({ paper: paper.id, claim: reproductionOn(paper, testbed.id).claim, ...findings });
         if (!options.json) host.print(section);
         // After each, so that what is done is kept when a later one is stopped.
         if (options.out !== undefined) await host.writeText(options.out, resultsPage(readPage(options.out), section));

@@ -108,10 +108,15 @@ ${axisNames
 
 /** One paper as Markdown, for the page and for \`papers show\`. */
 export function paperSection(paper: AnyPaper): string {
-  const { id, summary, cite, code, golden, departures, record, options, exempt = {}, reproduction } = paper;
+  const { id, summary, cite, code, golden, departures, record, options, exempt = {}, reproductions } = paper;
   const source = cite.arxiv === null ? "" : `, arXiv:${cite.arxiv}`;
   const records = axisNames.map((axis) => `${axes[axis].toLowerCase()} ${wordsOf(record, axis).join(", ")}`);
   const flags = `${record.gradients ? "uses" : "no"} gradients, ${record.weightUpdate ? "changes" : "keeps"} the weights that stay`;
+  const claims = reproductions.map(({ on, claim, testbeds }) =>
+    on === null
+      ? `Claim that \`espalier papers run ${id}\` tests: ${claim}`
+      : `On ${on}, \`espalier papers run ${id} --testbed ${testbeds[0]}\`: ${claim}`,
+  );
   const settings = Object.entries(options).map(
     ([name, { takes, initial, help }]) => `- \`${name}\` (${takes}; ${initial}): ${help}`,
   );
@@ -121,7 +126,7 @@ ${summary}
 
 ${cite.title} (${cite.year}${source}; ${cite.equation}). Authors' code: ${code ?? "none public"}. Scores of that code: ${golden}
 
-Claim that \`espalier papers run ${id}\` tests: ${reproduction.claim}
+${claims.join("\n\n")}
 
 Record: ${records.join("; ")}; ${flags}.
 

@@ -9,6 +9,7 @@ const findings: Findings = {
   setting: "a setting",
   dense: { accuracy: 91.25, nll: 0.3, samples: 2000 },
   budget: "weights",
+  by: "accuracy",
   measurements: [
     {
       arm: "Wanda",
@@ -40,7 +41,7 @@ it("a section says what was expected, measured and found", () => {
   const text = findingsSection(paperNamed("wanda"), findings, "espalier papers run wanda");
   expect(text).toContain("## wanda: not at this scale");
   expect(text).toContain("| Wanda 1 above magnitude | 50.0 % | -2.50 (-4.0 to -1.0) | 0 of 2 | no |");
-  expect(text).toContain("| Wanda | 50.0 % | 50.0 % | 25.0 % | 81.0 % | 80.0, 82.0 | 0.600 | 2.5 | 2 MiB |");
+  expect(text).toContain("| Wanda | 50.0 % | 50.0 % | 25.0 % | 81.0 % | 80.0, 82.0 | 0.600 | +0.300 | 2.5 | 2 MiB |");
 });
 
 it("a control with the same compute has a table of its own, and only where there is one", () => {

@@ -1,26 +1,29 @@
-import type { Check, Findings, Measurement } from "../claims/reproduction.ts";
+import { reproductionOn } from "../claims/paper.ts";
+import type { Check, Findings, Measurement, Yardstick } from "../claims/reproduction.ts";
 import { mean } from "../tensor/statistics.ts";
 import type { AnyPaper } from "./registry.ts";
 
 /** A run's findings as a section in Markdown: claim, verdict, what was expected, and every measurement. */
 export function findingsSection(paper: AnyPaper, findings: Findings, command: string): string {
-  const { dense, measurements, checks, controls, verdict, budget } = findings;
-  const what = budget === "macs" ? "MACs" : "weights";
-  return `## ${paper.id}: ${verdict}
+  const { dense, measurements, checks, controls, verdict, budget, by } = findings;
+  const what = { macs: "MACs", weights: "weights", params: "parameters" }[budget];
+  const unit = by === "loss" ? "nats less" : "points";
+  const { on, claim } = reproductionOn(paper, findings.testbed);
+  return `## ${paper.id}${on === null ? "" : `, ${on}`}: ${verdict}
 
 ${paper.cite.title} (${paper.cite.year})
 
-- Claim: ${paper.reproduction.claim}
-- Setting: ${findings.setting}. ${percent(dense.accuracy)} before pruning (nll ${dense.nll.toFixed(3)}).
+- Claim: ${claim}
+- Setting: ${findings.setting}. ${percent(dense.accuracy)} before pruning (nll ${dense.nll.toFixed(3)}, ${dense.samples} labels).
 - Command: \`${command}\`, ${Math.round(findings.seconds)} s
 
-| expected | at | difference in points (95 % over draws) | draws won | holds |
+| expected | at | difference in ${unit} (95 % over draws) | draws won | holds |
 | --- | --- | --- | --- | --- |
-${checks.map(checkRow).join("\n")}
+${checks.map((one) => checkRow(one, by)).join("\n")}
 ${controlTable(controls)}
-| arm | ${what} removed | really | MACs left, zeros skipped | accuracy | each draw | nll | GMACs | bytes moved |
-| --- | --- | --- | --- | --- | --- | --- | --- | --- |
-${measurements.map(measurementRow).join("\n")}
+| arm | ${what} removed | really | MACs left, zeros skipped | accuracy | each draw${by === "loss" ? ", nll" : ""} | nll | above dense | GMACs | bytes moved |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
+${measurements.map((one) => measurementRow(one, findings)).join("\n")}
 `;
 }
 
@@ -50,7 +53,7 @@ function controlTable(controls: readonly Check[]): string {
     const cells = [
       expectation.better,
       percent(100 * removed),
-      differenceText(difference, interval),
+      differenceText(difference, interval, "accuracy"),
       `${wins} of ${draws}`,
     ];
     return `| ${cells.join(" | ")} |`;
@@ -62,33 +65,41 @@ ${rows.join("\n")}
 `;
 }
 
-function differenceText(difference: number, interval: Check["interval"]): string {
-  const range = interval === null ? "" : ` (${interval.low.toFixed(1)} to ${interval.high.toFixed(1)})`;
-  return `${difference < 0 ? "" : "+"}${difference.toFixed(2)}${range}`;
+function differenceText(difference: number, interval: Check["interval"], by: Yardstick): string {
+  const [digits, ends] = by === "loss" ? [3, 3] : [2, 1];
+  const range = interval === null ? "" : ` (${interval.low.toFixed(ends)} to ${interval.high.toFixed(ends)})`;
+  return `${difference < 0 ? "" : "+"}${difference.toFixed(digits)}${range}`;
 }
 
-function checkRow({ expectation, removed, difference, interval, wins, draws, holds }: Check): string {
-  const { better, than, by } = expectation;
-  const margin = by < 0 ? `not ${-by} below` : by === 0 ? "above" : `${by} above`;
+function checkRow(check: Check, by: Yardstick): string {
+  const { expectation, removed, difference, interval, wins, draws, holds } = check;
+  const { better, than } = expectation;
+  const [up, down] = by === "loss" ? ["better than", "worse than"] : ["above", "below"];
+  const margin =
+    expectation.by < 0 ? `not ${-expectation.by} ${down}` : expectation.by === 0 ? up : `${expectation.by} ${up}`;
   const cells = [
     `${better} ${margin} ${than}`,
     percent(100 * removed),
-    differenceText(difference, interval),
+    differenceText(difference, interval, by),
     `${wins} of ${draws}`,
     holds ? "yes" : "no",
   ];
   return `| ${cells.join(" | ")} |`;
 }
 
-function measurementRow({ arm, removed, really, macsLeft, accuracy, nll, cost }: Measurement): string {
+function measurementRow(measurement: Measurement, { by, dense }: Findings): string {
+  const { arm, removed, really, macsLeft, accuracy, nll, cost } = measurement;
+  const each = by === "loss" ? nll.map((value) => value.toFixed(3)) : accuracy.map((value) => value.toFixed(1));
+  const above = mean(nll) - dense.nll;
   const cells = [
     arm,
     percent(100 * removed),
     percent(100 * really),
     percent(100 * macsLeft),
     percent(mean(accuracy)),
-    accuracy.length < 2 ? "" : accuracy.map((value) => value.toFixed(1)).join(", "),
+    each.length < 2 ? "" : each.join(", "),
     mean(nll).toFixed(3),
+    `${above < 0 ? "" : "+"}${above.toFixed(3)}`,
     ((cost.forwardMacs + cost.backwardMacs) / 1e9).toFixed(1),
     `${(cost.bytes / 2 ** 20).toFixed(0)} MiB`,
   ];

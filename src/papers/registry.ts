@@ -1,6 +1,8 @@
 import type { Paper, TrainingPaper } from "../claims/paper.ts";
 import { didYouMean, EspalierError } from "../tensor/error.ts";
 import { depgraph } from "./depgraph.ts";
+import { essentialSparsity } from "./essential-sparsity.ts";
+import { flap } from "./flap.ts";
 import { globalMp } from "./global-mp.ts";
 import { globalMpGradual } from "./global-mp-gradual.ts";
 import { gradualMagnitude } from "./gradual-magnitude.ts";
@@ -8,12 +10,16 @@ import { granet } from "./granet.ts";
 import { grasp } from "./grasp.ts";
 import { lamp } from "./lamp.ts";
 import { lateRewinding } from "./late-rewinding.ts";
+import { llmPruner } from "./llm-pruner.ts";
 import { lotteryTicket } from "./lottery-ticket.ts";
 import { masksparsity } from "./masksparsity.ts";
+import { mawWidth } from "./maw-width.ts";
 import { pdp } from "./pdp.ts";
+import { perp } from "./perp.ts";
 import { randomPruning } from "./random-pruning.ts";
 import { rdPrune } from "./rd-prune.ts";
 import { rethinkingPruning } from "./rethinking-pruning.ts";
+import { shortgpt } from "./shortgpt.ts";
 import { snip } from "./snip.ts";
 import { spa } from "./spa.ts";
 import { spaBeforeTraining } from "./spa-before-training.ts";
@@ -32,12 +38,18 @@ const trainingById = <const T extends { readonly [Id in keyof T & string]: Train
 /** Papers that prune a trained model. */
 export const pruningPapers = byId({
   depgraph,
+  "essential-sparsity": essentialSparsity,
+  flap,
   "global-mp": globalMp,
   grasp,
   lamp,
+  "llm-pruner": llmPruner,
   masksparsity,
+  "maw-width": mawWidth,
+  perp,
   "rd-prune": rdPrune,
   "rethinking-pruning": rethinkingPruning,
+  shortgpt,
   snip,
   spa,
   "spa-before-training": spaBeforeTraining,

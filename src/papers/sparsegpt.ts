@@ -1,8 +1,9 @@
 import { paper } from "../claims/paper.ts";
-import { fraction, oneOf, patternNamed, patternOption, whole } from "../claims/plan-options.ts";
+import { amongOption, fraction, oneOf, patternNamed, patternOption, whole } from "../claims/plan-options.ts";
 import { obs } from "../criteria/obs.ts";
 import { wanda } from "../criteria/wanda.ts";
 import { layered } from "../plans/layered.ts";
+import { wanda as wandaPaper } from "./wanda.ts";
 
 /** Prunes each layer column by column; the columns to the right make up for what goes, as the inputs let them. */
 export const sparsegpt = paper({
@@ -47,9 +48,11 @@ export const sparsegpt = paper({
     block: whole(128, "Columns whose weights compete for the share.", 1, 1_000_000),
     order: oneOf(["given", "activation"], "Order of the columns; the largest inputs first without a pattern."),
     damping: fraction(0.01, "Added to the diagonal of the Gram matrix, as a share of its mean."),
+    among: amongOption,
   },
-  plan: ({ sparsity, mask, pattern, block, order, damping }) => ({
+  plan: ({ sparsity, mask, pattern, block, order, damping, among }) => ({
     kind: "weights",
+    prunable: among,
     criterion: mask === "own" ? obs() : wanda(),
     pattern: patternNamed(pattern),
     scope: mask === "own" ? "tensor" : "row",
@@ -87,5 +90,45 @@ export const sparsegpt = paper({
           { better: "Wanda mask, sweep", than: "Wanda", at: [0.5, 0.6, 0.7], by: 0 },
         ],
       }),
+  },
+  also: {
+    "language models": {
+      claim:
+        "At the same share of every matrix of the blocks, single weights or N of M, the loss grows least with SparseGPT, then Wanda, then magnitude, then chance.",
+      testbeds: ["stories260k", "tinylm-wikitext", "tinylm-linux", "tinylm-drama"],
+      run: (bench, plan) =>
+        bench.compare({
+          budget: "weights",
+          by: "loss",
+          among: { prunable: "no-head" },
+          removed: [0.3, 0.5, 0.6, 0.7],
+          calibration: 64,
+          arms: {
+            SparseGPT: { plan: ({ removed }) => plan({ sparsity: removed, among: "no-head" }) },
+            Wanda: { plan: ({ removed }) => wandaPaper.plan({ sparsity: removed, among: "no-head" }) },
+            "uniform magnitude": { plan: ({ removed }) => layered(removed, "uniform", "no-head") },
+            "SparseGPT, 2:4": { at: [0.5], plan: () => plan({ pattern: "2:4", among: "no-head" }) },
+            "Wanda, 2:4": { at: [0.5], plan: () => wandaPaper.plan({ pattern: "2:4", among: "no-head" }) },
+            "magnitude, 2:4": {
+              at: [0.5],
+              plan: () => ({ ...layered(0.5, "uniform", "no-head"), pattern: patternNamed("2:4") }),
+            },
+            "SparseGPT, 4:8": { at: [0.5], plan: () => plan({ pattern: "4:8", among: "no-head" }) },
+            "Wanda, 4:8": { at: [0.5], plan: () => wandaPaper.plan({ pattern: "4:8", among: "no-head" }) },
+            "magnitude, 4:8": {
+              at: [0.5],
+              plan: () => ({ ...layered(0.5, "uniform", "no-head"), pattern: patternNamed("4:8") }),
+            },
+          },
+          expect: [
+            { better: "SparseGPT", than: "Wanda", at: [0.3, 0.5, 0.6, 0.7], by: 0 },
+            { better: "Wanda", than: "uniform magnitude", at: [0.3, 0.5, 0.6, 0.7], by: 0 },
+            { better: "uniform magnitude", than: "random", at: [0.3, 0.5, 0.6, 0.7], by: 0 },
+            { better: "SparseGPT, 2:4", than: "Wanda, 2:4", at: [0.5], by: 0 },
+            { better: "Wanda, 2:4", than: "magnitude, 2:4", at: [0.5], by: 0 },
+            { better: "SparseGPT, 4:8", than: "SparseGPT, 2:4", at: [0.5], by: 0 },
+          ],
+        }),
+    },
   },
 });

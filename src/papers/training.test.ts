@@ -69,7 +69,7 @@ describe.each(trainingPapers.map((paper) => [paper.id, paper] as const))("%s", (
   ];
 
   it("says what it is, and refuses settings that it does not have", () => {
-    for (const text of [paper.summary, paper.golden, paper.reproduction.claim, ...paper.departures])
+    for (const text of [paper.summary, paper.golden, paper.reproductions[0].claim, ...paper.departures])
       expect(text).toMatch(/\.$/);
     expect(paper.record.when).not.toEqual([]);
     expect(paper.record.data).toContain("training set");

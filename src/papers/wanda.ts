@@ -1,5 +1,5 @@
 import { paper } from "../claims/paper.ts";
-import { fraction, oneOf, patternNamed, patternOption } from "../claims/plan-options.ts";
+import { amongOption, fraction, oneOf, patternNamed, patternOption } from "../claims/plan-options.ts";
 import { wanda as wandaScore } from "../criteria/wanda.ts";
 import { layered } from "../plans/layered.ts";
 
@@ -42,9 +42,11 @@ export const wanda = paper({
     sparsity: fraction(0.5, "Share of the weights of each row to remove."),
     scope: oneOf(["row", "tensor"], "Whether weights compete in their row or in their layer."),
     pattern: patternOption,
+    among: amongOption,
   },
-  plan: ({ sparsity, scope, pattern }) => ({
+  plan: ({ sparsity, scope, pattern, among }) => ({
     kind: "weights",
+    prunable: among,
     criterion: wandaScore(),
     pattern: patternNamed(pattern),
     scope,
@@ -71,5 +73,30 @@ export const wanda = paper({
           { better: "Wanda, layer", than: "Wanda, row", at: [0.5, 0.6], by: -0.5 },
         ],
       }),
+  },
+  also: {
+    "language models": {
+      claim:
+        "At the same share of every matrix of the blocks, the input norm beats magnitude alone, and rows are a better scope than matrices.",
+      testbeds: ["stories260k", "tinylm-wikitext", "tinylm-linux", "tinylm-drama"],
+      run: (bench, plan) =>
+        bench.compare({
+          budget: "weights",
+          by: "loss",
+          among: { prunable: "no-head" },
+          removed: [0.5, 0.6],
+          calibration: 64,
+          arms: {
+            "Wanda, row": { plan: ({ removed }) => plan({ sparsity: removed, among: "no-head" }) },
+            "Wanda, layer": { plan: ({ removed }) => plan({ sparsity: removed, among: "no-head", scope: "tensor" }) },
+            "uniform magnitude": { plan: ({ removed }) => layered(removed, "uniform", "no-head") },
+          },
+          expect: [
+            { better: "Wanda, row", than: "uniform magnitude", at: [0.5, 0.6], by: 0 },
+            { better: "Wanda, row", than: "Wanda, layer", at: [0.5, 0.6], by: 0 },
+            { better: "uniform magnitude", than: "random", at: [0.5, 0.6], by: 0 },
+          ],
+        }),
+    },
   },
 });

@@ -2,9 +2,14 @@ import { magnitude } from "../criteria/magnitude.ts";
 import type { WeightPlan } from "./plan.ts";
 
 /** Magnitude inside each layer, shares of layers by a profile: what allocations are compared with. */
-export function layered(sparsity: number, profile: WeightPlan["profile"]): WeightPlan {
+export function layered(
+  sparsity: number,
+  profile: WeightPlan["profile"],
+  prunable: WeightPlan["prunable"] = "all",
+): WeightPlan {
   return {
     kind: "weights",
+    prunable,
     criterion: magnitude(2),
     pattern: { kind: "element" },
     scope: "tensor",

@@ -1,4 +1,4 @@
-import type { Comparison, TrainedDraw, TrainingArm } from "../claims/reproduction.ts";
+import type { TrainedDraw, TrainingArm, TrainingComparison } from "../claims/reproduction.ts";
 import type { Graph } from "../graph/graph.ts";
 import { analyse } from "../models/analysis.ts";
 import type { SharedRounds } from "../sparsify/train-sparse.ts";
@@ -25,7 +25,7 @@ export interface Trial {
 export async function armTrainer(
   testbed: Testbed,
   course: Course,
-  budget: Comparison["budget"],
+  budget: NonNullable<TrainingComparison["budget"]>,
   options: BenchOptions,
 ): Promise<(trial: Trial) => Promise<TrainedDraw>> {
   const { runtime, journal = noJournal() } = options;

@@ -10,10 +10,10 @@ import { oneCut, staticRandom } from "../sparsify/programmes.ts";
 type Budget = Comparison["budget"];
 
 /** What every comparison runs beside its own arms. */
-export function baselines(budget: Budget): Readonly<Record<string, Arm>> {
+export function baselines({ budget, among = {} }: Pick<Comparison, "budget" | "among">): Readonly<Record<string, Arm>> {
   return {
-    random: { plan: ({ removed, seed }) => ranked(budget, random(seed), "local", removed) },
-    "global magnitude": { plan: ({ removed }) => ranked(budget, magnitude(2), "global", removed) },
+    random: { plan: ({ removed, seed }) => ranked(budget, random(seed), "local", removed, among) },
+    "global magnitude": { plan: ({ removed }) => ranked(budget, magnitude(2), "global", removed, among) },
   };
 }
 
@@ -21,7 +21,7 @@ export function baselines(budget: Budget): Readonly<Record<string, Arm>> {
 export const halfway = "global magnitude, halfway";
 
 /** What every comparison of trainings runs beside its own arms: a random choice that stays, and a cut halfway. */
-export function trainingBaselines(budget: Budget): TrainingComparison["arms"] {
+export function trainingBaselines(budget: NonNullable<TrainingComparison["budget"]>): TrainingComparison["arms"] {
   if (budget === "weights") {
     return {
       "random, static": ({ removed }) => ({
@@ -46,10 +46,20 @@ export function trainingBaselines(budget: Budget): TrainingComparison["arms"] {
 }
 
 /** The plan that removes a share by a criterion alone, inside each layer or from the whole model. */
-function ranked(budget: Budget, criterion: Criterion<Statistic>, scope: "local" | "global", removed: number): Plan {
-  return budget === "macs"
-    ? structured({ criterion, keepMacs: 1 - removed, scope: scope === "global" ? "global" : "group" })
-    : sparse({ criterion, sparsity: removed, scope: scope === "global" ? "global" : "tensor" });
+function ranked(
+  budget: Budget,
+  criterion: Criterion<Statistic>,
+  scope: "local" | "global",
+  removed: number,
+  { prunable, units }: NonNullable<Comparison["among"]> = {},
+): Plan {
+  if (budget === "weights") {
+    const within = prunable === undefined ? {} : { prunable };
+    return sparse({ criterion, sparsity: removed, scope: scope === "global" ? "global" : "tensor", ...within });
+  }
+  const target = budget === "macs" ? { keepMacs: 1 - removed } : { keepParams: 1 - removed };
+  const plan = structured({ criterion, ...target, scope: scope === "global" ? "global" : "group" });
+  return units === undefined ? plan : { ...plan, units };
 }
 
 /** True where the seed or the calibration inputs can change the result. */

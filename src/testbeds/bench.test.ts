@@ -97,7 +97,7 @@ it("classify counts a model that answers wrongly as wrong", async () => {
   expect(own.accuracy).toBe(100);
   expect(found.accuracy).toBeLessThan(90);
   expect(found.nll).toBeGreaterThan(own.nll);
-  await expect(classify(runtime, tinyNet().onnx.graph, tinyInputs(3))).rejects.toThrow("labelled data");
+  await expect(classify(runtime, tinyNet().onnx.graph, tinyInputs(3))).rejects.toThrow("expected labels");
 });
 
 it("testbeds open or say what they need; an unknown one is refused", async () => {

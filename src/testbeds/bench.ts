@@ -1,5 +1,12 @@
 import { ledger } from "../claims/ledger.ts";
-import type { Arm, Bench, Comparison, Measurement, TrainedDraw } from "../claims/reproduction.ts";
+import {
+  type Arm,
+  type Bench,
+  type Comparison,
+  type Measurement,
+  dense as original,
+  type TrainedDraw,
+} from "../claims/reproduction.ts";
 import type { IndexedDataset } from "../data/dataset.ts";
 import { sample } from "../data/subset.ts";
 import { analyse } from "../models/analysis.ts";
@@ -32,34 +39,43 @@ export function benchOn(testbed: Testbed, options: BenchOptions): Bench {
     train: (comparison) => trainOn(testbed, comparison, options),
     compare: async (comparison) => {
       const start = performance.now();
-      const arms: Readonly<Record<string, Arm>> = { ...comparison.arms, ...baselines(comparison.budget) };
+      const { by = "accuracy" } = comparison;
+      const arms: Readonly<Record<string, Arm>> = { ...comparison.arms, ...baselines(comparison) };
       // A draw of more than half of the pool would be much like any other draw.
       const inputs = Math.min(comparison.calibration ?? 512, Math.floor(testbed.pool.count / 2));
       for (const { better, than } of comparison.expect) {
-        for (const name of [better, than]) if (!(name in arms)) throw unknownArm(name, Object.keys(arms));
+        for (const name of [better, than])
+          if (name !== original && !(name in arms)) throw unknownArm(name, Object.keys(arms));
       }
       const dense = await classify(runtime, testbed.model.onnx.graph, testbed.test);
       const measurements: Measurement[] = [];
       const shares = comparison.removed.filter((removed) => options.at?.includes(removed) ?? true);
       if (shares.length === 0) throw noShare(comparison.removed);
-      const total = shares.length * Object.keys(arms).length;
-      for (const removed of shares) {
-        for (const [name, arm] of Object.entries(arms)) {
-          step(options, "reproduce", measurements.length, total, `${name} at ${Math.round(100 * removed)} %`);
-          measurements.push(await measure(testbed, name, arm, comparison.budget, removed, inputs, draws, options));
-        }
+      const trials = shares.flatMap((removed) =>
+        Object.entries(arms).flatMap(([name, arm]) =>
+          arm.at?.includes(removed) === false ? [] : [{ removed, name, arm }],
+        ),
+      );
+      const total = trials.length;
+      const before = await workLeft(await analyse(testbed.model.onnx.graph, options.runtime));
+      for (const { removed, name, arm } of trials) {
+        step(options, "reproduce", measurements.length, total, `${name} at ${Math.round(100 * removed)} %`);
+        const trial = { name, arm, budget: comparison.budget, removed, inputs, draws, macs: before.macs };
+        measurements.push(await measure(testbed, trial, options));
       }
       step(options, "reproduce", total, total);
+      const unpruned = { arm: original, removed: 0, accuracy: [dense.accuracy], nll: [dense.nll] };
       const checks = comparison.expect.flatMap((expectation) =>
         expectation.at
           .filter((removed) => shares.includes(removed))
-          .map((removed) => check(expectation, removed, measurements)),
+          .map((removed) => check(expectation, removed, [unpruned, ...measurements], by)),
       );
       return {
         testbed: testbed.id,
         setting: `${testbed.description}; ${draws} draws of ${inputs} calibration inputs; no training afterwards`,
         dense,
         budget: comparison.budget,
+        by,
         measurements,
         checks,
         controls: [],
@@ -70,20 +86,23 @@ export function benchOn(testbed: Testbed, options: BenchOptions): Bench {
   };
 }
 
-async function measure(
-  testbed: Testbed,
-  name: string,
-  arm: Arm,
-  budget: Comparison["budget"],
-  removed: number,
-  inputs: number,
-  draws: number,
-  options: BenchOptions,
-): Promise<Measurement> {
+interface Trial {
+  readonly name: string;
+  readonly arm: Arm;
+  readonly budget: Comparison["budget"];
+  readonly removed: number;
+  /** Calibration inputs of a draw. */
+  readonly inputs: number;
+  readonly draws: number;
+  /** Multiply-accumulates of the original. */
+  readonly macs: number;
+}
+
+async function measure(testbed: Testbed, trial: Trial, options: BenchOptions): Promise<Measurement> {
+  const { name, arm, budget, removed, inputs, draws } = trial;
   const accuracy: number[] = [];
   const nll: number[] = [];
   let [really, macsLeft] = [0, 0];
-  const before = await workLeft(await analyse(testbed.model.onnx.graph, options.runtime));
   const book = ledger();
   const runtime = book.watch(options.runtime);
   let runs = 0;
@@ -104,7 +123,7 @@ async function measure(
     accuracy.push(found.accuracy);
     nll.push(found.nll);
     really += share(result.report, budget);
-    macsLeft += (await workLeft(await analyse(result.model.onnx.graph, options.runtime))).macs / before.macs;
+    macsLeft += (await workLeft(await analyse(result.model.onnx.graph, options.runtime))).macs / trial.macs;
     runs++;
   }
   const { forwardMacs, backwardMacs, samples, bytes, seconds } = book.totals();
@@ -123,7 +142,7 @@ function drawOf(testbed: Testbed, from: NonNullable<Arm["data"]>, inputs: number
 }
 
 function share({ before, after, layers }: Report, budget: Comparison["budget"]): number {
-  if (budget === "macs") return 1 - after.macs / before.macs;
+  if (budget !== "weights") return 1 - after[budget] / before[budget];
   const sum = (which: "before" | "after"): number => layers.reduce((total, layer) => total + layer[which], 0);
   return 1 - sum("after") / sum("before");
 }

@@ -5,14 +5,22 @@ import {
   type Measurement,
   type Verdict,
   verdictOf,
+  type Yardstick,
 } from "../claims/reproduction.ts";
 import { EspalierError } from "../tensor/error.ts";
 import { mean, meanInterval } from "../tensor/statistics.ts";
 
 /** What was measured against an expectation, at one share removed, over paired draws. */
-export function check(expectation: Expectation, removed: number, measurements: readonly Measurement[]): Check {
-  const valuesOf = (name: string): readonly number[] =>
-    measurements.find((found) => found.arm === name && (found.removed === removed || name === dense))?.accuracy ?? [];
+export function check(
+  expectation: Expectation,
+  removed: number,
+  measurements: readonly Pick<Measurement, "arm" | "removed" | "accuracy" | "nll">[],
+  by: Yardstick = "accuracy",
+): Check {
+  const valuesOf = (name: string): readonly number[] => {
+    const found = measurements.find(({ arm, removed: at }) => arm === name && (at === removed || name === dense));
+    return (by === "loss" ? found?.nll.map((nll) => -nll) : found?.accuracy) ?? [];
+  };
   const [better, than] = [valuesOf(expectation.better), valuesOf(expectation.than)];
   const draws = Math.max(better.length, than.length);
   const differences = Array.from({ length: draws }, (_, i) => {

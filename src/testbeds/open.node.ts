@@ -9,6 +9,7 @@ import type { Runtime } from "../runtime/runtime.ts";
 import { didYouMean, EspalierError } from "../tensor/error.ts";
 import type { Job } from "../tensor/progress.ts";
 import { type CoursePlan, courses, redrawn, untrained } from "./courses.ts";
+import { type LanguagePlace, openLanguage } from "./language.node.ts";
 import { cifarForm, openPictures } from "./pictures.node.ts";
 import { schooled } from "./school.node.ts";
 import type { Absent, Testbed } from "./testbed.ts";
@@ -56,8 +57,36 @@ const places: ReadonlyMap<string, Place> = new Map([
   ],
 ] satisfies readonly (readonly [string, Place])[]);
 
+const tinylm = (domain: LanguagePlace["domain"]): LanguagePlace => ({
+  checkpoint: join(root, "examples/tinylm"),
+  data: dataFolder,
+  domain,
+  pool: ["pool"],
+  window: 256,
+  hint: "bench/tinylm.ts trains it from the texts in ESPALIER_DATA; its checkpoint belongs into examples/tinylm.",
+});
+
+/** Language models that lie in files. */
+const languages: ReadonlyMap<string, LanguagePlace> = new Map([
+  [
+    "stories260k",
+    {
+      checkpoint: join(dataFolder, "models/stories260K"),
+      data: dataFolder,
+      domain: "stories",
+      pool: ["train", "held", "pool"],
+      remark: " (sampled from the dense model itself)",
+      window: 256,
+      hint: "Set ESPALIER_DATA to a folder with models/stories260K and text.",
+    },
+  ],
+  ["tinylm-wikitext", tinylm("wikitext")],
+  ["tinylm-linux", tinylm("linux")],
+  ["tinylm-drama", tinylm("drama")],
+] satisfies readonly (readonly [string, LanguagePlace])[]);
+
 /** Names of the testbeds: first those whose models lie in files, then those that are trained on demand. */
-export const testbedIds: readonly string[] = [...places.keys(), ...courses.keys()];
+export const testbedIds: readonly string[] = [...places.keys(), ...languages.keys(), ...courses.keys()];
 
 export interface OpenTestbedOptions extends Job {
   /** Of its test set, the same ones each time; 2,000 unless told. */
@@ -70,6 +99,8 @@ export interface OpenTestbedOptions extends Job {
 export async function openTestbed(id: string, options: OpenTestbedOptions = {}): Promise<Testbed | Absent> {
   const place = places.get(id);
   if (place !== undefined) return openPlace(id, place, options);
+  const language = languages.get(id);
+  if (language !== undefined) return openLanguage(id, language, options.samples ?? 2000);
   const course = courses.get(id);
   if (course !== undefined) return openCourse(id, course, options);
   const hint = didYouMean(id, testbedIds);

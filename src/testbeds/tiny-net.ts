@@ -1,5 +1,6 @@
 import type { IndexedDataset } from "../data/dataset.ts";
 import { randomInputs } from "../data/random-inputs.ts";
+import { modelOf } from "../formats/onnx/encode.ts";
 import type { Attributes } from "../graph/attributes.ts";
 import { builder } from "../graph/builder.ts";
 import type { Graph } from "../graph/graph.ts";
@@ -63,4 +64,33 @@ function tinyGraph(seed: number): Graph {
   const head = normal("head.weight", [12 * 16, 5], 0, 0.1);
   g.output(g.op("Gemm", [flat, head, normal("head.bias", [5], 0, 0.1)], {}, "logits"), "f32", ["n", 5]);
   return g.finish();
+}
+
+/** A chain of residual blocks of random weights for tests: x [n, 8] to y [n, 8], two branches of an MLP in each of three blocks. */
+export function tinyChain(seed = 0): Model {
+  const g = builder("chain", 17);
+  const draw = random(seed, "tiny chain");
+  const normal = (name: string, shape: Shape, sd: number): string => {
+    const values = new Float32Array(sizeOf(shape));
+    draw.split(name).fillNormal(values, 0, sd);
+    return g.constant(float32Tensor(shape, values), name);
+  };
+  let x = g.input("x", "f32", ["n", 8]);
+  for (let i = 0; i < 6; i++) {
+    // Branches differ in how much they add, so that no two scores are alike.
+    const inner = g.op("Relu", [g.op("MatMul", [x, normal(`${i}.in`, [8, 12], 0.3)])]);
+    x = g.op(
+      "Add",
+      [x, g.op("MatMul", [inner, normal(`${i}.out`, [12, 8], 0.1 + 0.05 * ((i * 5) % 6))])],
+      {},
+      `sum.${i}`,
+    );
+  }
+  g.output(g.op("MatMul", [x, normal("head", [8, 8], 0.5)], {}, "y"), "f32", ["n", 8]);
+  return modelFrom("chain.onnx", modelOf(g.finish()));
+}
+
+/** Inputs for it. */
+export function chainInputs(count: number, seed = 0): IndexedDataset {
+  return randomInputs([{ name: "x", dtype: "f32", dims: ["n", 8] }], { count, seed });
 }

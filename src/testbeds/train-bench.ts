@@ -107,6 +107,7 @@ export async function trainOn(
     setting: `${testbed.id}, ${draws} seeds of first parameters and order of data, ${epochs} epochs on ${course.train.count} pictures a run, ${testbed.test.count} to test; ${scopes[budget]}`,
     dense: { accuracy: mean(unpruned.accuracy), nll: mean(unpruned.nll), samples: testbed.test.count },
     budget,
+    by: "accuracy",
     measurements,
     checks,
     controls,
