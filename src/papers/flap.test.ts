@@ -56,17 +56,20 @@ async function answers({ onnx }: Model): Promise<Float32Array> {
 const furthest = (a: Float32Array, b: Float32Array): number =>
   Math.max(...a.map((value, i) => Math.abs(value - (b[i] ?? 0))));
 
-it.each(["unreached", "saturated"] as const)("a neuron that is %s goes first, and biases make up for all of it", async (kind) => {
-  const model = network(kind);
-  const before = await answers(model);
-  const one = { sparsity: 1 / 8, of: "units" } as const;
-  const options = { runtime, calibration, measure: false } as const;
-  const { model: repaired, masks } = await prune(model, flap.plan(one), options);
-  expect([...masks.values()].map((mask) => [...mask])).toEqual([[1, 1, 1, 1, 1, 0, 1, 1]]);
-  expect(furthest(await answers(repaired), before)).toBeLessThan(1e-5);
-  const bare = await prune(model, flap.plan({ ...one, bias: "none" }), options);
-  // What follows from the weights alone is always made up for; what only data tells is not.
-  const cost = furthest(await answers(bare.model), before);
-  if (kind === "unreached") expect(cost).toBeLessThan(1e-5);
-  else expect(cost).toBeCloseTo(3, 4);
-});
+it.each(["unreached", "saturated"] as const)(
+  "a neuron that is %s goes first, and biases make up for all of it",
+  async (kind) => {
+    const model = network(kind);
+    const before = await answers(model);
+    const one = { sparsity: 1 / 8, of: "units" } as const;
+    const options = { runtime, calibration, measure: false } as const;
+    const { model: repaired, masks } = await prune(model, flap.plan(one), options);
+    expect([...masks.values()].map((mask) => [...mask])).toEqual([[1, 1, 1, 1, 1, 0, 1, 1]]);
+    expect(furthest(await answers(repaired), before)).toBeLessThan(1e-5);
+    const bare = await prune(model, flap.plan({ ...one, bias: "none" }), options);
+    // What follows from the weights alone is always made up for; what only data tells is not.
+    const cost = furthest(await answers(bare.model), before);
+    if (kind === "unreached") expect(cost).toBeLessThan(1e-5);
+    else expect(cost).toBeCloseTo(3, 4);
+  },
+);

@@ -9,14 +9,14 @@ import { modelOf } from "../formats/onnx/encode.ts";
 import { analyse } from "../models/analysis.ts";
 import { checkpointModel } from "../models/checkpoint/checkpoint-model.ts";
 import { modelFrom } from "../models/model.ts";
-import { flap } from "./flap.ts";
 import { openRuntime } from "../runtime/open-runtime.node.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { random } from "../tensor/random.ts";
-import type { Tokenizer } from "../tokenizers/tokenizer.ts";
 import { benchOn } from "../testbeds/bench.ts";
 import { llamaCheckpoint } from "../testbeds/models/llama-checkpoint.ts";
 import type { Testbed } from "../testbeds/testbed.ts";
+import type { Tokenizer } from "../tokenizers/tokenizer.ts";
+import { flap } from "./flap.ts";
 
 let runtime: Runtime;
 beforeAll(async () => {
@@ -61,8 +61,7 @@ it("units inside branches are heads and neurons, without what passes and what he
     [...groups].map(
       ({ id, size }) => `${id.replace(/model\.layers\.(\d)\..*\./, "$1 ").replace(".weight", "")} ${size}`,
     );
-  const each = (suffix: string) =>
-    [0, 1].map((block) => expect.stringMatching(new RegExp(`^${block} .*${suffix}$`)));
+  const each = (suffix: string) => [0, 1].map((block) => expect.stringMatching(new RegExp(`^${block} .*${suffix}$`)));
   expect(named(heads)).toEqual(each(" 2"));
   expect(named(neurons)).toEqual(each(" 24"));
   expect(coupling.groups.filter(({ blocked }) => blocked.length === 0).length).toBeGreaterThan(4);

@@ -29,7 +29,7 @@ export interface InfluenceOptions {
   readonly excludeFirst: boolean;
 }
 
-export const influenceDefaults: InfluenceOptions = { distance: "cosine", tokens: "all", excludeFirst: false };
+const influenceDefaults: InfluenceOptions = { distance: "cosine", tokens: "all", excludeFirst: false };
 
 /** Measures all branches in one pass over the data, reduced inside the runtime. */
 export async function branchStatistics(

@@ -1,6 +1,5 @@
 import {
   asLongAs,
-  type Comparison,
   dense,
   type Findings,
   type Measurement,
@@ -117,7 +116,7 @@ export async function trainOn(
 }
 
 /** What a budget counts, and of which parts. */
-const scopes: Readonly<Record<Comparison["budget"], string>> = {
+const scopes: Readonly<Record<NonNullable<TrainingComparison["budget"]>, string>> = {
   weights: "all weights of convolutions and linear layers can go",
   macs: "channels and ranks of all layers can go, multiply-accumulates of one picture count",
 };
