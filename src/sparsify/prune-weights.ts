@@ -318,7 +318,8 @@ async function lampRules(targets: readonly Target[], { sparsity }: WeightSelecti
       at += part.length;
     });
     // What goes before everything else has no part in the sums.
-    lampAscending(scores.map((score) => (score === Number.NEGATIVE_INFINITY ? 0 : score)).sort());
+    for (let i = 0; i < scores.length; i++) if (scores[i] === Number.NEGATIVE_INFINITY) scores[i] = 0;
+    lampAscending(scores.sort());
     if (total <= cachedScores) cache.set(target, scores);
     return scores;
   };
