@@ -194,6 +194,11 @@ const laws = {
     const before = criterion.features(viewOf(values), "output", statistics);
     const after = criterion.features(viewOf(grown), "output", statistics);
     if (before !== null && after !== null) expect(after[2]).toBeGreaterThan(before[2] ?? 0);
+    // A criterion of inputs alone sees all of them grow a little.
+    if (before === null) {
+      const [inputs, grownInputs] = [values, grown].map((v) => criterion.features(viewOf(v), "input", statistics));
+      for (const [f, score] of (inputs ?? []).entries()) expect(grownInputs?.[f]).toBeGreaterThanOrEqual(score);
+    }
     const elements = criterion.elements?.(viewOf(values), statistics);
     const grownElements = criterion.elements?.(viewOf(grown), statistics);
     if (elements !== undefined && grownElements !== undefined)
