@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { EspalierError } from "../tensor/error.ts";
 
 /** How pictures become pixels of one size. */
