@@ -170,6 +170,7 @@ describe("requests that cannot be met", () => {
     ["prune llama --sparsity 0.5", 2, "expected a folder to write to"],
     ["prune llama -o sparse", 2, "Give unlabelled inputs with --calib"],
     ["prune llama -o sparse --sparsity 0.5 --granularity layer", 2, "by which checkpoints are pruned"],
+    ["prune llama -o small --keep-macs 0.5 --memory 2GB", 2, "--memory: expected single weights or a pattern"],
     ["prune llama -o llama --criterion l1", 1, "expected no folder or an empty one"],
     ["prune model.onnx -o a.onnx", 2, "expected one target, got none"],
     ["prune model.onnx -o a.onnx --keep-macs 0.5 --sparsity 0.5", 2, "got --sparsity and --keep-macs"],

@@ -63,6 +63,7 @@ export async function pruneCheckpointAt(path: string, options: Given, host: Host
     throw new EspalierError("request", "-o", "expected a folder to write to, got none.", "Give -o FOLDER.");
   }
   const plan = planFor(options, seed);
+  if (plan.kind === "units") refuseStreaming(options);
   if (options.report !== undefined && !options.report.endsWith(".json")) {
     throw new EspalierError("request", `--report ${options.report}`, "expected a name that ends with .json.");
   }
@@ -119,6 +120,18 @@ function planFor(options: Given, seed: number): WeightPlan | UnitPlan {
   const message =
     "expected weights, a pattern such as 2:4, blocks, channels or heads, by which checkpoints are pruned.";
   throw new EspalierError("request", `--granularity ${granularity}`, message, hint);
+}
+
+/** Throws `request` for what only a pruning block by block can do. */
+function refuseStreaming({ inputs, memory, resume }: Pick<Given, "inputs" | "memory" | "resume">): void {
+  const told = [
+    inputs === undefined ? "" : "--inputs",
+    memory === undefined ? "" : "--memory",
+    resume ? "--resume" : "",
+  ].find((flag) => flag !== "");
+  if (told === undefined) return;
+  const message = "expected single weights or a pattern, which go block by block, got units of the whole model.";
+  throw new EspalierError("request", told, message, "Leave it out; units are cut with the whole model in memory.");
 }
 
 /** Amounts that only units have. */
