@@ -141,6 +141,9 @@ export interface Check {
   readonly holds: boolean;
 }
 
+/** What an arm does that prunes before it trains. */
+export const beforeTraining = (plan: Plan): readonly Phase[] => [{ kind: "prune", plan }, { kind: "train" }];
+
 /** The arm from which nothing is removed, at every share; in comparisons of trainings it is trained once. */
 export const dense = "dense";
 

@@ -1,11 +1,10 @@
 import { paper } from "../claims/paper.ts";
 import { fraction, whole } from "../claims/plan-options.ts";
-import type { Phase } from "../claims/reproduction.ts";
+import { beforeTraining } from "../claims/reproduction.ts";
 import { grasp as gradientFlow } from "../criteria/curvature.ts";
 import { random } from "../criteria/random.ts";
 import { snip } from "../criteria/taylor.ts";
 import { sparse } from "../plans/methods.ts";
-import type { Plan } from "../plans/plan.ts";
 
 /** Keeps the weights without which the gradient would be smaller, before the network is trained. */
 export const grasp = paper({
@@ -50,22 +49,20 @@ export const grasp = paper({
     claim:
       "Trained afterwards, it beats a random choice by a point at 90 %, and SNIP at 98 %, where preserving gradients matters most.",
     testbeds: ["glyphs-lenet5", "mnist-lenet5"],
-    run: (bench, plan) => {
-      const first = (cut: Plan): readonly Phase[] => [{ kind: "prune", plan: cut }, { kind: "train" }];
-      return bench.train({
+    run: (bench, plan) =>
+      bench.train({
         removed: [0.9, 0.98],
         epochs: 3,
         arms: {
-          GraSP: ({ removed }) => first(plan({ sparsity: removed })),
-          SNIP: ({ removed }) => first(sparse({ criterion: snip(), scope: "global", sparsity: removed })),
+          GraSP: ({ removed }) => beforeTraining(plan({ sparsity: removed })),
+          SNIP: ({ removed }) => beforeTraining(sparse({ criterion: snip(), scope: "global", sparsity: removed })),
           "random, the same share of layers": ({ removed, seed }) =>
-            first(sparse({ criterion: random(seed), sparsity: removed })),
+            beforeTraining(sparse({ criterion: random(seed), sparsity: removed })),
         },
         expect: [
           { better: "GraSP", than: "random, the same share of layers", at: [0.9], by: 1 },
           { better: "GraSP", than: "SNIP", at: [0.98], by: 0 },
         ],
-      });
-    },
+      }),
   },
 });

@@ -1,6 +1,6 @@
 import { trainingPaper } from "../claims/paper.ts";
 import { fraction, oneOf } from "../claims/plan-options.ts";
-import { dense } from "../claims/reproduction.ts";
+import { beforeTraining, dense } from "../claims/reproduction.ts";
 import { snip } from "../criteria/taylor.ts";
 import { sparse } from "../plans/methods.ts";
 import { staticRandom } from "../sparsify/programmes.ts";
@@ -57,10 +57,7 @@ export const randomPruning = trainingPaper({
           ERK: ({ removed }) => plan({ sparsity: removed }),
           ER: ({ removed }) => plan({ sparsity: removed, profile: "er" }),
           uniform: ({ removed }) => plan({ sparsity: removed, profile: "uniform" }),
-          SNIP: ({ removed }) => [
-            { kind: "prune", plan: sparse({ criterion: snip(), scope: "global", sparsity: removed }) },
-            { kind: "train" },
-          ],
+          SNIP: ({ removed }) => beforeTraining(sparse({ criterion: snip(), scope: "global", sparsity: removed })),
           "shares of SNIP": ({ removed }) => [
             { kind: "prune", plan: sparse({ criterion: snip(), scope: "global", sparsity: removed }) },
             { kind: "redraw", places: true },

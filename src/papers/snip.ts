@@ -1,6 +1,6 @@
 import { paper } from "../claims/paper.ts";
 import { fraction, whole } from "../claims/plan-options.ts";
-import type { Phase } from "../claims/reproduction.ts";
+import { beforeTraining } from "../claims/reproduction.ts";
 import { random } from "../criteria/random.ts";
 import { snip as connectionSensitivity } from "../criteria/taylor.ts";
 import { sparse } from "../plans/methods.ts";
@@ -49,28 +49,24 @@ export const snip = paper({
     claim:
       "Trained afterwards, it beats a random choice by a point at 90 %, and its choice inside layers does not matter: shuffled there it loses less than half a point.",
     testbeds: ["glyphs-lenet5", "mnist-lenet5"],
-    run: (bench, plan) => {
-      const cut = (removed: number): Phase => ({ kind: "prune", plan: plan({ sparsity: removed }) });
-      return bench.train({
+    run: (bench, plan) =>
+      bench.train({
         removed: [0.9],
         epochs: 3,
         arms: {
-          SNIP: ({ removed }) => [cut(removed), { kind: "train" }],
+          SNIP: ({ removed }) => beforeTraining(plan({ sparsity: removed })),
           "SNIP, shuffled in layers": ({ removed }) => [
-            cut(removed),
+            { kind: "prune", plan: plan({ sparsity: removed }) },
             { kind: "redraw", places: true },
             { kind: "train" },
           ],
-          "random, the same share of layers": ({ removed, seed }) => [
-            { kind: "prune", plan: sparse({ criterion: random(seed), sparsity: removed }) },
-            { kind: "train" },
-          ],
+          "random, the same share of layers": ({ removed, seed }) =>
+            beforeTraining(sparse({ criterion: random(seed), sparsity: removed })),
         },
         expect: [
           { better: "SNIP", than: "random, the same share of layers", at: [0.9], by: 1 },
           { better: "SNIP, shuffled in layers", than: "SNIP", at: [0.9], by: -0.5 },
         ],
-      });
-    },
+      }),
   },
 });

@@ -1,6 +1,7 @@
 import { unitAllocationDefaults } from "../allocation/units.ts";
 import { paper } from "../claims/paper.ts";
 import { fraction, oneOf, shareOf, without } from "../claims/plan-options.ts";
+import { beforeTraining } from "../claims/reproduction.ts";
 import { criterionNamed } from "../criteria/registry.ts";
 
 /** Removes coupled channels by a criterion of gradients before the network is trained; then it is trained, smaller. */
@@ -63,15 +64,9 @@ export const spaBeforeTraining = paper({
         removed: [0.5],
         epochs: 4,
         arms: {
-          "SPA-SNIP": ({ removed }) => [{ kind: "prune", plan: plan({ sparsity: removed }) }, { kind: "train" }],
-          "SPA-GraSP": ({ removed }) => [
-            { kind: "prune", plan: plan({ sparsity: removed, criterion: "grasp" }) },
-            { kind: "train" },
-          ],
-          "SPA-L1": ({ removed }) => [
-            { kind: "prune", plan: plan({ sparsity: removed, criterion: "l1" }) },
-            { kind: "train" },
-          ],
+          "SPA-SNIP": ({ removed }) => beforeTraining(plan({ sparsity: removed })),
+          "SPA-GraSP": ({ removed }) => beforeTraining(plan({ sparsity: removed, criterion: "grasp" })),
+          "SPA-L1": ({ removed }) => beforeTraining(plan({ sparsity: removed, criterion: "l1" })),
         },
         expect: [
           { better: "SPA-SNIP", than: "random, static", at: [0.5], by: 0.5 },

@@ -1,12 +1,11 @@
 import { paper } from "../claims/paper.ts";
 import { fraction, whole } from "../claims/plan-options.ts";
-import type { Phase } from "../claims/reproduction.ts";
+import { beforeTraining } from "../claims/reproduction.ts";
 import { magnitude } from "../criteria/magnitude.ts";
 import { random } from "../criteria/random.ts";
 import { synflow as synapticFlow } from "../criteria/synflow.ts";
 import { snip } from "../criteria/taylor.ts";
 import { sparse } from "../plans/methods.ts";
-import type { Plan } from "../plans/plan.ts";
 
 /** Removes the weights through which least flows, a little at a time, without data and before training. */
 export const synflow = paper({
@@ -50,19 +49,18 @@ export const synflow = paper({
     claim:
       "At 90 % it beats a random choice by a point; at 99.5 %, where SNIP, magnitude and one step of its own leave a layer without weights, it still learns.",
     testbeds: ["glyphs-lenet5", "mnist-lenet5"],
-    run: (bench, plan) => {
-      const first = (cut: Plan): readonly Phase[] => [{ kind: "prune", plan: cut }, { kind: "train" }];
-      return bench.train({
+    run: (bench, plan) =>
+      bench.train({
         removed: [0.9, 0.995],
         epochs: 3,
         arms: {
-          SynFlow: ({ removed }) => first(plan({ sparsity: removed })),
-          "SynFlow, one step": ({ removed }) => first(plan({ sparsity: removed, rounds: 1 })),
-          SNIP: ({ removed }) => first(sparse({ criterion: snip(), scope: "global", sparsity: removed })),
+          SynFlow: ({ removed }) => beforeTraining(plan({ sparsity: removed })),
+          "SynFlow, one step": ({ removed }) => beforeTraining(plan({ sparsity: removed, rounds: 1 })),
+          SNIP: ({ removed }) => beforeTraining(sparse({ criterion: snip(), scope: "global", sparsity: removed })),
           "magnitude before training": ({ removed }) =>
-            first(sparse({ criterion: magnitude(1), scope: "global", sparsity: removed })),
+            beforeTraining(sparse({ criterion: magnitude(1), scope: "global", sparsity: removed })),
           "random, the same share of layers": ({ removed, seed }) =>
-            first(sparse({ criterion: random(seed), sparsity: removed })),
+            beforeTraining(sparse({ criterion: random(seed), sparsity: removed })),
         },
         expect: [
           { better: "SynFlow", than: "random, the same share of layers", at: [0.9], by: 1 },
@@ -70,7 +68,6 @@ export const synflow = paper({
           { better: "SynFlow", than: "SNIP", at: [0.995], by: 5 },
           { better: "SynFlow", than: "magnitude before training", at: [0.995], by: 5 },
         ],
-      });
-    },
+      }),
   },
 });
