@@ -1,12 +1,11 @@
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { indexed } from "../data/dataset.ts";
 import { checkpointModel } from "../models/checkpoint/checkpoint-model.ts";
 import { openRuntime } from "../runtime/open-runtime.node.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { collectGradients } from "../stats/gradients.ts";
-import { float32Tensor, fromInts, toFloat32 } from "../tensor/numeric.ts";
-import { random } from "../tensor/random.ts";
+import { float32Tensor, toFloat32 } from "../tensor/numeric.ts";
 import { type HostTensor, load, refOf, type TensorRef } from "../tensor/tensor.ts";
+import { madeUpText } from "../testbeds/made-up-text.ts";
 import { llamaCheckpoint } from "../testbeds/models/llama-checkpoint.ts";
 import { streamGradients } from "./backward.ts";
 import { gradientsInMemory } from "./gradient-store.ts";
@@ -15,23 +14,7 @@ import { stageKinds } from "./stage-kinds.ts";
 
 const sizes = { vocabulary: 30, width: 16, layers: 3, heads: 2, kvHeads: 1, inner: 24 };
 const time = 9;
-const source = random(5);
-const rows = Array.from({ length: 4 }, () => Array.from({ length: time }, () => source.int(sizes.vocabulary)));
-const text = indexed({
-  description: "made-up text",
-  count: rows.length,
-  labelled: true,
-  labelShape: [time],
-  features: new Map([["input_ids", { dtype: "i64", shape: [time] }]]),
-  gather: async (positions) => {
-    const chosen = Array.from(positions, (position) => rows[position] ?? expect.fail());
-    return {
-      inputs: new Map([["input_ids", fromInts("i64", [chosen.length, time], chosen.flat())]]),
-      labels: Int32Array.from(chosen.flatMap((row) => [...row.slice(1), -1])),
-      count: chosen.length,
-    };
-  },
-});
+const text = madeUpText(4, time, sizes.vocabulary, 5);
 
 let runtime: Runtime;
 beforeAll(async () => {

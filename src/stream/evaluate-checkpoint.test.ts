@@ -1,11 +1,9 @@
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { indexed } from "../data/dataset.ts";
 import { checkpointModel } from "../models/checkpoint/checkpoint-model.ts";
 import { openRuntime } from "../runtime/open-runtime.node.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { likelihood } from "../stats/likelihood.ts";
-import { fromInts } from "../tensor/numeric.ts";
-import { random } from "../tensor/random.ts";
+import { madeUpText } from "../testbeds/made-up-text.ts";
 import { llamaCheckpoint } from "../testbeds/models/llama-checkpoint.ts";
 import { checkpointLikelihood } from "./evaluate-checkpoint.ts";
 import { hiddenInMemory } from "./hidden-states.ts";
@@ -13,24 +11,7 @@ import { hiddenInMemory } from "./hidden-states.ts";
 const sizes = { vocabulary: 40, width: 16, layers: 2, heads: 2, kvHeads: 1, inner: 24 };
 const time = 10;
 
-/** Windows with the next token as the label of each place but the last. */
-const source = random(5);
-const rows = Array.from({ length: 5 }, () => Array.from({ length: time }, () => source.int(sizes.vocabulary)));
-const text = indexed({
-  description: "made-up text",
-  count: rows.length,
-  labelled: true,
-  labelShape: [time],
-  features: new Map([["input_ids", { dtype: "i64", shape: [time] }]]),
-  gather: async (positions) => {
-    const chosen = Array.from(positions, (position) => rows[position] ?? expect.fail());
-    return {
-      inputs: new Map([["input_ids", fromInts("i64", [chosen.length, time], chosen.flat())]]),
-      labels: Int32Array.from(chosen.flatMap((row) => [...row.slice(1), -1])),
-      count: chosen.length,
-    };
-  },
-});
+const text = madeUpText(5, time, sizes.vocabulary, 5);
 
 let runtime: Runtime;
 beforeAll(async () => {
