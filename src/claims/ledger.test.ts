@@ -1,10 +1,11 @@
 import { afterAll, beforeAll, expect, it } from "vitest";
+import { asRef } from "../graph/attributes.ts";
 import { builder } from "../graph/builder.ts";
 import type { Graph } from "../graph/graph.ts";
 import { openRuntime } from "../runtime/open-runtime.node.ts";
 import type { Runtime } from "../runtime/runtime.ts";
-import { float32Tensor } from "../tensor/numeric.ts";
-import { ledger } from "./ledger.ts";
+import { float32Tensor, fromInts } from "../tensor/numeric.ts";
+import { type KnownRuns, ledger } from "./ledger.ts";
 
 let runtime: Runtime;
 beforeAll(async () => {
@@ -18,6 +19,18 @@ function products(): Graph {
   const x = g.input("x", "f32", ["n", 4]);
   const a = g.input("a", "f32", ["m", 3]);
   g.output(g.op("MatMul", [x, g.constant(float32Tensor([4, 5], new Float32Array(20)), "w")], {}, "y"), "f32");
+  g.output(g.op("MatMul", [a, g.op("Transpose", [a])], {}, "gram"), "f32");
+  return g.finish();
+}
+
+/** a · aᵀ, and x [n, 4] as [rows, -1] times its transpose. */
+function reshaped(rows: number): Graph {
+  const g = builder("reshaped", 17);
+  const x = g.input("x", "f32", ["n", 4]);
+  const a = g.input("a", "f32", ["m", 3]);
+  const shape = g.constant(fromInts("i64", [2], [rows, -1]), "shape");
+  const y = g.op("Reshape", [x, shape]);
+  g.output(g.op("MatMul", [y, g.op("Transpose", [y])], {}, "y"), "f32");
   g.output(g.op("MatMul", [a, g.op("Transpose", [a])], {}, "gram"), "f32");
   return g.finish();
 }
@@ -41,6 +54,34 @@ it("counts every run at the shapes that were fed", async () => {
   expect(samples).toBe(11);
   expect(bytes).toBe(4 * (7 * 4 + 6 * 3 + 7 * 5 + 36 + 2 * (2 * 4 + 5 * 3 + 2 * 5 + 25)));
   expect(seconds).toBeGreaterThan(0);
+});
+
+it("ledgers that share what runs took analyse a graph once, however its numbers change", async () => {
+  let analysed = 0;
+  const counted: Runtime = {
+    ...runtime,
+    types: (...asked) => {
+      analysed++;
+      return runtime.types(...asked);
+    },
+  };
+  const known: KnownRuns = new Map();
+  const macsOf = async (graph: Graph, n: number) => {
+    const book = ledger(known);
+    const session = await book.watch(counted).compile(graph);
+    await session.run(feeds(n, 5));
+    await session.release();
+    return book.totals().forwardMacs;
+  };
+  const other = products();
+  const weights = asRef(float32Tensor([4, 5], new Float32Array(20).fill(1)));
+  expect(await macsOf(products(), 2)).toBe(115);
+  expect(await macsOf({ ...other, constants: new Map(other.constants).set("w", weights) }, 2)).toBe(115);
+  expect(analysed).toBe(1);
+  expect(await macsOf(products(), 3)).toBe(135);
+  expect(analysed).toBe(2);
+  // The same nodes, but other sizes.
+  expect([await macsOf(reshaped(2), 2), await macsOf(reshaped(4), 2)]).toEqual([2 * 4 * 2 + 75, 4 * 2 * 4 + 75]);
 });
 
 it("keeps backward apart, and two runtimes in one book", async () => {

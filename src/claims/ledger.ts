@@ -1,6 +1,9 @@
 import type { Feeds, Graph } from "../graph/graph.ts";
+import { printGraph } from "../graph/print.ts";
 import { analyse } from "../models/analysis.ts";
 import type { Runtime, Session } from "../runtime/runtime.ts";
+import { isFloat } from "../tensor/dtype.ts";
+import { bytesOf } from "../tensor/tensor.ts";
 
 /** What a run of a method took; "equal compute" means equal multiply-accumulates here. */
 export interface LedgerTotals {
@@ -22,8 +25,14 @@ export interface Ledger {
   totals(): LedgerTotals;
 }
 
-/** A ledger with nothing in it. */
-export function ledger(): Ledger {
+/** Multiply-accumulates of runs, by the form of a graph and the shapes that it was fed. */
+export type KnownRuns = Map<string, number>;
+
+/**
+ * A ledger with nothing in it. `known`: what runs were found to take, which ledgers of one comparison share: arms, draws and shares
+ * run graphs that differ in numbers alone, and analysing each anew takes longer than small models take to run.
+ */
+export function ledger(known: KnownRuns = new Map()): Ledger {
   const sum = { forwardMacs: 0, backwardMacs: 0, samples: 0, bytes: 0, seconds: 0 };
   const timed = async <T>(work: () => Promise<T>): Promise<T> => {
     const start = performance.now();
@@ -42,7 +51,7 @@ export function ledger(): Ledger {
         ...runtime,
         compile: async (graph, options) => {
           const session = await timed(() => runtime.compile(graph, options));
-          const known = new Map<string, number>();
+          const form = formOf(graph);
           const watched: Session = {
             outputs: session.outputs,
             release: () => {
@@ -51,7 +60,8 @@ export function ledger(): Ledger {
             },
             run: async (feeds, fetch, carry) => {
               const found = await timed(() => session.run(feeds, fetch, carry));
-              const key = [...feeds.values()].map(({ shape }) => shape.join("x")).join(" ");
+              const shapes = [...feeds].map(([name, { dtype, shape }]) => `${name} ${dtype} ${shape.join("x")}`);
+              const key = `${form}${shapes.join("\n")}`;
               const macs = known.get(key) ?? (await macsOfRun(runtime, graph, feeds));
               known.set(key, macs);
               sum[field] += macs;
@@ -71,6 +81,19 @@ export function ledger(): Ledger {
       };
     },
   };
+}
+
+/** Integers of at most this many bytes can be sizes. */
+const sizeBytes = 1024;
+
+/** All of a graph that decides what a run takes: equal texts, equal work at equal shapes. */
+function formOf(graph: Graph): string {
+  const sizes = [...graph.constants].flatMap(([name, ref]) =>
+    ref.resident === undefined || isFloat(ref.dtype) || bytesOf(ref) > sizeBytes
+      ? []
+      : [`${name} ${ref.dtype} ${ref.resident.join(" ")}\n`],
+  );
+  return `${printGraph(graph)}${sizes.join("")}`;
 }
 
 /** Size of axis 0 of the first input that has one. */

@@ -3,6 +3,7 @@ import { amongOption, fraction, oneOf, patternNamed, patternOption } from "../cl
 import { dense } from "../claims/reproduction.ts";
 import { magnitude } from "../criteria/magnitude.ts";
 import { layered } from "../plans/layered.ts";
+import { languageTestbeds } from "../testbeds/language-testbeds.ts";
 
 /** Removes the smallest weights of a pretrained model at once, by one threshold for all blocks. */
 export const essentialSparsity = paper({
@@ -53,7 +54,7 @@ export const essentialSparsity = paper({
   reproduction: {
     claim:
       "A tenth to a fifth of the weights of the blocks goes at nearly no loss where chance costs much more; beyond a knee the loss rises steeply.",
-    testbeds: ["stories260k", "tinylm-wikitext", "tinylm-linux", "tinylm-drama"],
+    testbeds: languageTestbeds,
     run: (bench, plan) =>
       bench.compare({
         budget: "weights",

@@ -35,8 +35,8 @@ cut by global magnitude halfway, the latter also for as long as an arm took: the
 forward and backward, zeros counted like other weights. An expectation holds when the mean difference over draws reaches its
 margin and, where the margin is not negative, every draw agrees; a paper is *reproduced* when all hold, *partly* when some do or some were asked for at no share.
 Arms without anything drawn are run once. With 2,000 test images one accuracy is good to about two points, a paired difference
-to less. GMACs and bytes are what the ledger counted in one run of the method, its report's own checks on the calibration
-inputs included.
+to less. GMACs and bytes are what the ledger counted in one run of the method; where a column says so, its report's comparison on the
+calibration inputs was counted too.
 `;
 
 /** The page of results with a paper's section put in, in the place of its older one; other sections stay. */

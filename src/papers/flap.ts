@@ -7,6 +7,7 @@ import { magnitude } from "../criteria/magnitude.ts";
 import { product } from "../criteria/product.ts";
 import { structured } from "../plans/methods.ts";
 import { biasCompensation } from "../recovery/bias.ts";
+import { languageTestbeds } from "../testbeds/language-testbeds.ts";
 
 /** Removes heads and neurons whose outputs fluctuate least around their means, which biases take over. */
 export const flap = paper({
@@ -66,7 +67,7 @@ export const flap = paper({
   reproduction: {
     claim:
       "Biases that take over means lower the loss at every share; fluctuation beats the norm of inputs and magnitude; one threshold is not worse than equal shares.",
-    testbeds: ["stories260k", "tinylm-wikitext", "tinylm-linux", "tinylm-drama"],
+    testbeds: languageTestbeds,
     run: (bench, plan) =>
       bench.compare({
         budget: "params",

@@ -5,6 +5,7 @@ import { fisher } from "../criteria/curvature.ts";
 import { snip, taylor } from "../criteria/taylor.ts";
 import { structured } from "../plans/methods.ts";
 import { lowRankUpdates } from "../recovery/perp.ts";
+import { languageTestbeds } from "../testbeds/language-testbeds.ts";
 
 const saliences = { first: snip(), vector: taylor(), second: fisher() } as const;
 
@@ -61,7 +62,7 @@ export const llmPruner = paper({
   reproduction: {
     claim:
       "At equal shares of all layers the Taylor score beats L2 and chance; low-rank updates take away a good part of what the loss has grown by.",
-    testbeds: ["stories260k", "tinylm-wikitext", "tinylm-linux", "tinylm-drama"],
+    testbeds: languageTestbeds,
     run: (bench, plan) =>
       bench.compare({
         budget: "params",

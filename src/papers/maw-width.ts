@@ -4,6 +4,7 @@ import { fraction, oneOf, without } from "../claims/plan-options.ts";
 import { magnitude } from "../criteria/magnitude.ts";
 import { rowRange } from "../criteria/row-range.ts";
 import { structured } from "../plans/methods.ts";
+import { languageTestbeds } from "../testbeds/language-testbeds.ts";
 import { flap } from "./flap.ts";
 
 /** Removes the neurons of MLPs whose rows have the smallest range of weights, the same share in each layer, without data. */
@@ -55,7 +56,7 @@ export const mawWidth = paper({
   }),
   reproduction: {
     claim: "The range of a neuron's weights is a better score than their L2 norm and than chance; inputs tell more.",
-    testbeds: ["stories260k", "tinylm-wikitext", "tinylm-linux", "tinylm-drama"],
+    testbeds: languageTestbeds,
     run: (bench, plan) =>
       bench.compare({
         budget: "params",

@@ -2,6 +2,7 @@ import { paper } from "../claims/paper.ts";
 import { amongOption, fraction, oneOf, patternNamed, patternOption } from "../claims/plan-options.ts";
 import { layered } from "../plans/layered.ts";
 import { perp as fewParameters, lowRankUpdates } from "../recovery/perp.ts";
+import { languageTestbeds } from "../testbeds/language-testbeds.ts";
 import { wanda } from "./wanda.ts";
 
 /** Removes the smallest weights, and trains few parameters afterwards: norms, biases and head, or masked low-rank updates. */
@@ -53,7 +54,7 @@ export const perp = paper({
   reproduction: {
     claim:
       "Few parameters take away much of what magnitude costs, low-rank updates more than norms and head; with them magnitude beats Wanda without.",
-    testbeds: ["stories260k", "tinylm-wikitext", "tinylm-linux", "tinylm-drama"],
+    testbeds: languageTestbeds,
     run: (bench, plan) =>
       bench.compare({
         budget: "weights",

@@ -1,6 +1,7 @@
 import { paper } from "../claims/paper.ts";
 import { fraction, oneOf, without } from "../claims/plan-options.ts";
 import { layers } from "../plans/methods.ts";
+import { languageTestbeds } from "../testbeds/language-testbeds.ts";
 
 /** Drops the blocks that turn what passes them least. */
 export const shortgpt = paper({
@@ -55,7 +56,7 @@ export const shortgpt = paper({
   reproduction: {
     claim:
       "Blocks that turn least cost less than blocks by chance; dropping each alone to see finds blocks that are not worse.",
-    testbeds: ["stories260k", "tinylm-wikitext", "tinylm-linux", "tinylm-drama"],
+    testbeds: languageTestbeds,
     run: (bench, plan) =>
       bench.compare({
         budget: "params",

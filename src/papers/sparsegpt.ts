@@ -3,6 +3,7 @@ import { amongOption, fraction, oneOf, patternNamed, patternOption, whole } from
 import { obs } from "../criteria/obs.ts";
 import { wanda } from "../criteria/wanda.ts";
 import { layered } from "../plans/layered.ts";
+import { languageTestbeds } from "../testbeds/language-testbeds.ts";
 import { wanda as wandaPaper } from "./wanda.ts";
 
 /** Prunes each layer column by column; the columns to the right make up for what goes, as the inputs let them. */
@@ -95,7 +96,7 @@ export const sparsegpt = paper({
     "language models": {
       claim:
         "At the same share of every matrix of the blocks, single weights or N of M, the loss grows least with SparseGPT, then Wanda, then magnitude, then chance.",
-      testbeds: ["stories260k", "tinylm-wikitext", "tinylm-linux", "tinylm-drama"],
+      testbeds: languageTestbeds,
       run: (bench, plan) =>
         bench.compare({
           budget: "weights",

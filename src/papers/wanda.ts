@@ -2,6 +2,7 @@ import { paper } from "../claims/paper.ts";
 import { amongOption, fraction, oneOf, patternNamed, patternOption } from "../claims/plan-options.ts";
 import { wanda as wandaScore } from "../criteria/wanda.ts";
 import { layered } from "../plans/layered.ts";
+import { languageTestbeds } from "../testbeds/language-testbeds.ts";
 
 /** Removes, in each row, the weights whose magnitude times input norm is smallest: Sᵢⱼ = |Wᵢⱼ| · ‖Xⱼ‖₂. */
 export const wanda = paper({
@@ -78,7 +79,7 @@ export const wanda = paper({
     "language models": {
       claim:
         "At the same share of every matrix of the blocks, the input norm beats magnitude alone, and rows are a better scope than matrices.",
-      testbeds: ["stories260k", "tinylm-wikitext", "tinylm-linux", "tinylm-drama"],
+      testbeds: languageTestbeds,
       run: (bench, plan) =>
         bench.compare({
           budget: "weights",

@@ -130,7 +130,7 @@ async function compared(
   options: SettledOptions,
 ): Promise<Pick<Report, "fidelity" | "metric">> {
   const data = options.evaluation ?? options.calibration ?? null;
-  if (data === null) return { fidelity: null, metric: null };
+  if (data === null || options.compare === false) return { fidelity: null, metric: null };
   return judgePair(options.runtime, original, small, data, options);
 }
 

@@ -51,6 +51,8 @@ export interface PruneOptions extends Job {
   readonly out?: string;
   /** Leave out the latency measurement. */
   readonly measure?: boolean;
+  /** False leaves out the comparison of both models on the data. */
+  readonly compare?: boolean;
 }
 
 /** The same with its defaults. */

@@ -1,4 +1,4 @@
-import { ledger } from "../claims/ledger.ts";
+import { type KnownRuns, ledger } from "../claims/ledger.ts";
 import {
   type Arm,
   type Bench,
@@ -57,10 +57,11 @@ export function benchOn(testbed: Testbed, options: BenchOptions): Bench {
         ),
       );
       const total = trials.length;
+      const known: KnownRuns = new Map();
       const before = await workLeft(await analyse(testbed.model.onnx.graph, options.runtime));
       for (const { removed, name, arm } of trials) {
         step(options, "reproduce", measurements.length, total, `${name} at ${Math.round(100 * removed)} %`);
-        const trial = { name, arm, budget: comparison.budget, removed, inputs, draws, macs: before.macs };
+        const trial = { name, arm, budget: comparison.budget, removed, inputs, draws, macs: before.macs, known };
         measurements.push(await measure(testbed, trial, options));
       }
       step(options, "reproduce", total, total);
@@ -96,14 +97,16 @@ interface Trial {
   readonly draws: number;
   /** Multiply-accumulates of the original. */
   readonly macs: number;
+  /** What runs of the comparison took. */
+  readonly known: KnownRuns;
 }
 
 async function measure(testbed: Testbed, trial: Trial, options: BenchOptions): Promise<Measurement> {
-  const { name, arm, budget, removed, inputs, draws } = trial;
+  const { name, arm, budget, removed, inputs, draws, known } = trial;
   const accuracy: number[] = [];
   const nll: number[] = [];
   let [really, macsLeft] = [0, 0];
-  const book = ledger();
+  const book = ledger(known);
   const runtime = book.watch(options.runtime);
   let runs = 0;
   for (let seed = 0; seed < draws; seed++) {
@@ -113,10 +116,11 @@ async function measure(testbed: Testbed, trial: Trial, options: BenchOptions): P
     const result = await prune(testbed.model, plan, {
       ...job,
       runtime,
-      // Without data the report has nothing to look at either, so that the ledger holds the method alone.
       calibration: looksAtData(plan) ? drawOf(testbed, arm.data ?? "calibration", inputs, seed) : null,
       seed,
+      // The ledger holds the method alone.
       measure: false,
+      compare: false,
       method: name,
     });
     const found = await classify(options.runtime, result.model.onnx.graph, testbed.test);

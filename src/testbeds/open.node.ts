@@ -10,6 +10,7 @@ import { didYouMean, EspalierError } from "../tensor/error.ts";
 import type { Job } from "../tensor/progress.ts";
 import { type CoursePlan, courses, redrawn, untrained } from "./courses.ts";
 import { type LanguagePlace, openLanguage } from "./language.node.ts";
+import type { LanguageTestbed } from "./language-testbeds.ts";
 import { cifarForm, openPictures } from "./pictures.node.ts";
 import { schooled } from "./school.node.ts";
 import type { Absent, Testbed } from "./testbed.ts";
@@ -67,10 +68,9 @@ const tinylm = (domain: LanguagePlace["domain"]): LanguagePlace => ({
 });
 
 /** Language models that lie in files. */
-const languages: ReadonlyMap<string, LanguagePlace> = new Map([
-  [
-    "stories260k",
-    {
+const languages: ReadonlyMap<string, LanguagePlace> = new Map(
+  Object.entries({
+    stories260k: {
       checkpoint: join(dataFolder, "models/stories260K"),
       data: dataFolder,
       domain: "stories",
@@ -79,11 +79,11 @@ const languages: ReadonlyMap<string, LanguagePlace> = new Map([
       window: 256,
       hint: "Set ESPALIER_DATA to a folder with models/stories260K and text.",
     },
-  ],
-  ["tinylm-wikitext", tinylm("wikitext")],
-  ["tinylm-linux", tinylm("linux")],
-  ["tinylm-drama", tinylm("drama")],
-] satisfies readonly (readonly [string, LanguagePlace])[]);
+    "tinylm-wikitext": tinylm("wikitext"),
+    "tinylm-linux": tinylm("linux"),
+    "tinylm-drama": tinylm("drama"),
+  } satisfies Readonly<Record<LanguageTestbed, LanguagePlace>>),
+);
 
 /** Names of the testbeds: first those whose models lie in files, then those that are trained on demand. */
 export const testbedIds: readonly string[] = [...places.keys(), ...languages.keys(), ...courses.keys()];
