@@ -69,6 +69,10 @@ export const pruneCommand = command({
       1,
       1000,
     ),
+    order: choice(
+      ["given", "activation"],
+      "Of sparsegpt: columns as they lie (default), or those with the largest inputs first (act-order).",
+    ),
     ...roundingOptions,
     ignore: list("PATTERN", "Parameters to leave alone: names, globs, or re: expressions."),
     calib: string("DATA", 'Unlabelled inputs: a folder of images, .npy, .npz, idx, CIFAR .bin, text, or "random".'),
@@ -109,12 +113,23 @@ export const pruneCommand = command({
       );
     }
     const { sparsity, keepMacs, keepParams, maxBytes, maxLatency, keepLatency } = options;
-    const { granularity, criterion, recover, scope, allocation, rounds } = options;
+    const { granularity, criterion, recover, scope, allocation, rounds, order } = options;
     const { seed = 0, limit = 512, batch = 1 } = options;
     const roundTo = roundingOf(options.roundTo);
     const amount = { sparsity, keepMacs, keepParams, maxBytes, maxLatency, keepLatency };
     const learning = learningOf(options);
-    const settings = { granularity, criterion, recover, learning, scope, allocation, rounds, roundTo, ...amount };
+    const settings = {
+      granularity,
+      criterion,
+      recover,
+      learning,
+      scope,
+      allocation,
+      rounds,
+      order,
+      roundTo,
+      ...amount,
+    };
     const plan = planOf(settings, seed);
     const out = options.dryRun ? undefined : options.out;
     if (out !== undefined) await host.checkOutput(out, [path]);

@@ -193,6 +193,12 @@ describe("allocations of single weights", () => {
       /influence, error, random/,
     );
     expect(() => planOf({ granularity: "layer", roundTo: 4, sparsity: 0.5 }, 0)).toThrow(/goes as a whole/);
+    expect(() => planOf({ granularity: "weight", criterion: "wanda", order: "activation" }, 0)).toThrow(
+      /--order activation: expected a sweep, got --criterion wanda/,
+    );
+    expect(() => planOf({ granularity: "2:4", criterion: "sparsegpt", order: "activation" }, 0)).toThrow(
+      /expected --granularity weight, got 2:4/,
+    );
     expect(() => planOf({ granularity: "weight", allocation: "erk", scope: "global", sparsity: 0.5 }, 0)).toThrow(
       /decides it all/,
     );

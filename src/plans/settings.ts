@@ -6,6 +6,8 @@ import type { Learning } from "./learning.ts";
 import { layers, ranks, recoveryNamed, sparse, structured } from "./methods.ts";
 import type { Plan, WeightPlan } from "./plan.ts";
 
+type SweepOrder = NonNullable<NonNullable<WeightPlan["sweeping"]>["order"]>;
+
 /** What decides a plan, in the words of the command line and of recipes. */
 export interface Settings {
   readonly granularity?: string | undefined;
@@ -17,6 +19,8 @@ export interface Settings {
   readonly allocation?: WeightPlan["profile"] | undefined;
   /** Steps in which weights go, each by scores of what is left then. */
   readonly rounds?: number | undefined;
+  /** Order in which a sweep takes the columns of a matrix: as they lie, or those with the largest inputs first. */
+  readonly order?: SweepOrder | undefined;
   /** Sparsity of single weight matrices, by name. */
   readonly table?: ReadonlyMap<string, number> | undefined;
   readonly scope?: "group" | "row" | "tensor" | "global" | undefined;
@@ -35,6 +39,7 @@ const sweepName = "sparsegpt";
 /** The plan that the settings spell out. Throws `request` for a setting that the granularity has no use for. */
 export function planOf(settings: Settings, seed: number): Plan {
   const { scope, roundTo, sparsity, keepMacs, keepParams, maxBytes, maxLatency, keepLatency } = settings;
+  checkOrder(settings);
   if (settings.granularity === "layer") return layerPlanOf(settings);
   const factors = factorsOf(settings.granularity);
   if (factors !== null) return rankPlanOf(settings, factors);
@@ -46,7 +51,7 @@ export function planOf(settings: Settings, seed: number): Plan {
   ]);
   const recovery = recoveryNamed(settings.recover ?? (byError ? "lsq" : "none"), settings.learning);
   const granularity = settings.granularity ?? "channel";
-  const { allocation, table, rounds } = settings;
+  const { allocation, table, rounds, order } = settings;
   if (granularity !== "channel" && granularity !== "head" && granularity !== "query-head") {
     if (allocation !== undefined && scope === "global") {
       throw misplaced("--scope global", `${granularity} --allocation ${allocation}`, "A global scope decides it all.");
@@ -66,6 +71,7 @@ export function planOf(settings: Settings, seed: number): Plan {
       criterion,
       recovery,
       ...(swept ? { sweep: "choose" as const } : {}),
+      ...(order === undefined ? {} : { sweeping: { order } }),
       ...(scope === undefined ? {} : { scope }),
       ...(sparsity === undefined ? {} : { sparsity }),
       ...(allocation === undefined ? {} : { profile: allocation }),
@@ -95,6 +101,19 @@ export function planOf(settings: Settings, seed: number): Plan {
     selection: byError ? "error" : "scores",
     ...(scope === undefined ? {} : { scope }),
   });
+}
+
+/** Throws `request` for an order of columns where nothing is swept, or a pattern needs neighbours. */
+function checkOrder({ order, criterion, granularity = "weight" }: Settings): void {
+  if (order === undefined) return;
+  const fail = (got: string, hint: string): EspalierError =>
+    new EspalierError("request", `--order ${order}`, `expected ${got}.`, hint);
+  if (criterion !== sweepName) {
+    throw fail(`a sweep, got --criterion ${criterion ?? "l2"}`, `Only ${sweepName} goes column by column.`);
+  }
+  if (order === "activation" && granularity !== "weight") {
+    throw fail(`--granularity weight, got ${granularity}`, "A pattern groups neighbours, which another order parts.");
+  }
 }
 
 /** A plan that drops residual branches. */

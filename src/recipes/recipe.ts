@@ -19,6 +19,7 @@ const stepShape = {
   scope: z.enum(["group", "row", "tensor", "global"]).optional(),
   allocation: z.enum(["uniform", "erk", "lamp"]).optional(),
   rounds: z.int().min(1).max(1000).optional(),
+  order: z.enum(["given", "activation"]).optional(),
   table: z.record(z.string(), share).optional(),
   "round-to": z.union([z.literal("auto"), z.int().min(1).max(1024)]).optional(),
   sparsity: share.optional(),
@@ -65,7 +66,7 @@ export function parseRecipe(text: string, file: string): Recipe {
 function settingsOf(step: Recipe["steps"][number]): Settings {
   const { "round-to": roundTo, "keep-macs": keepMacs, "keep-params": keepParams, "max-bytes": maxBytes } = step;
   const { "max-latency": maxLatency, "keep-latency": keepLatency } = step;
-  const { granularity, criterion, recover, train: learning, scope, allocation, rounds, sparsity, table } = step;
+  const { granularity, criterion, recover, train: learning, scope, allocation, rounds, order, sparsity, table } = step;
   return {
     granularity,
     criterion,
@@ -74,6 +75,7 @@ function settingsOf(step: Recipe["steps"][number]): Settings {
     scope,
     allocation,
     rounds,
+    order,
     table: table === undefined ? undefined : new Map(Object.entries(table)),
     sparsity,
     roundTo,

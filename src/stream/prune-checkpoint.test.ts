@@ -93,6 +93,7 @@ describe("a checkpoint that is pruned stage by stage", () => {
   it.each<Settings>([
     { criterion: "wanda", scope: "row" },
     { criterion: "sparsegpt", granularity: "2:4" },
+    { criterion: "sparsegpt", order: "activation" },
   ])("equals blocks pruned one after the other, each measured behind those before it: %j", async (settings) => {
     const plan = planned(settings);
     const { checkpoint, layers } = await streamed(plan);
@@ -105,6 +106,19 @@ describe("a checkpoint that is pruned stage by stage", () => {
     const dense = await streamed(plan, { inputs: "dense" });
     const last = layers.filter(({ name }) => name.startsWith("model.layers.2.")).map(({ name }) => name);
     await expect(expectSame(last, checkpoint.tensors, dense.checkpoint.tensors)).rejects.toThrow();
+  });
+
+  it("takes columns in the order that is asked for", async () => {
+    const [given, ordered] = await Promise.all(
+      (["given", "activation"] as const).map((order) => streamed(planned({ criterion: "sparsegpt", order }))),
+    );
+    expect(ordered?.layers).toEqual(given?.layers);
+    const same = expectSame(
+      given?.layers.map(({ name }) => name) ?? [],
+      given?.checkpoint.tensors ?? new Map(),
+      ordered?.checkpoint.tensors ?? new Map(),
+    );
+    await expect(same).rejects.toThrow();
   });
 
   it("reads gradients of the dense model where a criterion asks for them", async () => {
