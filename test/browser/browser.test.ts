@@ -1,16 +1,14 @@
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
-import { chromium } from "playwright-core";
 import { beforeAll, describe, expect, it } from "vitest";
 import { z } from "zod";
 import { openRuntime } from "../../src/runtime/open-runtime.node.ts";
 import { type Bundle, bundlePage } from "./bundle.ts";
+import { hasChromium, inChromium } from "./in-chromium.ts";
 import { criteriaCompared, type Outcome, pruneIn } from "./job.ts";
-import { serve } from "./serve.ts";
 
-const executablePath = process.env["CHROMIUM_PATH"] ?? "/usr/bin/chromium";
 const example = (name: string): Uint8Array =>
   new Uint8Array(readFileSync(new URL(`../../examples/glyphs/${name}`, import.meta.url)));
 
@@ -51,7 +49,7 @@ describe("the browser bundle", () => {
     expect(bytes).toBeLessThan(150_000);
   });
 
-  it.skipIf(!existsSync(executablePath))(
+  it.skipIf(!hasChromium)(
     "prunes the example in Chromium to the same masks and bytes as wasm in Node (needs Debian's chromium)",
     async () => {
       const inBrowser = await runInBrowser(bundle);
@@ -89,36 +87,11 @@ describe("the browser bundle", () => {
 async function runInBrowser(bundle: Bundle): Promise<readonly Outcome[]> {
   const files = new Map(bundle.files);
   for (const name of ["glyphs.onnx", "calibration.npy"]) files.set(`/${name}`, example(name));
-  const server = await serve(files);
-  const browser = await chromium.launch({
-    executablePath,
-    headless: true,
-    args: [
-      "--no-sandbox",
-      "--disable-gpu",
-      "--disable-quic",
-      "--no-first-run",
-      "--disable-background-networking",
-      "--disable-component-update",
-      "--disable-sync",
-    ],
-  });
-  try {
-    const page = await browser.newPage();
-    const complaints: string[] = [];
-    page.on("console", (message) => complaints.push(message.text()));
-    page.on("pageerror", (error) => complaints.push(error.message));
-    await page.goto(server.url);
-    const answer = answerShape.parse(
-      await page.evaluate(() => Promise.resolve<unknown>(Reflect.get(globalThis, "answer"))),
-    );
-    if ("failure" in answer) throw new Error([answer.failure, ...complaints].join("\n"));
-    expect(answer).toMatchObject({ isolated: true, threads: 2, notes: [] });
-    return answer.outcomes;
-  } finally {
-    await browser.close();
-    await server.close();
-  }
+  const { answer: given, complaints } = await inChromium(files);
+  const answer = answerShape.parse(given);
+  if ("failure" in answer) throw new Error([answer.failure, ...complaints].join("\n"));
+  expect(answer).toMatchObject({ isolated: true, threads: 2, notes: [] });
+  return answer.outcomes;
 }
 
 /** Where two runs differ. */

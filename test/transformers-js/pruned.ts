@@ -35,7 +35,7 @@ const letterTokenizer = JSON.stringify({
 });
 
 /** A fixture with larger weights, so that what comes depends on what was read, and with a tokenizer of letters. */
-async function lively(name: string): Promise<Checkpoint> {
+export async function lively(name: string): Promise<Checkpoint> {
   const checkpoint = await fixtures.open(name, { bos_token_id: 0, eos_token_id: 1, pad_token_id: 1 });
   const tensors = new Map<string, TensorRef>();
   for (const [key, ref] of checkpoint.tensors) {
