@@ -17,6 +17,7 @@ const { values: options } = parseArgs({
     rounds: { type: "string", default: "5" },
     threads: { type: "string", default: "2" },
     python: { type: "string", default: "python3" },
+    plain: { type: "boolean", default: false },
   },
 });
 const threads = Number(options.threads);
@@ -62,7 +63,13 @@ for (const name of options.models.split(",")) {
   if (bench === undefined) throw new Error(`expected one of ${Object.keys(trainBenches).join(", ")}, got ${name}`);
   const { graph, types, feeds, loss, groups, prepare, rate } = bench();
   const model = await sized(graph, runtime, types);
-  const definition: StepDefinition = { model, loss, groups, ...(prepare === undefined ? {} : { prepare }) };
+  const definition: StepDefinition = {
+    model,
+    channelBlock: options.plain ? 0 : runtime.channelBlock,
+    loss,
+    groups,
+    ...(prepare === undefined ? {} : { prepare }),
+  };
   const [step] = trainSteps(definition);
   if (step === undefined) continue;
   const trainer = await openTrainer(runtime, [step]);

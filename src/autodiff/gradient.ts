@@ -12,11 +12,16 @@ import { formulaContext, gradientOf } from "./formulas.ts";
 /** What to do with a value that nothing flows back to: refuse, or say that its gradient is zero. */
 export interface GradientOptions {
   readonly unreached?: "refuse" | "zero";
+  /**
+   * A runtime's `channelBlock`: gradients may use operators that only such a processor has, and that have no gradient in turn.
+   * Default 0.
+   */
+  readonly channelBlock?: number;
 }
 
 /**
  * Writes the gradient of a scalar with respect to any values (parameters, inputs, inner values) behind the graph that
- * computes it. Everything written is differentiable in turn. The graph is one that `sized` made.
+ * computes it. Everything written is differentiable in turn, unless it is in blocks of channels. The graph is one that `sized` made.
  * Throws `gradient` where the loss is no scalar, a value does not reach it, or an operator on the way has no gradient.
  */
 export function gradient(
@@ -40,7 +45,7 @@ function pullBack(
   g: Algebra,
   seeds: ReadonlyMap<string, Value>,
   wrt: Iterable<string>,
-  { unreached = "refuse" }: GradientOptions = {},
+  { unreached = "refuse", channelBlock = 0 }: GradientOptions = {},
 ): ReadonlyMap<string, Value> {
   const wanted = [...wrt];
   for (const name of [...wanted, ...seeds.keys()]) requireFloat(g, name);
@@ -68,6 +73,7 @@ function pullBack(
       ...formulaContext(g, node),
       dy: (index) => received[index] ?? null,
       wanted: (index) => active.has(node.inputs[index] ?? ""),
+      channelBlock,
     };
     const zeros = (): Value => g.expand(0, context.y(0).shape, context.y(0).dtype);
     const gradients = rule(context, received[0] ?? zeros());

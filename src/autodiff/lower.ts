@@ -1,5 +1,6 @@
 import type { Algebra, Value } from "../graph/algebra.ts";
 import { describeNode } from "../graph/attributes.ts";
+import { blockedForm } from "../ops/lowerings/blocked.ts";
 import type { FormulaContext, Gradient } from "../ops/spec.ts";
 import { EspalierError } from "../tensor/error.ts";
 import { formulaContext, gradientOf } from "./formulas.ts";
@@ -18,12 +19,30 @@ export function composeAll(g: Algebra): void {
   rewriteAll(
     g,
     (found) => (isObject(found) && "compose" in found ? found.compose : null),
-    (name, value) => {
-      g.draft.replaceUses(name, value.name, { outputs: false });
-      // Whoever keeps the value under its name still finds it.
-      g.draft.op("Identity", [value.name], {}, name);
-    },
+    (name, value) => standIn(g, name, value),
   );
+}
+
+/** Readers of a value that is gone read another; whoever keeps it under its name still finds it. */
+function standIn(g: Algebra, name: string, value: Value): void {
+  g.draft.replaceUses(name, value.name, { outputs: false });
+  g.draft.op("Identity", [value.name], {}, name);
+}
+
+/**
+ * Convolutions whose weights are no constants in the form with blocks of channels, where they have it: `block` is a runtime's
+ * `channelBlock`. The runtime does the same for constant weights by itself. What is written has no gradient.
+ */
+export function blockChannels(g: Algebra, block: number): void {
+  const { constants } = g.finish().graph;
+  for (const node of g.draft.nodes()) {
+    const form = blockedForm(node);
+    if (form === null || node.inputs.some((name) => constants.has(name))) continue;
+    const value = form(formulaContext(g, node), block);
+    if (value === null) continue;
+    g.draft.remove(node);
+    for (const name of node.outputs) standIn(g, name, value);
+  }
 }
 
 type Outputs = readonly (Value | null)[];

@@ -147,6 +147,8 @@ export interface GradContext extends FormulaContext {
   dy(index: number): Value | null;
   /** True where somebody asks for the gradient of input i; other gradients are dropped. */
   wanted(index: number): boolean;
+  /** Channels that the processor's own convolutions keep together, which the gradient may use; else 0. */
+  readonly channelBlock: number;
 }
 
 /**

@@ -154,10 +154,17 @@ const microsoft = {
 const ownDomain = "espalier";
 const own = { BatchNorm: batchStatisticsNorm } satisfies Record<string, OpSpec>;
 
+/** Forms that the runtime's processor has for itself: only steps that were put together to run hold them. */
+const blockedDomain = "com.microsoft.nchwc";
+const blocked = {
+  Conv: { ...opaque("channels are in blocks"), macs: conv.macs },
+} satisfies Record<string, OpSpec>;
+
 const byDomain: ReadonlyMap<string, ReadonlyMap<string, OpSpec>> = new Map([
   ["", new Map<string, OpSpec>(Object.entries(standard))],
   ["com.microsoft", new Map<string, OpSpec>(Object.entries(microsoft))],
   [ownDomain, new Map<string, OpSpec>(Object.entries(own))],
+  [blockedDomain, new Map<string, OpSpec>(Object.entries(blocked))],
 ]);
 
 /** What espalier knows of an operator; undefined for the others, whose axes are then left whole. */
@@ -167,7 +174,7 @@ export function opSpec(domain: string, op: string): OpSpec | undefined {
 
 /** Every operator that files have, with its domain, in the order of the tables. */
 export function operators(): readonly { readonly domain: string; readonly op: string; readonly spec: OpSpec }[] {
-  const inFiles = [...byDomain].filter(([domain]) => domain !== ownDomain);
+  const inFiles = [...byDomain].filter(([domain]) => domain !== ownDomain && domain !== blockedDomain);
   return inFiles.flatMap(([domain, specs]) => [...specs].map(([op, spec]) => ({ domain, op, spec })));
 }
 

@@ -13,6 +13,8 @@ export interface RuntimeSettings {
   readonly threads: number;
   readonly version: string;
   readonly notes: readonly string[];
+  /** See `Runtime`; default 0. */
+  readonly channelBlock?: number;
   /** Absent where files cannot be mapped: weights are then read into memory. */
   readonly locate?: Locate;
   /** See `Runtime`. */
@@ -128,6 +130,7 @@ export function runtimeOverEngine(engine: Engine, settings: RuntimeSettings): Ru
     threads: settings.threads,
     version: settings.version,
     notes: settings.notes,
+    channelBlock: settings.channelBlock ?? 0,
     ...(settings.reference === undefined ? {} : { reference: settings.reference }),
     compile: (graph, options) => attempt("compile", () => compile(graph, options)),
     state: () => attempt("state", openState),

@@ -59,6 +59,11 @@ export interface Runtime {
   readonly version: string;
   /** What the user should know about how this runtime came to be: a device that was asked for and is not there. */
   readonly notes: readonly string[];
+  /**
+   * Channels that convolutions of this processor keep together in memory, with forms of their own (com.microsoft.nchwc: 8 with
+   * AVX2, 16 with AVX-512); 0 where it has none. The runtime uses them by itself for constant weights only.
+   */
+  readonly channelBlock: number;
   /** Opens a processor's runtime whose results those of this device are to be compared with; absent on processors. */
   readonly reference?: () => Promise<Runtime>;
   compile(graph: Graph, options?: SessionOptions): Promise<Session>;

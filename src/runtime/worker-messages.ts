@@ -49,6 +49,7 @@ export interface Opened {
   readonly device: Device;
   readonly threads: number;
   readonly version: string;
+  readonly channelBlock?: number;
   readonly notes: readonly string[];
 }
 

@@ -58,6 +58,7 @@ export async function learn(
   const model = await sized(graph, runtime, inputs);
   const steps = trainSteps({
     model,
+    channelBlock: runtime.channelBlock,
     prepare: trainingMode,
     groups: groupsOf(graph, matrices, lessons, more),
     loss: ({ g, outputs: [logits], input }) => {

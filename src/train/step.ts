@@ -1,5 +1,5 @@
 import { gradient } from "../autodiff/gradient.ts";
-import { composeAll } from "../autodiff/lower.ts";
+import { blockChannels, composeAll } from "../autodiff/lower.ts";
 import { type Algebra, algebra, type SizedGraph, type Value } from "../graph/algebra.ts";
 import { removeDeadCode } from "../graph/dead-code.ts";
 import type { Feeds, Graph } from "../graph/graph.ts";
@@ -47,6 +47,8 @@ export interface StepDefinition {
   readonly model: SizedGraph;
   readonly loss: Objective;
   readonly groups: readonly ParameterGroup[];
+  /** The runtime's `channelBlock`: the step is put together for such a processor alone. Default 0: for any. */
+  readonly channelBlock?: number;
   /** Rewrites the model for training first; gives what constants become after the step (running statistics). */
   readonly prepare?: (g: Algebra) => ReadonlyMap<string, Value>;
   /** Masks by parameter, 1 keeps: the model computes with the product, and what is masked stays zero in every respect. */
@@ -125,7 +127,7 @@ export function gradientProbe(definition: StepDefinition, parameters: readonly s
   const { loss, data, effective } = writeLoss(site);
   const forwardMacs = macsOf(g, g.draft.nodes());
   const at = new Map(parameters.map((name) => [name, (effective.get(name) ?? g.of(name)).name]));
-  const found = gradient(g, loss, at.values(), { unreached: "zero" });
+  const found = gradient(g, loss, at.values(), { unreached: "zero", channelBlock: definition.channelBlock ?? 0 });
   const values = new Map<string, Value>();
   for (const [name, where] of at) {
     const value = found.get(where);
@@ -218,7 +220,7 @@ function writeLoss({ g, definition, state, numbers, reports }: Site) {
 function writeGradients({ g, definition, state }: Site, loss: Value, parameters: ReadonlyMap<string, Value>) {
   const { accumulate = 1 } = definition;
   const names = [...parameters.values()].map(({ name }) => name);
-  const found = gradient(g, loss, names);
+  const found = gradient(g, loss, names, { channelBlock: definition.channelBlock ?? 0 });
   const sizes = [...found.values()].map((value) => g.reduce("ReduceL1", value));
   const guard = g.add(g.sum(loss), g.mul(g.total(sizes), 0));
   const gradients = new Map<string, Value>();
@@ -292,7 +294,11 @@ function assemble(
   composeAll(g);
   const asked = new Set([...state.writes.keys(), ...[...reports.values(), guard, ...more].map(({ name }) => name)]);
   const outputs = [...asked].map((name) => ({ name, dtype: g.of(name).dtype, dims: g.of(name).shape }));
-  const graph = removeDeadCode({ ...g.finish().graph, outputs, valueInfo: new Map() });
+  const written = (): Graph => removeDeadCode({ ...g.finish().graph, outputs, valueInfo: new Map() });
+  const backwardMacs = macsOf(g, written().nodes) - forwardMacs;
+  const { channelBlock = 0 } = definition;
+  if (channelBlock > 0) blockChannels(g, channelBlock);
+  const graph = written();
   const used = new Set(graph.nodes.flatMap(({ inputs }) => inputs));
   const inputs = graph.inputs.filter(({ name }) => used.has(name));
   const kept = new Set(inputs.map(({ name }) => name));
@@ -312,7 +318,7 @@ function assemble(
           return [input, float32Tensor([], Float32Array.of(value))];
         }),
       ),
-    work: { forwardMacs, backwardMacs: macsOf(g, graph.nodes) - forwardMacs },
+    work: { forwardMacs, backwardMacs },
   };
 }
 

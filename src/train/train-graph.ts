@@ -124,6 +124,7 @@ export async function trainGraph(options: TrainGraphOptions): Promise<TrainedGra
   const definition: StepDefinition = {
     ...options,
     model: changed?.model ?? model,
+    channelBlock: runtime.channelBlock,
     loss: options.objective,
     groups: groupsOf(options, parameters),
     accumulate,

@@ -1,6 +1,7 @@
 import type { Algebra, Value } from "../../graph/algebra.ts";
 import { int, intAttr, ints } from "../../graph/attributes.ts";
 import { sizeOf } from "../../tensor/tensor.ts";
+import { blockedKernelGradient } from "../lowerings/blocked.ts";
 import type { FormulaContext, GradRule } from "../spec.ts";
 import { seen, type Window, windowOf } from "./window.ts";
 
@@ -68,7 +69,10 @@ export function dataGradient(g: Algebra, w: Value, dy: Value, { groups, window }
 }
 
 /** dw[o, i, k] = Σ over batch and positions of dy[o] · what kernel position k sees of x[i]. */
-function weightGradient(g: Algebra, x: Value, dy: Value, form: Convolution): Value {
+function weightGradient(g: Algebra, x: Value, dy: Value, form: Convolution, channelBlock: number): Value {
+  const blocked =
+    channelBlock > 0 && form.groups === 1 ? blockedKernelGradient(g, x, dy, form.window, channelBlock) : null;
+  if (blocked !== null) return blocked;
   const local = (x.shape[1] ?? 1) / form.groups;
   const seenOnce = (dy.shape[0] ?? 1) * sizeOf(form.window.outputs);
   if (form.groups === 1 && seenOnce <= (dy.shape[1] ?? 1)) return fromColumns(g, x, dy, form);
@@ -158,7 +162,7 @@ export const convGradient: GradRule = (c, dy) => {
   const form = { groups: intAttr(c.node, "group", 1), window };
   return [
     c.wanted(0) ? dataGradient(g, x(1), dy, form) : null,
-    c.wanted(1) ? weightGradient(g, x(0), dy, form) : null,
+    c.wanted(1) ? weightGradient(g, x(0), dy, form, c.channelBlock) : null,
     c.wanted(2) ? biasGradient(c, dy) : null,
   ];
 };
@@ -190,7 +194,7 @@ export const convTransposeGradient: GradRule = (c, dy) => {
   };
   return [
     c.wanted(0) ? dx() : null,
-    c.wanted(1) ? weightGradient(g, dy, x(0), { groups, window }) : null,
+    c.wanted(1) ? weightGradient(g, dy, x(0), { groups, window }, c.channelBlock) : null,
     c.wanted(2) ? biasGradient(c, dy) : null,
   ];
 };
