@@ -5,6 +5,7 @@
  */
 import { parseArgs } from "node:util";
 import { gradient } from "../src/autodiff/gradient.ts";
+import { blockChannels } from "../src/autodiff/lower.ts";
 import { type Algebra, algebra, type Value } from "../src/graph/algebra.ts";
 import { int, ints, string } from "../src/graph/attributes.ts";
 import { builder } from "../src/graph/builder.ts";
@@ -49,10 +50,11 @@ for (const [name, layer] of Object.entries(layers)) {
   const out = Math.floor((h + 2 * p - k) / s) + 1;
   const attributes = { pads: ints([p, p, p, p]), strides: ints([s, s]), group: int(groups) };
   const rule =
-    (index: 0 | 1): Form =>
+    (index: 0 | 1, channelBlock = 0): Form =>
     (g, x, w, dy) => {
       const y = g.op("Conv", [x, w], attributes, dy);
-      const found = gradient(g, g.sum(g.mul(y, dy)), [[x, w][index]?.name ?? ""]);
+      const found = gradient(g, g.sum(g.mul(y, dy)), [[x, w][index]?.name ?? ""], { channelBlock });
+      if (channelBlock > 0) blockChannels(g, channelBlock);
       return [...found.values()][0] ?? y;
     };
   const parts = (g: Algebra, x: Value): readonly Value[] => {
@@ -63,6 +65,7 @@ for (const [name, layer] of Object.entries(layers)) {
   const swapped = (g: Algebra, v: Value): Value => g.transpose(v, [1, 0, 2, 3]);
   const weight: Readonly<Record<string, Form>> = {
     rule: rule(1),
+    "rule, in blocks of channels": rule(1, runtime.channelBlock),
     "columns of the batch": (g, x, _, dy) => {
       const columns = g.concat(
         parts(g, swapped(g, x)).map((part) => g.reshape(part, [groups, i / groups, n * out * out])),
@@ -90,6 +93,7 @@ for (const [name, layer] of Object.entries(layers)) {
   };
   const data: Readonly<Record<string, Form>> = {
     rule: rule(0),
+    "rule, in blocks of channels": rule(0, runtime.channelBlock),
     "transposed convolution": (g, x, w, dy) => {
       const extra = h - ((out - 1) * s + k - 2 * p);
       return g.op("ConvTranspose", [dy, w], { ...attributes, output_padding: ints([extra, extra]) }, x);

@@ -5,7 +5,12 @@ import { type Shape, sizeOf } from "../../tensor/tensor.ts";
 /** Puts `gap` zeros behind every position of an axis. */
 function spaced(g: Algebra, x: Value, axis: number, gap: number): Value {
   const [outer, n, inner] = [sizeOf(x.shape.slice(0, axis)), x.shape[axis] ?? 1, sizeOf(x.shape.slice(axis + 1))];
-  const wide = g.pad(g.reshape(x, [outer * n, 1, inner]), [0, 0, 0], [0, gap, 0]);
+  const rows = outer * n;
+  // Padding copies row by row, which is slow for rows of a few elements: these all get their zeros at once, far behind them.
+  const wide =
+    inner < 8
+      ? g.transpose(g.pad(g.reshape(x, [1, rows, inner]), [0, 0, 0], [gap, 0, 0]), [1, 0, 2])
+      : g.pad(g.reshape(x, [rows, 1, inner]), [0, 0, 0], [0, gap, 0]);
   return g.reshape(
     wide,
     x.shape.map((size, i) => (i === axis ? size * (gap + 1) : size)),
