@@ -76,5 +76,5 @@ it("refuses values that an option does not take, naming it", () => {
 it("names targets and patterns", () => {
   expect(without(0.25, "macs")).toEqual({ kind: "macs", keep: 0.75 });
   expect(without(0.25, "units")).toEqual({ kind: "sparsity", sparsity: 0.25 });
-  expect(patternNamed("2:4")).toEqual({ kind: "n:m", keep: 2, of: 4 });
+  expect(patternNamed("2:4")).toEqual({ kind: "n:m", keep: 2, of: 4, rest: "shorter" });
 });

@@ -93,10 +93,11 @@ export const shareOf = oneOf(["macs", "params", "units"], "What `sparsity` is a 
 /** The same for methods of language models, whose shares are of parameters. */
 export const parameterShareOf = oneOf(["params", "macs", "units"], "What `sparsity` is a share of.");
 
+/** What is left over at the end of a row loses the same share, so that methods are compared at equal shares. */
 const patterns = {
   element: { kind: "element" },
-  "2:4": { kind: "n:m", keep: 2, of: 4 },
-  "4:8": { kind: "n:m", keep: 4, of: 8 },
+  "2:4": { kind: "n:m", keep: 2, of: 4, rest: "shorter" },
+  "4:8": { kind: "n:m", keep: 4, of: 8, rest: "shorter" },
 } as const;
 
 /** What goes together, for methods that remove weights. */

@@ -1,5 +1,5 @@
 import { EspalierError } from "../tensor/error.ts";
-import { keepNofM } from "../tensor/select.ts";
+import { countOf, keepNofM } from "../tensor/select.ts";
 
 /**
  * What goes or stays together: single weights; N of every M neighbours along the input axis, for a convolution along
@@ -7,7 +7,17 @@ import { keepNofM } from "../tensor/select.ts";
  */
 export type Pattern =
   | { readonly kind: "element" }
-  | { readonly kind: "n:m"; readonly keep: number; readonly of: number; readonly order?: "channels" | "im2col" }
+  | {
+      readonly kind: "n:m";
+      readonly keep: number;
+      readonly of: number;
+      readonly order?: "channels" | "im2col";
+      /**
+       * What an axis that M does not divide means: the weight does not fit and stays whole, unless told; or what is left over at its
+       * end is a shorter group that loses the same share, so that all weights do.
+       */
+      readonly rest?: "misfit" | "shorter";
+    }
   | { readonly kind: "block"; readonly rows: number; readonly columns: number };
 
 /** Sizes of a weight as masks see it: columns are [input features, positions]. */
@@ -21,7 +31,24 @@ export interface Grid {
 export function misfit(pattern: Pattern, { columns, positions }: Grid): string | null {
   if (pattern.kind !== "n:m") return null;
   const axis = pattern.order === "im2col" ? columns : columns / positions;
+  if (pattern.rest === "shorter") return axis >= pattern.of ? null : `it has ${axis} inputs, fewer than ${pattern.of}`;
   return axis % pattern.of === 0 ? null : `${pattern.of} does not divide its ${axis} inputs`;
+}
+
+/** The shorter group at the end of an axis: its length, 0 where M divides the axis, and how many of it stay. */
+export function restOf(
+  { keep, of }: Pick<Extract<Pattern, { kind: "n:m" }>, "keep" | "of">,
+  axis: number,
+): { readonly keep: number; readonly of: number } {
+  const rest = axis % of;
+  return { keep: rest - countOf(1 - keep / of, rest), of: rest };
+}
+
+/** How many weights of a grid the pattern keeps. */
+export function keptByPattern(pattern: Extract<Pattern, { kind: "n:m" }>, { rows, columns, positions }: Grid): number {
+  const inner = pattern.order === "im2col" ? 1 : positions;
+  const axis = columns / inner;
+  return rows * inner * (Math.floor(axis / pattern.of) * pattern.keep + restOf(pattern, axis).keep);
 }
 
 /** Throws `request` for a pattern that no weight can have. */
@@ -83,12 +110,28 @@ export function weightMask(pattern: Pattern, grid: Grid, cells: Uint8Array): Uin
   return out;
 }
 
-/** The mask that keeps N of every M; 1 keeps. scores: [rows, columns]. Throws `shape` where M does not divide the axis. */
+/** The mask that keeps N of every M; 1 keeps. scores: [rows, columns]. Throws `shape` where the pattern does not fit. */
 export function patternMask(pattern: Extract<Pattern, { kind: "n:m" }>, grid: Grid, scores: Float64Array): Uint8Array {
   const { rows, columns, positions } = grid;
-  return pattern.order === "im2col"
-    ? keepNofM(scores, rows, columns, pattern.keep, pattern.of)
-    : keepNofM(scores, rows, columns / positions, pattern.keep, pattern.of, positions);
+  const inner = pattern.order === "im2col" ? 1 : positions;
+  const axis = columns / inner;
+  const rest = restOf(pattern, axis);
+  const { keep, of } = pattern;
+  if (rest.of === 0 || misfit(pattern, grid) !== null) return keepNofM(scores, rows, axis, keep, of, inner);
+  const mask = new Uint8Array(scores.length);
+  const choose = (from: number, to: number, group: typeof rest): void => {
+    const width = (to - from) * inner;
+    const part = new Float64Array(rows * width);
+    for (let r = 0; r < rows; r++) {
+      const at = r * columns + from * inner;
+      part.set(scores.subarray(at, at + width), r * width);
+    }
+    const kept = keepNofM(part, rows, to - from, group.keep, group.of, inner);
+    for (let r = 0; r < rows; r++) mask.set(kept.subarray(r * width, (r + 1) * width), r * columns + from * inner);
+  };
+  choose(0, axis - rest.of, pattern);
+  choose(axis - rest.of, axis, rest);
+  return mask;
 }
 
 /** Column of cells that each column of weights belongs to. */

@@ -53,7 +53,7 @@ export interface WeightPlan {
   readonly criterion: Criterion<Statistic>;
   readonly pattern:
     | { readonly kind: "element" }
-    | { readonly kind: "n:m"; readonly keep: number; readonly of: number }
+    | { readonly kind: "n:m"; readonly keep: number; readonly of: number; readonly rest?: "misfit" | "shorter" }
     | { readonly kind: "block"; readonly rows: number; readonly columns: number };
   /** The set inside which weights compete. */
   readonly scope: "row" | "tensor" | "global";

@@ -260,12 +260,48 @@ it("noise does not depend on how a parameter is read", async () => {
   expect(masks[0]).toEqual(masks[1]);
 });
 
+it.each([0, 2 ** 20])(
+  "what is left over at the end of rows loses the same share: %d bytes in memory",
+  async (residentBytes) => {
+    const pattern = { kind: "n:m", keep: 2, of: 4, rest: "shorter" } as const;
+    const { graph, matrices } = model([{ name: "odd", shape: [3, 6, 1, 2], outputs: [0], inputs: [1, 2, 3] }]);
+    const result = await pruneWeights(graph, matrices, magnitude(1), { ...base, pattern }, noStatistics, {
+      residentBytes,
+    });
+    expect(result.layers).toEqual([{ name: "odd", before: 36, after: 18 }]);
+    const [before, after] = [graph, result.graph].map((g) => g.constants.get("odd") ?? expect.fail("no constant"));
+    if (before === undefined || after === undefined) return expect.fail("two constants");
+    const [was, now] = [toFloat64(await load(before)), toFloat64(await load(after))];
+    for (let row = 0; row < 3; row++)
+      for (let p = 0; p < 2; p++)
+        for (const [group, count] of [
+          [[0, 1, 2, 3], 2],
+          [[4, 5], 1],
+        ] as const) {
+          const at = group.map((f) => row * 12 + f * 2 + p);
+          const kept = new Set(
+            at.toSorted((a, b) => Math.abs(was[b] ?? 0) - Math.abs(was[a] ?? 0) || b - a).slice(0, count),
+          );
+          for (const i of at) expect(now[i]).toBe(kept.has(i) ? was[i] : 0);
+        }
+  },
+);
+
 it("what cannot be pruned is said, not forced", async () => {
   const { graph, matrices } = model([{ name: "odd", shape: [4, 3, 1, 1], outputs: [0], inputs: [1, 2, 3] }, ...parts]);
   const pattern = { kind: "n:m", keep: 2, of: 4 } as const;
   const result = await pruneWeights(graph, matrices, magnitude(2), { ...base, pattern }, noStatistics);
   expect(result.skipped).toEqual([{ name: "odd", reason: "4 does not divide its 3 inputs" }]);
   expect(result.graph.constants.get("odd")).toBe(graph.constants.get("odd"));
+  const { layers, skipped } = await pruneWeights(
+    graph,
+    matrices,
+    magnitude(2),
+    { ...base, pattern: { ...pattern, rest: "shorter" } },
+    noStatistics,
+  );
+  expect(skipped).toEqual([{ name: "odd", reason: "it has 3 inputs, fewer than 4" }]);
+  expect(layers.length).toBe(result.layers.length);
   const unmeasured = await pruneWeights(graph, matrices, wanda(), base, () => undefined);
   expect(unmeasured.layers).toEqual([]);
   const empty = await pruneWeights(graph, matrices, wanda(), base, () => ({ inputMeanSquare: new Float64Array(0) }));

@@ -13,7 +13,16 @@ import {
 import type { StatisticsOf } from "../criteria/unit-scores.ts";
 import type { Graph } from "../graph/graph.ts";
 import { type Cut, CutMask } from "../masks/cut.ts";
-import { cellScores, cellsOf, checkPattern, misfit, type Pattern, patternMask, weightMask } from "../masks/pattern.ts";
+import {
+  cellScores,
+  cellsOf,
+  checkPattern,
+  keptByPattern,
+  misfit,
+  type Pattern,
+  patternMask,
+  weightMask,
+} from "../masks/pattern.ts";
 import { isFloat } from "../tensor/dtype.ts";
 import { EspalierError } from "../tensor/error.ts";
 import { type Job, step } from "../tensor/progress.ts";
@@ -436,7 +445,7 @@ async function keptBy(
   by: ReturnType<typeof maskMaker>,
 ): Promise<number> {
   const size = layout.rows * layout.columns;
-  if (rule.kind === "pattern") return (size / rule.pattern.of) * rule.pattern.keep;
+  if (rule.kind === "pattern") return keptByPattern(rule.pattern, layout);
   if (pattern.kind === "element" && rule.kind === "rows") return size - rule.removed * cellRows;
   if (pattern.kind === "element" && rule.kind !== "rows") return size - rule.removed;
   return (await by()).kept;

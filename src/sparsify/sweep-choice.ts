@@ -9,6 +9,8 @@ export interface ColumnGroup {
   readonly of: number;
   readonly inner: number;
   readonly columns: number;
+  /** The group that takes the place of this one at the end of an axis that it does not divide. */
+  readonly rest: ColumnGroup | null;
 }
 
 /** Marks the share of the weights of the columns [from, to) whose removal costs least. */

@@ -26,10 +26,11 @@ export function sweepColumns(
     const end = Math.min(rows, r + stretch);
     for (let first = from; first < to; first += width) {
       if (group !== null) {
-        for (let j = first; j < first + width; j++) {
+        const own = first + width > to ? (group.rest ?? group) : group;
+        for (let j = first; j < first + own.columns; j++) {
           addColumns(debt, removed, upper, columns, rows, j, from, first, r, end);
         }
-        chooseGroup(state, upper, rows, columns, first, r, end, group);
+        chooseGroup(state, upper, rows, columns, first, r, end, own);
       }
       for (let j = first; j < Math.min(to, first + width); j++) {
         addColumns(debt, removed, upper, columns, rows, j, first, j, r, end);

@@ -68,6 +68,7 @@ const ways: readonly (readonly [string, SweepChoice])[] = [
   ["half of each block", { kind: "sparsity", sparsity: 0.5 }],
   ["2:4", { kind: "pattern", pattern: { kind: "n:m", keep: 2, of: 4 } }],
   ["1:4", { kind: "pattern", pattern: { kind: "n:m", keep: 1, of: 4 } }],
+  ["2:5 and the rest", { kind: "pattern", pattern: { kind: "n:m", keep: 2, of: 5, rest: "shorter" } }],
   ["a mask", { kind: "mask", mask: Uint8Array.from({ length: 7 * 24 }, (_, i) => +(i % 3 !== 0)) }],
 ];
 
@@ -98,8 +99,12 @@ describe.each(ways)("%s", (_, choose) => {
     if (choose.kind === "sparsity") expect(kept).toBe(84);
     else if (choose.kind === "mask") expect(mask).toEqual(choose.mask);
     else
-      for (let at = 0; at < mask.length; at += 4)
-        expect(mask.subarray(at, at + 4).reduce((sum, keep) => sum + keep, 0)).toBe(choose.pattern.keep);
+      for (let row = 0; row < 7; row++)
+        for (let at = 0; at < 24; at += choose.pattern.of) {
+          const group = mask.subarray(24 * row + at, 24 * row + Math.min(24, at + choose.pattern.of));
+          // Of the last 4 as many stay as of 5: 0.4 of them.
+          expect(group.reduce((sum, keep) => sum + keep, 0)).toBe(choose.pattern.keep);
+        }
   });
 });
 
@@ -138,16 +143,21 @@ it("a mask that takes only the last columns is refitted by nothing, one that tak
   }
 });
 
-it("2:4 along channels keeps two of four at each kernel position, chosen on updated weights", async () => {
-  const p = layerProblem(5, 24);
-  const pattern = { kind: "n:m", keep: 2, of: 4 } as const;
-  const { mask } = await swept(p, { kind: "pattern", pattern }, { blockSize: 5, positions: 3 });
+it.each([
+  [24, [2, 2]],
+  [30, [2, 2, 1]],
+])("2:4 along %d columns of 3 positions keeps %j at each position, chosen on updated weights", async (n, counts) => {
+  const p = layerProblem(5, n);
+  const pattern = { kind: "n:m", keep: 2, of: 4, rest: "shorter" } as const;
+  const { mask, weights, loss } = await swept(p, { kind: "pattern", pattern }, { positions: 3, damping: 0 });
   for (let r = 0; r < 5; r++)
-    for (let group = 0; group < 2; group++)
+    for (const [group, count] of counts.entries())
       for (let position = 0; position < 3; position++) {
-        const kept = [0, 1, 2, 3].map((f) => mask[r * 24 + (group * 4 + f) * 3 + position] ?? 0);
-        expect(kept.reduce((sum, keep) => sum + keep, 0)).toBe(2);
+        const features = [0, 1, 2, 3].map((f) => group * 4 + f).filter((f) => f < n / 3);
+        const kept = features.map((f) => mask[r * n + f * 3 + position] ?? 0);
+        expect(kept.reduce((sum, keep) => sum + keep, 0)).toBe(count);
       }
+  expect(loss / outputDistance(p, weights)).toBeCloseTo(1, 6);
 });
 
 it("inputs that never fire lose their weights and spoil nothing", async () => {

@@ -1,4 +1,4 @@
-import { misfit, type Pattern } from "../masks/pattern.ts";
+import { misfit, type Pattern, restOf } from "../masks/pattern.ts";
 import { EspalierError } from "../tensor/error.ts";
 import { type GramFactor, type GramFactorOptions, gramFactor } from "../tensor/gram-factor.ts";
 import { type Floats, type Products, part, plainProducts } from "../tensor/products.ts";
@@ -86,7 +86,7 @@ export async function sweep(
   const { factor, order } = gram instanceof Float64Array ? await sweepFactor(gram, options) : gram;
   const { upper } = factor;
   const state = toColumns(weights, rows, factor, order, choose.kind === "mask" ? choose.mask : null);
-  const group = choose.kind === "pattern" ? groupOf(choose.pattern, positions) : null;
+  const group = choose.kind === "pattern" ? groupOf(choose.pattern, columns, positions) : null;
   const leaf = group === null ? leafColumns : Math.ceil(leafColumns / group.columns) * group.columns;
   let loss = 0;
   const update = async (from: number, middle: number, to: number): Promise<void> => {
@@ -132,9 +132,14 @@ async function inHalves(
 }
 
 /** Columns among which a pattern chooses at once. */
-function groupOf({ keep, of, order }: Extract<Pattern, { kind: "n:m" }>, positions: number): ColumnGroup {
-  const inner = order === "im2col" ? 1 : positions;
-  return { keep, of, inner, columns: of * inner };
+function groupOf(pattern: Extract<Pattern, { kind: "n:m" }>, columns: number, positions: number): ColumnGroup {
+  const inner = pattern.order === "im2col" ? 1 : positions;
+  const group = ({ keep, of }: { readonly keep: number; readonly of: number }, rest: ColumnGroup | null) => ({
+    ...{ keep, of, inner, rest },
+    columns: of * inner,
+  });
+  const last = restOf(pattern, columns / inner);
+  return group(pattern, last.of === 0 ? null : group(last, null));
 }
 
 function check(
