@@ -22,6 +22,20 @@ export function meets(target: Target, cost: Cost, full: Cost): boolean {
   }
 }
 
+/** True when less is left than a target asks for; `sparsity` is not a cost and never is passed. */
+export function passes(target: Target, cost: Cost, full: Cost): boolean {
+  switch (target.kind) {
+    case "sparsity":
+      return false;
+    case "macs":
+      return cost.macs < target.keep * full.macs;
+    case "params":
+      return cost.params < target.keep * full.params;
+    case "bytes":
+      return cost.bytes < target.max;
+  }
+}
+
 /** The target as the user wrote it, and how near `cost` comes to it with as little `left` as there can be. */
 export function unreachable(
   target: Target,

@@ -2,7 +2,7 @@ import { branchesOf } from "../coupling/branches.ts";
 import type { Graph } from "../graph/graph.ts";
 import { matcher } from "../plans/ignore.ts";
 import type { BranchPlan } from "../plans/plan.ts";
-import { chooseBranches, scoreBranches, spansOf } from "../search/choose-branches.ts";
+import { chooseBranches, looksAtBranches, scoreBranches, spansOf } from "../search/choose-branches.ts";
 import { dropBranches, maskBranches } from "../surgery/bypass.ts";
 import { keptPositions } from "../surgery/kept.ts";
 import { EspalierError } from "../tensor/error.ts";
@@ -15,7 +15,7 @@ import { needsData } from "./statistics.ts";
 export const pruneBranches: Engine<BranchPlan> = async (analysis, plan, options, clock) => {
   const { runtime, calibration = null } = options;
   const { graph, coupling, facts } = analysis;
-  if (calibration === null && plan.criterion.id !== "random") throw needsData(plan.criterion.id);
+  if (calibration === null && looksAtBranches(plan.criterion.id)) throw needsData(plan.criterion.id);
   if (calibration === null && plan.means) throw needsData("recovery bias");
   const ignored = matcher(options.ignore ?? []);
   const branches = branchesOf(graph, coupling, facts).filter(
@@ -40,7 +40,7 @@ export const pruneBranches: Engine<BranchPlan> = async (analysis, plan, options,
       plan.means,
     ),
   );
-  const chosen = chooseBranches(analysis, scored, plan.target);
+  const chosen = chooseBranches(analysis, scored, plan.target, plan);
   const dropped = chosen.flatMap((each) => each.dropped);
   const small = dropBranches(graph, dropped, facts.types);
   const law = await holdToLaw(analysis, () => maskBranches(graph, dropped, facts.types), small, options, clock);

@@ -5,7 +5,7 @@ import type { Criterion, Statistic } from "../criteria/criterion.ts";
 import type { UnitScoreOptions } from "../criteria/unit-scores.ts";
 import type { Factors } from "../ops/factoring.ts";
 import type { Recovery } from "../recovery/recovery.ts";
-import type { BranchCriterion } from "../search/choose-branches.ts";
+import type { BranchCriterion, ChoiceOptions } from "../search/choose-branches.ts";
 import type { SweepOptions } from "../sparsify/sweep.ts";
 import type { InfluenceOptions } from "../stats/branches.ts";
 import type { WeightAllocator } from "./allocator.ts";
@@ -35,8 +35,8 @@ export interface UnitPlan {
   readonly recovery: readonly Recovery[];
 }
 
-/** Removes whole residual branches, the fewest that meet the target. */
-export interface BranchPlan {
+/** Removes whole residual branches, the fewest that meet the target unless told to round down. */
+export interface BranchPlan extends ChoiceOptions {
   readonly kind: "branches";
   readonly criterion: { readonly id: BranchCriterion } & Partial<InfluenceOptions>;
   /** Branches behind each other that go together: 2 are an attention and its MLP, a block of a transformer. Default 1. */

@@ -1,4 +1,4 @@
-import { meets, type Target } from "../allocation/target.ts";
+import { meets, passes, type Target } from "../allocation/target.ts";
 import type { Cost } from "../cost/cost.ts";
 import type { Branch } from "../coupling/branches.ts";
 import type { IndexedDataset } from "../data/dataset.ts";
@@ -14,9 +14,17 @@ import { random } from "../tensor/random.ts";
 import { countOf } from "../tensor/select.ts";
 import { bytesOf } from "../tensor/tensor.ts";
 
-/** What decides which branches go: how little they turn what passes them, what dropping each alone costs, or chance. */
-export const branchCriteria = ["influence", "error", "random"] as const;
+/**
+ * What decides which branches go: how little they turn what passes them, what dropping each alone costs, chance, or their place,
+ * those nearest to the outputs first.
+ */
+export const branchCriteria = ["influence", "error", "random", "last"] as const;
 export type BranchCriterion = (typeof branchCriteria)[number];
+
+/** True for criteria of branches that look at inputs. */
+export function looksAtBranches(criterion: BranchCriterion): boolean {
+  return criterion === "influence" || criterion === "error";
+}
 
 export interface BranchContext extends Job {
   readonly runtime: Runtime;
@@ -76,7 +84,7 @@ export async function scoreBranches(
       const mean = (means ? measured?.get(branch)?.mean : undefined) ?? new Float64Array(features);
       return { sum, bypass, axis, mean };
     });
-    let score = criterion === "random" ? chance.uniform() : (found?.influence ?? 0);
+    let score = criterion === "random" ? chance.uniform() : criterion === "last" ? -i : (found?.influence ?? 0);
     if (criterion === "error" && calibration !== null) {
       step(context, "drop each branch", i, spans.length, own?.sum);
       const small = dropBranches(analysis.graph, dropped, analysis.facts.types);
@@ -112,22 +120,36 @@ function costWithout(analysis: Analysis, graph: Graph): Cost {
   return { params, macs, bytes };
 }
 
+export interface ChoiceOptions {
+  /** Spans that stay at both ends of the network, from the inputs and from the outputs; none unless told. */
+  readonly protect?: readonly [first: number, last: number];
+  /** "down": the most that do not pass the target, where whole spans do not meet it; "up", the fewest that do, unless told. */
+  readonly round?: "up" | "down";
+}
+
 /** The fewest branches, those with the least scores first, without which the target is met. Throws `request`. */
 export function chooseBranches(
   analysis: Analysis,
   scored: readonly ScoredSpan[],
   target: Target,
+  { protect: [first, last] = [0, 0], round = "up" }: ChoiceOptions = {},
 ): readonly ScoredSpan[] {
-  const order = scored.toSorted((a, b) => a.score - b.score);
-  if (target.kind === "sparsity") return order.slice(0, countOf(target.sparsity, order.length));
+  const free = scored.slice(first, Math.max(first, scored.length - last));
+  const order = free.toSorted((a, b) => a.score - b.score);
+  if (target.kind === "sparsity") {
+    const share = target.sparsity * scored.length;
+    return order.slice(0, round === "up" ? countOf(target.sparsity, scored.length) : Math.floor(share + 1e-9));
+  }
   const full = analysis.cost.total();
   let cost = full;
   for (let count = 0; count <= order.length; count++) {
     const chosen = order.slice(0, count);
     const dropped = chosen.flatMap((each) => each.dropped);
     cost = costWithout(analysis, dropBranches(analysis.graph, dropped, analysis.facts.types));
-    if (meets(target, cost, full)) return chosen;
+    if (round === "up" && meets(target, cost, full)) return chosen;
+    if (round === "down" && passes(target, cost, full)) return order.slice(0, count - 1);
   }
+  if (round === "down") return order;
   const percent = (part: number, whole: number): string => `${((100 * part) / whole).toFixed(1)} %`;
   throw new EspalierError(
     "request",

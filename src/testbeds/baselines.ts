@@ -5,6 +5,7 @@ import { random } from "../criteria/random.ts";
 import { looksAtInputs } from "../pipeline/statistics.ts";
 import { sparse, structured } from "../plans/methods.ts";
 import type { Plan } from "../plans/plan.ts";
+import { looksAtBranches } from "../search/choose-branches.ts";
 import { oneCut, staticRandom } from "../sparsify/programmes.ts";
 
 type Budget = Comparison["budget"];
@@ -69,7 +70,7 @@ export function isDrawn(plan: Plan): boolean {
 
 /** True for a plan that reads inputs. */
 export function looksAtData(plan: Plan): boolean {
-  if (plan.kind === "branches") return plan.means || plan.criterion.id !== "random";
+  if (plan.kind === "branches") return plan.means || looksAtBranches(plan.criterion.id);
   if (plan.kind === "ranks") return plan.recovery.some(({ needsData }) => needsData);
   const measured = plan.kind === "weights" && (plan.allocator?.needsData === true || plan.sweep !== undefined);
   return measured || looksAtInputs(plan.criterion) || plan.recovery.some(({ needsData }) => needsData);
