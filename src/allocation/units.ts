@@ -15,6 +15,11 @@ export interface UnitAllocationOptions {
   readonly minKept: number;
   /** Largest fraction that any group may lose. */
   readonly maxSparsity: number;
+  /**
+   * What each group keeps where all together keep a share, for the scope "group"; the same share unless told. Groups that it does not
+   * name keep that share.
+   */
+  readonly profile?: (kept: number) => ReadonlyMap<Group, number>;
 }
 
 export const unitAllocationDefaults: UnitAllocationOptions = {
@@ -117,8 +122,16 @@ function uniformCounts(
   scores: ReadonlyMap<Group, Float64Array>,
   options: UnitAllocationOptions,
 ): (strength: number, roundTo: number) => UnitCounts {
-  return (strength, roundTo) =>
-    new Map([...scores.keys()].map((g) => [g, clamp(g, g.size - countOf(strength, g.size), roundTo, options)]));
+  return (strength, roundTo) => {
+    const kept = options.profile?.(1 - strength);
+    return new Map(
+      [...scores.keys()].map((g) => {
+        const own = kept?.get(g);
+        const removed = countOf(own === undefined ? strength : Math.min(1, Math.max(0, 1 - own)), g.size);
+        return [g, clamp(g, g.size - removed, roundTo, options)];
+      }),
+    );
+  };
 }
 
 function globalCounts(

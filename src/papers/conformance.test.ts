@@ -144,9 +144,11 @@ function seenIn(plan: Plan) {
   const needsData = measures || looksAtInputs(plan.criterion) || plan.recovery.some((recovery) => recovery.needsData);
   const scope =
     plan.kind === "units"
-      ? plan.allocation.scope === "global"
-        ? "global"
-        : "local"
+      ? plan.coarse !== undefined
+        ? "allocated"
+        : plan.allocation.scope === "global"
+          ? "global"
+          : "local"
       : plan.allocator !== undefined || plan.profile !== "uniform"
         ? "allocated"
         : plan.scope === "global"

@@ -1,8 +1,10 @@
 import type { Paper, TrainingPaper } from "../claims/paper.ts";
 import { didYouMean, EspalierError } from "../tensor/error.ts";
+import { cfsp } from "./cfsp.ts";
 import { depgraph } from "./depgraph.ts";
 import { essentialSparsity } from "./essential-sparsity.ts";
 import { flap } from "./flap.ts";
+import { gblmPruner } from "./gblm-pruner.ts";
 import { globalMp } from "./global-mp.ts";
 import { globalMpGradual } from "./global-mp-gradual.ts";
 import { gradualMagnitude } from "./gradual-magnitude.ts";
@@ -37,9 +39,11 @@ const trainingById = <const T extends { readonly [Id in keyof T & string]: Train
 
 /** Papers that prune a trained model. */
 export const pruningPapers = byId({
+  cfsp,
   depgraph,
   "essential-sparsity": essentialSparsity,
   flap,
+  "gblm-pruner": gblmPruner,
   "global-mp": globalMp,
   grasp,
   lamp,

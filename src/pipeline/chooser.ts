@@ -1,5 +1,5 @@
 import type { Target } from "../allocation/target.ts";
-import { allocateUnits } from "../allocation/units.ts";
+import { allocateUnits, type UnitAllocationOptions } from "../allocation/units.ts";
 import type { Group } from "../coupling/couple.ts";
 import type { Graph } from "../graph/graph.ts";
 import { unitMasks } from "../masks/units.ts";
@@ -40,13 +40,16 @@ export interface Chooser {
 }
 
 /** Units by their scores. */
-export function byScores(analysis: Analysis, plan: UnitPlan, scores: ReadonlyMap<Group, Float64Array>): Chooser {
+export function byScores(
+  analysis: Analysis,
+  plan: UnitPlan,
+  scores: ReadonlyMap<Group, Float64Array>,
+  profile?: UnitAllocationOptions["profile"],
+): Chooser {
+  const own = profile === undefined ? plan.allocation : { ...plan.allocation, profile };
   return {
     select: (target, roundTo) => ({
-      masks: unitMasks(
-        scores,
-        allocateUnits(scores, analysis.coupling, analysis.cost, target, { ...plan.allocation, roundTo }),
-      ),
+      masks: unitMasks(scores, allocateUnits(scores, analysis.coupling, analysis.cost, target, { ...own, roundTo })),
       dropped: [],
     }),
   };

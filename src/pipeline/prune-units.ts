@@ -16,6 +16,7 @@ import { EspalierError } from "../tensor/error.ts";
 import { step } from "../tensor/progress.ts";
 import { choose } from "./choose.ts";
 import { byError, byScores, type Chooser } from "./chooser.ts";
+import { coarseProfile } from "./coarse.ts";
 import { holdToLaw } from "./hold-to-law.ts";
 import type { PhaseClock } from "./phase-clock.ts";
 import type { Engine, SettledOptions } from "./prune.ts";
@@ -98,10 +99,15 @@ async function chosenUnits(
     plan.selection === "error"
       ? null
       : await scoreUnits(analysis, free, plan.criterion, calibration, { ...options, scores: plan.scores }, clock);
+  const { coarse } = plan;
+  const profile =
+    coarse === undefined
+      ? undefined
+      : await clock.time("calibrate", () => coarseProfile(analysis, free, coarse, options));
   const chooser =
     scores === null
       ? await clock.time("calibrate", () => selectByError(analysis, plan, free, options))
-      : byScores(analysis, plan, scores);
+      : byScores(analysis, plan, scores, profile);
   return { ...(await clock.time("allocate", () => choose(analysis, plan, chooser, options))), scores };
 }
 

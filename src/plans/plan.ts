@@ -15,6 +15,12 @@ export type LatencyTarget =
   | { readonly kind: "latency"; readonly maxMs: number }
   | { readonly kind: "latency"; readonly keep: number };
 
+/** How the importance of blocks decides how much their units lose. */
+export interface CoarseOptions extends Pick<InfluenceOptions, "distance"> {
+  /** Factor on the differences between blocks; 0 gives all the same share. */
+  readonly strength: number;
+}
+
 /** Removes units (channels, neurons, heads) for good. */
 export interface UnitPlan {
   readonly kind: "units";
@@ -30,6 +36,8 @@ export interface UnitPlan {
   readonly target: Target | LatencyTarget;
   /** "auto" measures widths in multiples of several numbers and takes the fastest. */
   readonly allocation: Omit<UnitAllocationOptions, "roundTo"> & { readonly roundTo: number | "auto" };
+  /** Blocks (an attention and its MLP) that turn what passes them more keep a larger share; scope "group" only. */
+  readonly coarse?: CoarseOptions;
   /** Units that were chosen before, by group, 1 keeps: criterion and target then decide nothing. */
   readonly given?: ReadonlyMap<string, Uint8Array>;
   readonly recovery: readonly Recovery[];

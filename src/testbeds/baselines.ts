@@ -72,6 +72,9 @@ export function isDrawn(plan: Plan): boolean {
 export function looksAtData(plan: Plan): boolean {
   if (plan.kind === "branches") return plan.means || looksAtBranches(plan.criterion.id);
   if (plan.kind === "ranks") return plan.recovery.some(({ needsData }) => needsData);
-  const measured = plan.kind === "weights" && (plan.allocator?.needsData === true || plan.sweep !== undefined);
+  const measured =
+    plan.kind === "weights"
+      ? plan.allocator?.needsData === true || plan.sweep !== undefined
+      : plan.coarse !== undefined;
   return measured || looksAtInputs(plan.criterion) || plan.recovery.some(({ needsData }) => needsData);
 }
