@@ -48,7 +48,13 @@ export { inexpressible } from "./models/checkpoint/expressible.ts";
 export type { Feeding } from "./models/checkpoint/frame.ts";
 export { type Pooling, withPooling } from "./models/checkpoint/pooling.ts";
 export { type Exported, exportCheckpoint, type WeightForm, weightForms } from "./models/export/export-checkpoint.ts";
-export { type Continuation, type GenerateOptions, type Generation, generate } from "./models/generation/generate.ts";
+export {
+  type Continuation,
+  type GenerateOptions,
+  type Generation,
+  generate,
+  type Prompt,
+} from "./models/generation/generate.ts";
 export type { Model } from "./models/model.ts";
 export { paperSection, papersWhere } from "./papers/catalogue.ts";
 export { findingsSection, resultsPage } from "./papers/findings-text.ts";

@@ -3,7 +3,7 @@ import { builder } from "../src/graph/builder.ts";
 import type { Graph } from "../src/graph/graph.ts";
 import { checkpointModel } from "../src/models/checkpoint/checkpoint-model.ts";
 import { drawToken } from "../src/models/generation/draw-token.ts";
-import { type GenerateOptions, generate } from "../src/models/generation/generate.ts";
+import { type GenerateOptions, generate, type Prompt } from "../src/models/generation/generate.ts";
 import { openRuntime } from "../src/runtime/open-runtime.node.ts";
 import { float32Tensor, toFloat32 } from "../src/tensor/numeric.ts";
 import { random } from "../src/tensor/random.ts";
@@ -39,15 +39,22 @@ async function decoder() {
   return checkpointModel(await asCheckpoint("tiny", { ...graph, constants }, config));
 }
 
-const said = async (graph: Graph, prompts: readonly (readonly number[])[], options: GenerateOptions = {}) =>
-  (
-    await generate(
-      runtime,
-      graph,
-      prompts.map((ids) => Int32Array.from(ids)),
-      options,
-    )
-  ).texts.map(({ tokens, ended }) => [...tokens, ended]);
+const said = async (
+  graph: Graph,
+  prompts: readonly (readonly number[] | Prompt)[],
+  options: GenerateOptions = {},
+): Promise<(string | number)[][]> => {
+  const texts = prompts.map((one) => ("tokens" in one ? one : Int32Array.from(one)));
+  return (await generate(runtime, graph, texts, options)).texts.map(({ tokens, ended }) => [...tokens, ended]);
+};
+
+/** Texts of several lengths with seeds, ends and lengths of their own. */
+const several: readonly Prompt[] = [
+  { tokens: Int32Array.of(3), seed: 5 },
+  { tokens: Int32Array.of(7, 1, 30, 2, 9), seed: 2, maxTokens: 5 },
+  { tokens: Int32Array.of(11, 4, 4), seed: 9, stop: (tokens) => tokens.length === 3 },
+  { tokens: Int32Array.of(1, 20), seed: 5, end: Array.from({ length: 16 }, (_, i) => i) },
+];
 
 describe("generation", () => {
   it("goes on until a token ends the text, a rule stops it, or there is no room", async () => {
@@ -85,13 +92,81 @@ describe("generation", () => {
     ).not.toEqual(a);
   });
 
+  it.each([
+    ["greedy, with a cache", "cached", {}],
+    ["drawn, with a cache", "cached", { temperature: 1.5, topP: 0.95 }],
+    ["greedy, with padding", "padded", {}],
+    ["greedy, by tokens alone", "tokens", {}],
+    ["drawn, by tokens alone", "tokens", { temperature: 1.5, topK: 20 }],
+  ] as const)(
+    "each text of a batch ends by its own rules, and says what it says alone: %s",
+    async (_, form, drawing) => {
+      const { graph } = (await decoder()).graph(form);
+      const options = { maxTokens: 9, ...drawing };
+      const together = await said(graph, several, options);
+      for (const [i, prompt] of several.entries())
+        expect((await said(graph, [prompt], options))[0]).toEqual(together[i]);
+      const ends = together.map((text) => text.at(-1));
+      expect(ends.slice(0, 3)).toEqual(["length", "length", "stop"]);
+      expect(together.slice(0, 3).map(({ length }) => length - 1)).toEqual([9, 5, 3]);
+      // Where every text has the same rules, some of this is otherwise.
+      const alike = await said(
+        graph,
+        several.map(({ tokens }) => ({ tokens })),
+        options,
+      );
+      expect(alike.map(({ length }) => length - 1)).toEqual([9, 9, 9, 9]);
+      if ("temperature" in drawing) expect(alike[0]).not.toEqual(together[0]);
+    },
+  );
+
+  it.each([
+    ["greedy", {}],
+    ["drawn", { temperature: 1.5, topP: 0.95 }],
+  ] as const)("that goes on from what an earlier run gave says what one run says: %s", async (_, drawing) => {
+    const { graph } = (await decoder()).graph("cached");
+    const texts = several.slice(0, 2).map(({ tokens, seed = 0 }) => ({ tokens, seed }));
+    const whole = await generate(runtime, graph, texts, { maxTokens: 11, ...drawing });
+    let before = texts.map((text): Prompt => text);
+    for (const maxTokens of [4, 1, 6]) {
+      const { texts: found } = await generate(runtime, graph, before, { maxTokens, ...drawing });
+      before = before.map((text, i) => ({ ...text, said: found[i]?.tokens ?? new Int32Array(0) }));
+    }
+    expect(before.map((text) => text.said)).toEqual(whole.texts.map(({ tokens }) => tokens));
+    if (!("temperature" in drawing)) return;
+    // What was drawn before counts: another start of the numbers says something else.
+    const anew = await generate(
+      runtime,
+      graph,
+      whole.texts.map(({ tokens }, i) => ({
+        tokens: Int32Array.of(...(texts[i]?.tokens ?? []), ...tokens.subarray(0, 4)),
+        seed: texts[i]?.seed ?? 0,
+      })),
+      { maxTokens: 7, ...drawing },
+    );
+    expect([...(anew.texts[0]?.tokens ?? [])]).not.toEqual([...(whole.texts[0]?.tokens.subarray(4) ?? [])]);
+  });
+
+  it("goes on in a batch to the positions that the model has, each text by its own length", async () => {
+    const { graph } = (await decoder()).graph("cached");
+    const prompts = [[3], [7, 1, 30, 2, 9]];
+    const together = await said(graph, prompts, { maxTokens: 100, positions: 12 });
+    expect(together.map(({ length }) => length - 1)).toEqual([11, 7]);
+    for (const [i, prompt] of prompts.entries()) {
+      expect((await said(graph, [prompt], { maxTokens: 100, positions: 12 }))[0]).toEqual(together[i]);
+    }
+  });
+
   it("refuses what it cannot go on with", async () => {
     const graph = counting(8);
     await expect(said(graph, [[]])).rejects.toThrow(/prompt: expected texts with a token each, got none/);
     await expect(said(graph, [[1, 2, 3]], { positions: 3 })).rejects.toThrow(/at most 2 tokens.*got 3/);
-    await expect(said(graph, [[1], [1, 2]])).rejects.toThrow(
-      /texts of one length for a model without an attention_mask/,
-    );
+    const old = { ...graph, opsets: new Map([["", 11]]) };
+    await expect(said(old, [[1], [1, 2]])).rejects.toThrow(/texts of one length for a model without an attention_mask/);
+    expect(await said(old, [[1], [2]], { maxTokens: 1 })).toEqual([
+      [2, "length"],
+      [3, "length"],
+    ]);
     await expect(said(graph, [[1]], { topP: 0 })).rejects.toThrow(/top-p: expected a probability above 0, got 0/);
     const picture = builder("picture");
     picture.output(picture.op("Relu", [picture.input("pixels", "f32", ["n", 4])]));

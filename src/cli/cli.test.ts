@@ -331,6 +331,64 @@ describe("resume", () => {
   });
 });
 
+describe("texts that are gone on with", () => {
+  const said = async (line: string) => {
+    const { code, out, err } = await cli(...words(`generate llama --json --temperature 1.2 ${line}`));
+    expect(err).toBe("");
+    expect(code).toBe(0);
+    const { answers } = JSON.parse(out);
+    return answers;
+  };
+  const [a, b] = ["--prompt 'Line 7 of'", "--prompt 'Line 12 of 3 tells what'"];
+
+  test("say together what they say alone, and in two runs what they say in one", async () => {
+    const together = await said(`${a} ${b} --seed 3 --max-tokens 9 --save whole.json`);
+    expect([...(await said(`${a} --seed 3 --max-tokens 9`)), ...(await said(`${b} --seed 4 --max-tokens 9`))]).toEqual(
+      together,
+    );
+    await said(`${a} ${b} --seed 3 --max-tokens 5 --save part.json`);
+    const { out } = await cli(...words("generate llama --json --resume part.json --max-tokens 4 --save part.json"));
+    expect(JSON.parse(out).answers).toEqual(together);
+    expect(JSON.parse(readFileSync(join(folder, "part.json"), "utf8"))).toEqual(
+      JSON.parse(readFileSync(join(folder, "whole.json"), "utf8")),
+    );
+  });
+
+  test("end where they are told, each by its own, and stay ended", async () => {
+    const [{ text }] = await said(`${a} --seed 3 --max-tokens 9`);
+    const end = text.slice(3, 5);
+    const before = text.slice(0, text.indexOf(end));
+    const records = [
+      { prompt: "Line 7 of", stop: end, seed: 3 },
+      { prompt: "Line 7 of", "max-tokens": 2, seed: 3 },
+    ];
+    writeFileSync(join(folder, "prompts.jsonl"), records.map((record) => JSON.stringify(record)).join("\n"));
+    const found = await said("--prompts prompts.jsonl --max-tokens 9 --save ended.json");
+    expect(found[0]).toMatchObject({ text: before, ended: "stop" });
+    expect(found[1]).toMatchObject({ tokens: 2, ended: "length" });
+    const { out } = await cli(...words("generate llama --json --resume ended.json"));
+    const more = JSON.parse(out).answers;
+    expect(more[0]).toEqual(found[0]);
+    expect(more[1].tokens).toBe(4);
+    expect(more[1].text.startsWith(found[1].text)).toBe(true);
+  });
+
+  test("are refused where there are none, or what was saved is something else", async () => {
+    writeFileSync(join(folder, "other.json"), '{"texts":[]}');
+    for (const [line, message] of [
+      ["", "got none"],
+      ["--prompt a --resume whole.json", "got both"],
+      ["--resume missing.json", "got no file"],
+      ["--resume other.json", "Name a file that --save wrote"],
+      ["--resume prompts.jsonl", "got no JSON"],
+    ] as const) {
+      const { code, err } = await cli(...words(`generate llama ${line}`));
+      expect(err).toContain(message);
+      expect(code).toBeGreaterThan(0);
+    }
+  });
+});
+
 describe("as a process", () => {
   const start = (...argv: readonly string[]) => startProgram(folder, ...argv);
 

@@ -8,7 +8,8 @@ export async function recipeData(
   options: DataOptions,
   text: DataOptions["text"] = {},
 ): Promise<IndexedDataset> {
-  const { path, labels, tokenizer, window, stride, begin, documents, field, separator, limit, ...rest } = data;
+  const { path, labels, tokenizer, window, stride, begin, documents, field, separator, limit, ...others } = data;
+  const { prompt, response, messages, chat, ...rest } = others;
   return openData(path === "random" ? path : near(path), {
     ...options,
     ...given({ ...rest, limit: limit ?? options.limit, labels: labels === undefined ? undefined : near(labels) }),
@@ -16,6 +17,7 @@ export async function recipeData(
       ...text,
       ...options.text,
       ...given({ window, stride, begin, perDocument: documents, field, separator }),
+      ...given({ prompt, response, messages, chat }),
       ...given({ tokenizer: tokenizer === undefined ? undefined : near(tokenizer) }),
     },
   });

@@ -45,6 +45,10 @@ export const dataOptions = {
   first: flag("With --documents, only the first window of each."),
   field: string("NAME", "Field or column with the text in .jsonl and .parquet; text unless told."),
   separator: string("TEXT", "What stands between the documents of a plain text."),
+  prompt: string("NAME", "Field with a prompt, where records are prompts with responses: only responses have labels."),
+  response: string("NAME", "Field with its response; response unless told."),
+  messages: string("NAME", "Field with a list of { role, content } in the place of both; the last is the response."),
+  chat: flag("Prompts and responses are written as the tokenizer's chat template has it."),
 };
 
 /** Widths that are left, for every command that removes units. */
@@ -129,11 +133,20 @@ export interface TextReading {
   readonly first: boolean;
   readonly field: string | undefined;
   readonly separator: string | undefined;
+  readonly prompt: string | undefined;
+  readonly response: string | undefined;
+  readonly messages: string | undefined;
+  readonly chat: boolean;
 }
 
 /** The same as data is opened with. */
-export function textOf({ documents, first, tokenizer, window, stride, begin, field, separator }: TextReading) {
-  return { perDocument: documents, first, ...given({ tokenizer, window, stride, begin, field, separator }) };
+export function textOf(reading: TextReading) {
+  const { documents, first, chat, tokenizer, window, stride, begin, field, separator } = reading;
+  const { prompt, response, messages } = reading;
+  return {
+    ...{ perDocument: documents, first, chat },
+    ...given({ tokenizer, window, stride, begin, field, separator, prompt, response, messages }),
+  };
 }
 
 interface Reading extends TextReading {

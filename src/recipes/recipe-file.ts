@@ -21,6 +21,10 @@ export const dataShape = {
   documents: z.boolean().optional(),
   field: z.string().optional(),
   separator: z.string().optional(),
+  prompt: z.string().optional(),
+  response: z.string().optional(),
+  messages: z.string().optional(),
+  chat: z.boolean().optional(),
 };
 
 const dataObject = z.strictObject(dataShape);

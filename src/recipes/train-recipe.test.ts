@@ -1,10 +1,11 @@
 import { afterAll, describe, expect, it } from "vitest";
-import type { IndexedDataset } from "../data/dataset.ts";
+import { type IndexedDataset, indexed } from "../data/dataset.ts";
 import { fromTensors } from "../data/from-tensors.ts";
 import { modelOf } from "../formats/onnx/encode.ts";
 import { builder } from "../graph/builder.ts";
 import { type Model, modelFrom } from "../models/model.ts";
 import { openRuntime } from "../runtime/open-runtime.node.ts";
+import { likelihood } from "../stats/likelihood.ts";
 import { float32Tensor, fromInts } from "../tensor/numeric.ts";
 import { random } from "../tensor/random.ts";
 import { load } from "../tensor/tensor.ts";
@@ -72,6 +73,53 @@ describe("objectives", () => {
     );
     expect(first).toBeGreaterThan(1.5);
     expect(last).toBeLessThan(0.1);
+  });
+
+  it("next-token: of prompts with responses only what has a label is learnt", async () => {
+    // In prompts numbers go up, in responses they come down: without labels both would be as likely.
+    const rows = Array.from({ length: 32 }, (_, i) =>
+      [i, i + 1, i + 2, i + 1, i, i - 1].map((n) => (n + 8) % vocabulary),
+    );
+    const labelled = (counts: (place: number) => boolean) =>
+      indexed({
+        ...counting,
+        labelled: true,
+        labelShape: [time],
+        gather: async (positions) => ({
+          inputs: new Map([
+            [
+              "ids",
+              fromInts(
+                "i64",
+                [positions.length, time],
+                [...positions].flatMap((at) => rows[at] ?? []),
+              ),
+            ],
+          ]),
+          labels: Int32Array.from(
+            [...positions].flatMap((at) =>
+              (rows[at] ?? []).map((_, t) => (counts(t) ? (rows[at]?.[t + 1] ?? -1) : -1)),
+            ),
+          ),
+          count: positions.length,
+        }),
+      });
+    const lines = "objective: next-token\ntrain: { epochs: 60, batch: 16, rate: 0.02 }";
+    const responses = labelled((place) => place >= 2);
+    const { last, trained } = await losses(language(), lines, responses);
+    expect(last).toBeLessThan(0.1);
+    const all = await losses(
+      language(),
+      lines,
+      labelled(() => true),
+    );
+    expect(all.last).toBeGreaterThan(0.4);
+    const onResponses = async (model: Model) => {
+      const { nll, count } = await likelihood(runtime, model.onnx.graph, responses, { batchSize: 32 });
+      return nll / count;
+    };
+    expect(await onResponses(trained)).toBeCloseTo(last, 1);
+    expect(await onResponses(all.trained)).toBeGreaterThan(0.3);
   });
 
   it("distill: answers of another model are learnt, which stays as it is", async () => {

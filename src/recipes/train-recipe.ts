@@ -115,6 +115,8 @@ export async function trainModel(
   const frozen = matcher(learning.freeze ?? [], "freeze");
   const parameters = all.filter(({ name }) => !frozen(name));
   if (objective === "cross-entropy" && !training.labelled) throw unlabelled(training);
+  // Text has a label for each place; of prompts with responses, or where windows overlap, not every token counts.
+  const labelled = objective === "cross-entropy" || (objective === "next-token" && training.labelShape?.length === 1);
   const { teacher } = options;
   const graph = objective === "distill" ? beside(taught(teacher).onnx.graph, start).graph : start;
   const done = await trainGraph({
@@ -125,10 +127,10 @@ export async function trainModel(
     data: training,
     parameters,
     seed,
-    objective: objectiveOf(given, start),
+    objective: objectiveOf(given, start, labelled),
     learns: (node) => node.inputs.some((name) => start.constants.has(name)),
     phase: "train",
-    ...(objective === "cross-entropy" ? { labels: labelInput } : {}),
+    ...(labelled ? { labels: labelInput } : {}),
     ...(heldOut === null ? {} : { heldOut: { data: heldOut, every, ...(patience === undefined ? {} : { patience }) } }),
     ...(keep === undefined ? {} : { keep }),
     ...(resume === undefined ? {} : { resume }),
@@ -168,7 +170,11 @@ export async function trainModel(
 
 const labelInput = "espalier/labels";
 
-function objectiveOf({ objective = "cross-entropy", smoothing, train }: TrainRecipe, graph: Graph): Objective {
+function objectiveOf(
+  { objective = "cross-entropy", smoothing, train }: TrainRecipe,
+  graph: Graph,
+  labelled: boolean,
+): Objective {
   const tokens = tokensOf(graph);
   return ({ g, outputs: [logits, ...others], input, of }) => {
     if (logits === undefined || logits.shape.length < 2) {
@@ -176,24 +182,21 @@ function objectiveOf({ objective = "cross-entropy", smoothing, train }: TrainRec
       throw new EspalierError("request", `output "${logits?.name ?? ""}"`, message);
     }
     const answer = g.cast(logits, "f32");
-    switch (objective) {
-      case "cross-entropy":
-        return crossEntropy(g, answer, input(labelInput, "i32", logits.shape.slice(0, -1)), {
-          ...(smoothing === undefined ? {} : { smoothing }),
-        });
-      case "next-token": {
-        if (tokens === undefined) {
-          const message = "expected an input of tokens, integers [batch, time], got none.";
-          throw new EspalierError("request", "next-token", message);
-        }
-        return nextToken(g, answer, g.cast(of(tokens), "i32"));
-      }
-      case "distill": {
-        const target = others[graph.outputs.length - 1];
-        if (target === undefined) throw new EspalierError("request", "teacher", "expected an answer, got none.");
-        return distillation(g, answer, g.cast(target, "f32"), train?.temperature ?? 4);
-      }
+    const spread = smoothing === undefined ? {} : { smoothing };
+    if (labelled) return crossEntropy(g, answer, input(labelInput, "i32", logits.shape.slice(0, -1)), spread);
+    if (objective === "distill") {
+      const target = others[graph.outputs.length - 1];
+      if (target === undefined) throw new EspalierError("request", "teacher", "expected an answer, got none.");
+      return distillation(g, answer, g.cast(target, "f32"), train?.temperature ?? 4);
     }
+    if (tokens === undefined) {
+      throw new EspalierError(
+        "request",
+        "next-token",
+        "expected an input of tokens, integers [batch, time], got none.",
+      );
+    }
+    return nextToken(g, answer, g.cast(of(tokens), "i32"));
   };
 }
 

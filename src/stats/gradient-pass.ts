@@ -44,7 +44,7 @@ interface Compiled {
 }
 
 /**
- * The mean over samples of what a pass writes, by parameter. The loss is the cross-entropy with the labels of the data, or
+ * The mean of what a pass writes, by parameter: over samples where each is a batch of its own, else over labels that count. The loss is the cross-entropy with the labels of the data, or
  * with the model's own most likely classes where it has none. Sums are kept beside the runtime.
  */
 export async function gradientPass(
@@ -58,7 +58,7 @@ export async function gradientPass(
   const state: State = await runtime.state();
   const compiled = new Map<string, Compiled>();
   const shapes = new Map(parameters.map((name) => [name, graph.constants.get(name)?.shape ?? []]));
-  let [samples, number] = [0, 0];
+  let [samples, number, whole] = [0, 0, 0];
   try {
     for (const [name, shape] of shapes)
       await state.set(new Map([[name, float32Tensor(shape, new Float32Array(sizeOf(shape)))]]));
@@ -71,7 +71,10 @@ export async function gradientPass(
       const { labels } = batch;
       if (ready.labels !== null && labels !== undefined)
         feeds.set(ready.labels, fromInts("i32", [labels.length], labels));
-      feeds.set(weightInput, float32Tensor([], Float32Array.of(batch.count)));
+      // The loss of a batch is a mean over its labels that count, the loss of all data one over all of them.
+      const counted = pass.alone === true || ready.labels === null ? batch.count : countedLabels(batch);
+      feeds.set(weightInput, float32Tensor([], Float32Array.of(counted)));
+      whole += counted;
       for (const name of ready.beside) {
         const parameter = name.slice(pass.beside?.prefix.length ?? 0);
         const tensor = pass.beside?.make(parameter, shapes.get(parameter) ?? [], number);
@@ -87,7 +90,7 @@ export async function gradientPass(
         name,
         checked(
           name,
-          toFloat32(sum).map((value) => value / samples),
+          toFloat32(sum).map((value) => value / Math.max(1, whole)),
         ),
       ]),
     );
@@ -97,8 +100,12 @@ export async function gradientPass(
   }
 }
 
-/** Samples of the batch, by which its mean counts. */
-const weightInput = "samples of the batch";
+/** How much the mean of a batch counts. */
+const weightInput = "weight of the batch";
+
+function countedLabels({ labels, count }: Batch): number {
+  return labels?.reduce((sum, label) => sum + (label < 0 ? 0 : 1), 0) ?? count;
+}
 
 async function compilePass(
   runtime: Runtime,

@@ -10,7 +10,7 @@ import { type GradientPass, type GradientPassOptions, gradientPass } from "./gra
 
 /** What backward passes over calibration data measure of each weight, in the layout of its parameter. */
 export interface GradientStatistics {
-  /** Mean over samples of g = ∂loss/∂w. */
+  /** g = ∂loss/∂w of the mean loss of all labels that count. */
   readonly gradient?: Float32Array;
   /** Mean over samples of |g| of each sample alone. */
   readonly gradientMagnitude?: Float32Array;
@@ -38,7 +38,7 @@ type Vectors = ReadonlyMap<string, Float32Array>;
 
 /** What the passes of one measurement share. */
 interface Measuring {
-  /** The mean over samples of what a pass writes. */
+  /** The mean of what a pass writes. */
   mean(pass: GradientPass): Promise<Vectors>;
   readonly source: Random;
 }

@@ -1,8 +1,10 @@
 import { afterAll, beforeAll, expect, it } from "vitest";
+import { indexed } from "../data/dataset.ts";
 import { checkpointModel } from "../models/checkpoint/checkpoint-model.ts";
 import { openRuntime } from "../runtime/open-runtime.node.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { collectGradients } from "../stats/gradients.ts";
+import { likelihood } from "../stats/likelihood.ts";
 import { float32Tensor, toFloat32 } from "../tensor/numeric.ts";
 import { type HostTensor, load, refOf, type TensorRef } from "../tensor/tensor.ts";
 import { madeUpText } from "../testbeds/made-up-text.ts";
@@ -31,12 +33,49 @@ function distance(a: Float32Array, b: Float32Array): number {
   return Math.sqrt(difference / size);
 }
 
+/** The same windows; of each other one only the last places count. */
+const answers: typeof text = indexed({
+  ...text,
+  gather: async (positions) => {
+    const batch = await text.gather(positions);
+    const counts = (i: number): boolean => (positions[Math.floor(i / time)] ?? 0) % 2 === 0 || i % time > 5;
+    return { ...batch, labels: Int32Array.from(batch.labels ?? [], (label, i) => (counts(i) ? label : -1)) };
+  },
+});
+
+it("the gradient is that of the mean over all labels that count, whatever the batches", async () => {
+  const { graph } = checkpointModel(llamaCheckpoint(sizes, "f32")).graph();
+  const name = "model.layers.1.mlp.down_proj.weight";
+  const loss = async (at: number, by: number): Promise<number> => {
+    const ref = graph.constants.get(name) ?? expect.fail();
+    const values = toFloat32(await load(ref)).slice();
+    values[at] = (values[at] ?? 0) + by;
+    const constants = new Map([...graph.constants, [name, refOf(float32Tensor(ref.shape, values))]]);
+    const { nll, count } = await likelihood(runtime, { ...graph, constants }, answers, { batchSize: 4 });
+    expect(count).toBe(2 * (time - 1) + 2 * 2);
+    return nll / count;
+  };
+  const found = await Promise.all(
+    [1, 3, 4].map((batchSize) => collectGradients(runtime, graph, [name], ["gradient"], answers, { batchSize })),
+  );
+  const gradients = found.map((one) => one.get(name)?.gradient ?? expect.fail());
+  for (const at of [0, 57, 200]) {
+    const slope = ((await loss(at, 0.02)) - (await loss(at, -0.02))) / 0.04;
+    for (const own of gradients) expect(own[at]).toBeCloseTo(slope, 4);
+  }
+  for (const own of gradients) expect(distance(own, gradients[0] ?? own)).toBeLessThan(1e-5);
+  const [whole] = [await collectGradients(runtime, graph, [name], ["gradient"], text, { batchSize: 4 })];
+  expect(distance(whole.get(name)?.gradient ?? expect.fail(), gradients[0] ?? expect.fail())).toBeGreaterThan(0.1);
+});
+
 it.each([
-  ["gradientSquare", "f32"],
-  ["gradientMagnitude", "f32"],
-  ["gradient", "f32"],
-  ["gradientSquare", "bf16"],
-] as const)("backward stage by stage is backward through the whole graph: %s, %s", async (need, dtype) => {
+  ["gradientSquare", "f32", text],
+  ["gradientMagnitude", "f32", text],
+  ["gradient", "f32", text],
+  ["gradient", "f32", answers],
+  ["gradientSquare", "f32", answers],
+  ["gradientSquare", "bf16", text],
+] as const)("backward stage by stage is backward through the whole graph: %s, %s", async (need, dtype, data) => {
   const model = checkpointModel(llamaCheckpoint(sizes, dtype));
   const kinds = stageKinds(model, runtime);
   const targets = model.stages
@@ -52,7 +91,7 @@ it.each([
       for (const [name, mean] of means) found.set(name, mean);
     },
   };
-  await streamGradients(model, kinds, targets, need, text, store, { runtime, hidden: hiddenInMemory });
+  await streamGradients(model, kinds, targets, need, data, store, { runtime, hidden: hiddenInMemory });
   await kinds.release();
   const names = targets.flatMap(({ parameters }) => [...parameters]);
   expect([...found.keys()].sort()).toEqual([...names].sort());
@@ -61,7 +100,7 @@ it.each([
     decoded.set(name, refOf(float32Tensor(ref.shape, toFloat32(await load(ref)))));
   }
   const { graph } = checkpointModel({ ...model.checkpoint, tensors: decoded }).graph();
-  const whole = await collectGradients(runtime, graph, names, [need], text, { batchSize: 1 });
+  const whole = await collectGradients(runtime, graph, names, [need], data, { batchSize: 1 });
   for (const name of names) {
     const own = toFloat32(found.get(name) ?? expect.fail());
     const other = whole.get(name)?.[need] ?? expect.fail();

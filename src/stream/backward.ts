@@ -21,7 +21,7 @@ export interface GradientTarget {
 }
 
 /**
- * Measures gradients of the mean loss of each window, the next token of each place, through the dense model: forward with what comes
+ * Measures gradients of the mean loss of each window, of the labels of the data or the next token of each place, through the dense model: forward with what comes
  * into each stage kept, then backward with the gradient handed down from stage to stage. What is in memory is one stage with its
  * sums; `hidden` says where the rest is kept.
  */
@@ -49,7 +49,12 @@ export async function streamGradients(
   const total = 2 * targets.length + 1;
   try {
     const labels: HostTensor[] = [];
-    for await (const { tokens } of tokenBatches(model, data, 1)) labels.push(nextTokens(tokens));
+    for await (const { tokens, batch } of tokenBatches(model, data, 1)) {
+      labels.push(
+        batch.labels === undefined ? nextTokens(tokens) : fromInts("i32", [batch.labels.length], batch.labels),
+      );
+    }
+    const shares = need === "gradient" ? sharesOf(labels) : null;
     const forward = ahead(targets.length, async (i): Promise<StageWeights> => weightsOf(model, targets[i]?.placed));
     for (const [i, { placed }] of targets.entries()) {
       step(options, "gradients", i, total, placed.stage.name);
@@ -98,7 +103,8 @@ export async function streamGradients(
         ]);
         const values = await session.run(feeds, [downstream], { state, reads, writes });
         const down = values.get(downstream);
-        if (down !== undefined) await slopes.write(window, down);
+        const share = stage === head ? (shares?.[window] ?? 1) : 1;
+        if (down !== undefined) await slopes.write(window, share === 1 ? down : scaled(down, share));
       }
       const means = new Map<string, HostTensor>();
       for (const [name, sum] of await state.get([...sums.keys()].map((name) => `sum of ${name}`))) {
@@ -136,6 +142,20 @@ export async function streamGradients(
 
 async function weightsOf(model: CheckpointModel, placed: PlacedStage | undefined): Promise<StageWeights> {
   return placed === undefined ? new Map() : loadWeights(model, placed);
+}
+
+/** How much the loss of each window counts in the mean over all labels, 1 where all have as many. */
+function sharesOf(labels: readonly HostTensor[]): readonly number[] {
+  const counts = labels.map((own) => toInts(own).reduce((sum: number, label) => sum + (label < 0 ? 0 : 1), 0));
+  const all = counts.reduce((sum, count) => sum + count, 0);
+  return counts.map((count) => (count * counts.length) / Math.max(1, all));
+}
+
+function scaled(tensor: HostTensor, factor: number): HostTensor {
+  return float32Tensor(
+    tensor.shape,
+    toFloat32(tensor).map((value) => value * factor),
+  );
 }
 
 /** The token behind each place of one window; −1 behind the last. tokens: i64 [1, time] → i32 [time] */

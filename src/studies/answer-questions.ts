@@ -1,6 +1,6 @@
 import type { ChoiceQuestion, MatchQuestion, Question } from "../data/text/questions.ts";
 import type { Graph } from "../graph/graph.ts";
-import { generate } from "../models/generation/generate.ts";
+import { generate, type Prompt } from "../models/generation/generate.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { type ContinuationOptions, scoreContinuations } from "../stats/continuations.ts";
 import { step } from "../tensor/progress.ts";
@@ -62,24 +62,33 @@ async function choose(
 }
 
 async function match(questions: readonly MatchQuestion[], options: AnswerOptions): Promise<Score> {
-  const { runtime, scoring, writing = scoring, tokenizer, maxTokens = 256, positions } = options;
+  const { runtime, scoring, writing = scoring, tokenizer, maxTokens = 256, positions, batchSize = 16 } = options;
   const right = new Float64Array(questions.length);
-  for (const [i, { context, targets, until }] of questions.entries()) {
-    step(options, "answer", i, questions.length);
-    const said = (tokens: Int32Array): string => tokenizer.decode(tokens);
-    const prompt = tokenizer.encode(context, { special: true });
-    const room = positions === undefined ? prompt.length : Math.max(1, positions - maxTokens);
-    const { texts } = await generate(runtime, writing, [prompt.slice(-Math.min(prompt.length, room))], {
+  const said = (tokens: Int32Array): string => tokenizer.decode(tokens);
+  for (let start = 0; start < questions.length; start += batchSize) {
+    step(options, "answer", start, questions.length);
+    const part = questions.slice(start, start + batchSize);
+    const prompts = part.map(({ context, until }): Prompt => {
+      const tokens = tokenizer.encode(context, { special: true });
+      const room = positions === undefined ? tokens.length : Math.max(1, positions - maxTokens);
+      return {
+        tokens: tokens.slice(-Math.min(tokens.length, room)),
+        stop: (found) => until.some((text) => said(found).includes(text)),
+      };
+    });
+    const { texts } = await generate(runtime, writing, prompts, {
       maxTokens,
       end: tokenizer.special.end,
-      stop: (tokens) => until.some((text) => said(tokens).includes(text)),
+      pad: tokenizer.special.pad ?? tokenizer.special.end[0] ?? 0,
       ...(positions === undefined ? {} : { positions }),
       ...(options.signal === undefined ? {} : { signal: options.signal }),
     });
-    const answer = said(texts[0]?.tokens ?? new Int32Array(0));
-    const ends = until.map((text) => answer.indexOf(text)).filter((place) => place >= 0);
-    const kept = answer.slice(0, Math.min(answer.length, ...ends)).trim();
-    right[i] = targets.some((target) => target.trim() === kept) ? 1 : 0;
+    for (const [i, { targets, until }] of part.entries()) {
+      const answer = said(texts[i]?.tokens ?? new Int32Array(0));
+      const ends = until.map((text) => answer.indexOf(text)).filter((place) => place >= 0);
+      const kept = answer.slice(0, Math.min(answer.length, ...ends)).trim();
+      right[start + i] = targets.some((target) => target.trim() === kept) ? 1 : 0;
+    }
   }
   step(options, "answer", questions.length, questions.length);
   return scoreOf(right);

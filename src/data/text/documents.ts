@@ -33,6 +33,16 @@ export function joinedDocuments(parts: readonly Documents[]): Documents {
   };
 }
 
+/** Records of several sources, likewise. */
+export function joinedRecords(parts: readonly Records[]): Records {
+  return {
+    description: parts.map(({ description }) => description).join(" + "),
+    async *read() {
+      for (const part of parts) yield* part.read();
+    },
+  };
+}
+
 /** One field of records as documents. Throws `data` where a record does not have it as text. */
 export function fieldOf(records: Records, name: string): Documents {
   return {
@@ -45,11 +55,14 @@ export function fieldOf(records: Records, name: string): Documents {
   };
 }
 
+const naming =
+  "Name the field that holds it: --field; of dialogues --prompt and --response, or --messages, a list of turns.";
+
 /** A field as text. Throws `data` where it is none. */
 export function textOf(record: Readonly<Record<string, unknown>>, name: string, where: string): string {
   const value = record[name];
   if (typeof value === "string") return value;
   const known = Object.keys(record).slice(0, 5).join(", ");
   const got = value === undefined ? `fields ${known}` : typeof value;
-  throw new EspalierError("data", where, `expected a text in "${name}", got ${got}.`, "Name the field that holds it.");
+  throw new EspalierError("data", where, `expected a text in "${name}", got ${got}.`, naming);
 }

@@ -6,15 +6,21 @@ import { tokenizerAt } from "../../tokenizers/tokenizer-files.node.ts";
 import type { IndexedDataset } from "../dataset.ts";
 import { describePath, openFile, readText } from "../file.node.ts";
 import type { OpenOptions } from "../open.node.ts";
-import { type Documents, fieldOf, joinedDocuments } from "./documents.ts";
+import type { DialogueForm } from "./dialogue.ts";
+import { dialogues } from "./dialogues.ts";
+import { type Documents, fieldOf, joinedDocuments, joinedRecords, type Records } from "./documents.ts";
 import { jsonLines } from "./json-lines.ts";
 import { parquet } from "./parquet.ts";
 import { plainText } from "./plain-text.ts";
 import { tokenWindows, type WindowOptions } from "./token-windows.ts";
 
-/** How text in files becomes windows of tokens. */
+/**
+ * How text in files becomes windows of tokens. Where a prompt, a response or messages are named, records are dialogues, of which
+ * the responses have labels; full windows then hold several.
+ */
 export interface TextForm
-  extends Pick<WindowOptions, "window" | "stride" | "begin" | "perDocument" | "first" | "whole" | "repeat"> {
+  extends DialogueForm,
+    Pick<WindowOptions, "window" | "stride" | "begin" | "perDocument" | "first" | "whole" | "repeat"> {
   /** A tokenizer, or the path of one: tokenizer.json or a folder. The one beside the model unless told. */
   readonly tokenizer?: string | Tokenizer;
   /** The field or column of JSON lines or Parquet that holds the text; "text" unless told. */
@@ -40,17 +46,36 @@ export async function openText(specs: readonly string[], options: OpenOptions): 
   const { text = {}, model, inputs, limit, seed } = options;
   const tokenizer = await tokenizerOf(text, model, specs[0] ?? "text");
   if (text.vocabulary !== undefined) checkVocabulary(tokenizer, text.vocabulary, model ?? "model");
-  const documents = joinedDocuments(await Promise.all(specs.map((spec) => documentsAt(spec, text, options.remote))));
   const positions = await positionsOf(model);
   const { tokenizer: _, field, separator, vocabulary, ...form } = text;
-  return tokenWindows(documents, {
+  const settings = {
     ...form,
     tokenizer,
     ...(limit === undefined ? {} : { limit }),
     ...(seed === undefined ? {} : { seed }),
     ...(inputs === undefined ? {} : { inputs }),
     ...(positions === undefined ? {} : { positions }),
-  });
+  };
+  if (fieldsOf(text) !== null) {
+    const records = joinedRecords(await Promise.all(specs.map((spec) => recordsAt(spec, text, options.remote))));
+    return dialogues(records, { ...settings, packed: text.whole === true });
+  }
+  const documents = joinedDocuments(await Promise.all(specs.map((spec) => documentsAt(spec, text, options.remote))));
+  return tokenWindows(documents, settings);
+}
+
+/** The fields in which dialogues stand; null where text is text. */
+function fieldsOf({ prompt, response, messages, chat = false }: TextForm): readonly string[] | null {
+  if (messages !== undefined) return [messages];
+  if (prompt === undefined && response === undefined && !chat) return null;
+  return [prompt ?? "prompt", response ?? "response"];
+}
+
+async function recordsAt(spec: string, form: TextForm, remote: OpenOptions["remote"]): Promise<Records> {
+  if (/\.(jsonl|ndjson)$/i.test(spec)) return jsonLines(await sourceAt(spec, remote));
+  if (/\.parquet$/i.test(spec)) return parquet(await sourceAt(spec, remote), fieldsOf(form) ?? []);
+  const hint = "A plain text has no fields: leave out --prompt, --response, --messages and --chat.";
+  throw new EspalierError("request", spec, "expected prompts and responses in .jsonl or .parquet.", hint);
 }
 
 async function tokenizerOf({ tokenizer }: TextForm, model: string | undefined, where: string): Promise<Tokenizer> {

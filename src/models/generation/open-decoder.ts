@@ -20,12 +20,25 @@ export interface Decoder {
 /** Names of a cache's inputs, and of the outputs that follow them, as exporters give them. */
 const past = /^past_key_values\.(.+)$/;
 
+export interface DecoderOptions {
+  /** Fills shorter texts. */
+  readonly pad: number;
+  /** Positions that the model has; a text that has ended does not go beyond. */
+  readonly positions?: number;
+}
+
 /**
  * Compiles a model for going on with text. One with a cache (`past_key_values.*` in, `present.*` out) reads each token once,
- * and the cache stays beside the runtime; another reads the whole text for every token. Throws `request` for a model that
- * takes something else.
+ * and the cache stays beside the runtime; another reads the whole text for every token. Texts of several lengths end
+ * together, filled before their beginning, where an attention_mask says so; without one and without a cache they begin
+ * together, since no token sees what comes behind it. Throws `request` for a model that takes something else, or texts of
+ * several lengths where neither can be.
  */
-export async function openDecoder(runtime: Runtime, graph: Graph, pad: number): Promise<Decoder> {
+export async function openDecoder(
+  runtime: Runtime,
+  graph: Graph,
+  { pad, positions = Number.POSITIVE_INFINITY }: DecoderOptions,
+): Promise<Decoder> {
   const caches = graph.inputs.filter(({ name }) => past.test(name));
   const others = graph.inputs.filter(({ name }) => !past.test(name));
   const tokens = others.filter(({ name }) => !known.has(name));
@@ -41,7 +54,13 @@ export async function openDecoder(runtime: Runtime, graph: Graph, pad: number): 
     throw new EspalierError("request", `graph "${graph.name}"`, "expected logits, got no output.");
   const draft = edit(graph);
   const float = draft.op("Cast", [output], { to: int(onnxNumberOf("f32")) });
-  const last = draft.op("Gather", [float, draft.int64([-1], [])], { axis: int(1) }, draft.fresh("last"));
+  const masked = others.some(({ name }) => known.get(name) === "mask");
+  const behind = !masked && caches.length === 0 && (graph.opsets.get("") ?? 0) >= 12;
+  const ends = behind ? draft.input(draft.fresh("ends"), "i64", ["texts", 1]) : null;
+  const last =
+    ends === null
+      ? draft.op("Gather", [float, draft.int64([-1], [])], { axis: int(1) }, draft.fresh("last"))
+      : draft.op("GatherND", [float, ends], { batch_dims: int(1) }, draft.fresh("last"));
   const answers = caches.map(({ name }) => name.replace(past, "present.$1"));
   const outputs = [last, ...answers].map((name) => ({ name, dtype: null }));
   const session = await runtime.compile({ ...draft.finish(), outputs });
@@ -63,10 +82,19 @@ export async function openDecoder(runtime: Runtime, graph: Graph, pad: number): 
       const values =
         kind === "mask"
           ? mask
-          : rows.map((row, i) => (kind === "tokens" ? row : places(row, total, pads[i] ?? 0, kind)));
+          : rows.map((row, i) => (kind === "tokens" ? row : places(row, total - (pads[i] ?? 0), positions, kind)));
       const length = kind === "mask" ? total : time;
       feeds.set(name, fromInts(dtype === "i32" ? "i32" : "i64", [rows.length, length], joined(values, length)));
     }
+    if (ends !== null)
+      feeds.set(
+        ends,
+        fromInts(
+          "i64",
+          [rows.length, 1],
+          held.map(({ length }) => length - 1),
+        ),
+      );
     const found = await session.run(feeds, [last], caches.length === 0 ? undefined : carry);
     const logits = found.get(last);
     const values = logits === undefined ? new Float32Array(0) : toFloat32(logits);
@@ -81,10 +109,13 @@ export async function openDecoder(runtime: Runtime, graph: Graph, pad: number): 
         held = texts.map((text, i) => (starting ? text : Int32Array.of(...(held[i] ?? []), ...text)));
         const longest = Math.max(...held.map(({ length }) => length));
         pads = held.map(({ length }) => longest - length);
-        // Texts end together, so that the last place is the next token's of all; what comes before is masked.
-        const rows = held.map((text, i) => Int32Array.of(...new Int32Array(pads[i] ?? 0).fill(pad), ...text));
-        if (!others.some(({ name }) => known.get(name) === "mask") && pads.some((n) => n > 0)) throw unpadded(graph);
+        if (!masked && !behind && pads.some((n) => n > 0)) throw unpadded(graph);
+        const rows = held.map((text, i) => {
+          const filling = new Int32Array(pads[i] ?? 0).fill(pad);
+          return behind ? Int32Array.of(...text, ...filling) : Int32Array.of(...filling, ...text);
+        });
         mask = rows.map((row, i) => row.map((_, at) => (at < (pads[i] ?? 0) ? 0 : 1)));
+        if (behind) pads = pads.map(() => 0);
         if (caches.length > 0)
           await state.set(new Map(caches.map((input) => [input.name, emptyCache(input, rows.length)])));
         return run(rows, pads);
@@ -106,10 +137,10 @@ const known: ReadonlyMap<string, "mask" | "positions" | "zeros"> = new Map([
   ["token_type_ids", "zeros"],
 ]);
 
-/** Places of the tokens of a row, which ends at `total`, counted from the first that is no filling. */
-function places(row: Int32Array, total: number, pads: number, kind: "positions" | "zeros" | "mask"): Int32Array {
+/** Places of the tokens of a row whose last is number `length` of its text. */
+function places(row: Int32Array, length: number, positions: number, kind: "positions" | "zeros" | "mask"): Int32Array {
   if (kind !== "positions") return new Int32Array(row.length);
-  return row.map((_, i) => Math.max(0, total - row.length + i - pads));
+  return row.map((_, i) => Math.min(positions - 1, Math.max(0, length - row.length + i)));
 }
 
 function joined(rows: readonly Int32Array[], length: number): Int32Array {
