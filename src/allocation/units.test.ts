@@ -209,3 +209,34 @@ describe("allocation of units", () => {
     );
   });
 });
+
+describe("groups that are alike", () => {
+  const layersOf = (widths: readonly number[]): readonly Layer[] => widths.map((width) => ({ kind: "plain", width }));
+  const options: UnitAllocationOptions = { ...unitAllocationDefaults, scope: "global" };
+
+  it("keep as many as each other, of the numbers that they may, and as many as the target leaves room for", async () => {
+    const analysis = await network(layersOf([12, 12, 12, 5]));
+    const scores = scoresOf(analysis, 4);
+    const groups = [...scores.keys()].filter(({ size }) => size === 12);
+    expect(groups).toHaveLength(3);
+    const counts = [2, 3, 7, 12];
+    for (const target of [{ kind: "params", keep: 0.5 } as const, { kind: "sparsity", sparsity: 0.3 } as const]) {
+      const free = allocateUnits(scores, analysis.coupling, analysis.cost, target, options);
+      expect(new Set(groups.map((group) => free.get(group))).size, target.kind).toBeGreaterThan(1);
+      const found = allocateUnits(scores, analysis.coupling, analysis.cost, target, {
+        ...options,
+        alike: [{ groups, counts }],
+      });
+      const [count = 0, ...others] = new Set(groups.map((group) => found.get(group)));
+      expect(others).toEqual([]);
+      expect(counts).toContain(count);
+      const holds = (these: UnitCounts): boolean =>
+        target.kind === "sparsity"
+          ? kept(these) <= kept(free)
+          : meets(target, analysis.cost.total(sizesAt(analysis.coupling, these)), analysis.cost.total());
+      expect(holds(found)).toBe(true);
+      const next = counts.find((each) => each > count) ?? 12;
+      expect(holds(new Map([...found, ...groups.map((group) => [group, next] as const)]))).toBe(false);
+    }
+  });
+});

@@ -1,5 +1,6 @@
 import type { CostModel } from "../cost/cost.ts";
 import { sizesAt, type UnitCounts } from "../cost/sizes-at.ts";
+import type { Alike } from "../coupling/alike.ts";
 import { type Coupling, type Group, unitCount } from "../coupling/couple.ts";
 import { growGreedily } from "../solve/greedy.ts";
 import { countOf } from "../tensor/select.ts";
@@ -20,6 +21,8 @@ export interface UnitAllocationOptions {
    * name keep that share.
    */
   readonly profile?: (kept: number) => ReadonlyMap<Group, number>;
+  /** Groups that keep as many as each other, and how many they may keep; others go by `roundTo`. */
+  readonly alike?: readonly Alike[];
 }
 
 export const unitAllocationDefaults: UnitAllocationOptions = {
@@ -34,8 +37,8 @@ export const unitAllocationDefaults: UnitAllocationOptions = {
  * widths that is all, so that a smaller target takes what a larger one takes and more. Rounded widths of groups of a size
  * step together; there the room that is left is given back in single steps of single groups, until not one more step of
  * any group fits: "group" gives first to the group that keeps the smallest share, "global" to the one whose units score
- * best. Throws `request` with the nearest possible value where no counts meet the target; a sparsity that is out of reach
- * leaves as little as widths allow.
+ * best. Groups that are alike keep what they would keep on average, and step together. Throws `request` with the nearest
+ * possible value where no counts meet the target; a sparsity that is out of reach leaves as little as widths allow.
  */
 export function allocateUnits(
   scores: ReadonlyMap<Group, Float64Array>,
@@ -45,12 +48,14 @@ export function allocateUnits(
   options: UnitAllocationOptions,
 ): UnitCounts {
   const countsAt = options.scope === "group" ? uniformCounts(scores, options) : globalCounts(scores, options);
-  const counts = (strength: number): UnitCounts => countsAt(strength, options.roundTo);
+  const { alike = [] } = options;
+  const counts = (strength: number): UnitCounts => aligned(countsAt(strength, options.roundTo), alike);
+  const isFree = options.roundTo <= 1 && alike.length === 0;
   const whole = new Map([...scores.keys()].map((group) => [group, group.size]));
   let budget: Budget;
   if (target.kind === "sparsity") {
     const free = countsAt(target.sparsity, 1);
-    if (options.roundTo <= 1) return free;
+    if (isFree) return free;
     budget = unitBudget(unitsOf(free));
     if (!budget.holds(counts(1))) return counts(1);
   } else {
@@ -68,40 +73,90 @@ export function allocateUnits(
     if (budget.holds(counts(middle))) high = middle;
     else low = middle;
   }
-  return options.roundTo <= 1 ? counts(high) : filled(counts(high), scores, budget, options);
+  return isFree ? counts(high) : filled(counts(high), scores, budget, options);
 }
 
-/** Gives back steps of groups, one at a time, while they fit into the budget. */
+/** Groups that are alike keep what they keep on average, or the next number below it that they may. */
+function aligned(counts: UnitCounts, alike: readonly Alike[]): UnitCounts {
+  const out = new Map(counts);
+  for (const { groups, counts: allowed } of alike) {
+    const here = groups.filter((group) => counts.has(group));
+    const mean = here.reduce((sum, group) => sum + (counts.get(group) ?? 0), 0) / Math.max(1, here.length);
+    const below = allowed.filter((count) => count <= Math.round(mean));
+    for (const group of here) out.set(group, below.at(-1) ?? allowed[0] ?? group.size);
+  }
+  return out;
+}
+
+/** Gives back steps, one at a time, while they fit into the budget: those of groups that are alike at once. */
 function filled(
   counts: UnitCounts,
   scores: ReadonlyMap<Group, Float64Array>,
   budget: Budget,
-  { scope, roundTo }: UnitAllocationOptions,
+  { scope, roundTo, alike = [] }: UnitAllocationOptions,
 ): UnitCounts {
-  const groups = [...scores.keys()];
-  const kept = groups.map((group) => counts.get(group) ?? group.size);
-  const best = groups.map((group) => ranked(group, scores.get(group)).sort().reverse());
+  const kept = new Map([...scores.keys()].map((group) => [group, counts.get(group) ?? group.size]));
+  const best = new Map([...scores].map(([group, own]) => [group, ranked(group, own).sort().reverse()]));
   const fill = budget.filling(counts);
+  const steps = stepsOf([...scores.keys()], roundTo, alike);
+  const nowOf = ({ groups }: Stepping): number => kept.get(groups[0]) ?? 0;
   growGreedily({
-    count: groups.length,
+    count: steps.length,
     worth: (i) => {
-      const [group, now] = [groups[i], kept[i] ?? 0];
-      if (group === undefined || now >= group.size) return null;
-      const next = widen(group, now, roundTo);
+      const step = steps[i];
+      if (step === undefined) return null;
+      const { groups, next } = step;
+      const now = nowOf(step);
+      const to = next(now);
+      if (to <= now) return null;
       let score = 0;
-      for (let unit = now; unit < next; unit++) score += (best[i]?.[unit] ?? 0) / (next - now);
-      return scope === "group" ? [-now / group.size, score] : [score];
+      for (const group of groups) {
+        for (let unit = now; unit < to; unit++) score += best.get(group)?.[unit] ?? 0;
+      }
+      score /= (to - now) * groups.length;
+      return scope === "group" ? [-now / groups[0].size, score] : [score];
     },
     take: (i) => {
-      const group = groups[i];
-      if (group === undefined) return false;
-      const next = widen(group, kept[i] ?? 0, roundTo);
-      const fits = fill(group, next);
-      if (fits) kept[i] = next;
+      const step = steps[i];
+      if (step === undefined) return false;
+      const now = nowOf(step);
+      const to = step.next(now);
+      const taken: Group[] = [];
+      for (const group of step.groups) {
+        if (!fill(group, to)) break;
+        taken.push(group);
+      }
+      const fits = taken.length === step.groups.length;
+      for (const group of taken) {
+        if (fits) kept.set(group, to);
+        else fill(group, now);
+      }
       return fits;
     },
   });
-  return new Map(groups.map((group, i) => [group, kept[i] ?? group.size]));
+  return kept;
+}
+
+/** Groups that step together. */
+interface Stepping {
+  readonly groups: readonly [Group, ...Group[]];
+  /** The next number above what they keep; the same where there is none. */
+  next(kept: number): number;
+}
+
+function stepsOf(groups: readonly Group[], roundTo: number, alike: readonly Alike[]): readonly Stepping[] {
+  const found: Stepping[] = [];
+  const taken = new Set<Group>();
+  for (const { groups: together, counts } of alike) {
+    const [first, ...rest] = together.filter((group) => groups.includes(group));
+    if (first === undefined) continue;
+    for (const group of [first, ...rest]) taken.add(group);
+    found.push({ groups: [first, ...rest], next: (kept) => counts.find((count) => count > kept) ?? kept });
+  }
+  for (const group of groups) {
+    if (!taken.has(group)) found.push({ groups: [group], next: (kept) => widen(group, kept, roundTo) });
+  }
+  return found;
 }
 
 /** The next width above `kept`: a multiple of `roundTo`, or all that the group has. */

@@ -39,14 +39,14 @@ export interface Chooser {
   ) => Promise<(share: number) => Chosen>;
 }
 
-/** Units by their scores. */
+/** Units by their scores. Groups that are alike keep as many as each other. */
 export function byScores(
   analysis: Analysis,
   plan: UnitPlan,
   scores: ReadonlyMap<Group, Float64Array>,
-  profile?: UnitAllocationOptions["profile"],
+  { profile, alike = [] }: Pick<UnitAllocationOptions, "profile" | "alike"> = {},
 ): Chooser {
-  const own = profile === undefined ? plan.allocation : { ...plan.allocation, profile };
+  const own = { ...plan.allocation, alike, ...(profile === undefined ? {} : { profile }) };
   return {
     select: (target, roundTo) => ({
       masks: unitMasks(scores, allocateUnits(scores, analysis.coupling, analysis.cost, target, { ...own, roundTo })),

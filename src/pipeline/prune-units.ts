@@ -1,3 +1,4 @@
+import type { Alike } from "../coupling/alike.ts";
 import { type Group, unitCount } from "../coupling/couple.ts";
 import { headsOf } from "../coupling/heads.ts";
 import { innerOf } from "../coupling/inner.ts";
@@ -29,8 +30,12 @@ export const pruneUnits: Engine<UnitPlan> = async (analysis, plan, options, cloc
   const ignored = matcher(options.ignore ?? []);
   const { units = "all" } = plan;
   const wanted = units === "all" ? null : wantedGroups(analysis, units);
-  const withheld = options.withhold?.(analysis.coupling) ?? new Map<Group, string>();
-  const free = freeGroups(analysis, ignored).filter((group) => wanted?.has(group) !== false && !withheld.has(group));
+  const withheld = new Map(options.withhold?.(analysis.coupling) ?? []);
+  const able = freeGroups(analysis, ignored).filter((group) => wanted?.has(group) !== false && !withheld.has(group));
+  const alike = options.alike?.(analysis.coupling) ?? [];
+  const fixed = heldByOthers(alike, new Set(able));
+  for (const [group, reason] of fixed) withheld.set(group, reason);
+  const free = able.filter((group) => !fixed.has(group));
   if (free.length === 0) {
     throw new EspalierError(
       "request",
@@ -39,7 +44,8 @@ export const pruneUnits: Engine<UnitPlan> = async (analysis, plan, options, cloc
       "Run espalier inspect to see what blocks them.",
     );
   }
-  const { masks, dropped, scores } = await chosenUnits(analysis, plan, free, options, clock);
+  const { masks, dropped, scores } = await chosenUnits(analysis, plan, free, { ...options, alike: () => alike }, clock);
+  options.beforeCut?.(analysis.coupling, masks);
   step(options, "cut", 0, 1);
   const { types } = analysis.facts;
   const pruned = await clock.time("cut", async () =>
@@ -85,6 +91,21 @@ function wantedGroups(
   return units === "neurons" ? neurons : new Set([...heads, ...neurons]);
 }
 
+/** Groups that have to stay whole since others that keep as many do, or since no smaller number will do. */
+function heldByOthers(alike: readonly Alike[], able: ReadonlySet<Group>): ReadonlyMap<Group, string> {
+  const held = new Map<Group, string>();
+  for (const { groups, counts } of alike) {
+    const whole = groups.find((group) => !able.has(group));
+    if (whole === undefined && counts.length > 1) continue;
+    const reason =
+      whole === undefined
+        ? "any smaller number of units would break a rule of what is to load it"
+        : `it keeps as many units as ${whole.id}, which stays whole`;
+    for (const group of groups) if (able.has(group)) held.set(group, reason);
+  }
+  return held;
+}
+
 /** Which units go: those that are given, else those that the plan chooses; and the scores by which it did. */
 async function chosenUnits(
   analysis: Analysis,
@@ -107,7 +128,10 @@ async function chosenUnits(
   const chooser =
     scores === null
       ? await clock.time("calibrate", () => selectByError(analysis, plan, free, options))
-      : byScores(analysis, plan, scores, profile);
+      : byScores(analysis, plan, scores, {
+          alike: options.alike?.(analysis.coupling) ?? [],
+          ...(profile === undefined ? {} : { profile }),
+        });
   return { ...(await clock.time("allocate", () => choose(analysis, plan, chooser, options))), scores };
 }
 

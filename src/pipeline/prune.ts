@@ -1,3 +1,4 @@
+import type { Alike } from "../coupling/alike.ts";
 import type { Coupling, Group } from "../coupling/couple.ts";
 import type { IndexedDataset } from "../data/dataset.ts";
 import { type Analysis, analyse } from "../models/analysis.ts";
@@ -33,6 +34,10 @@ export interface PruneOptions extends Job {
   readonly ignore?: readonly string[];
   /** Groups whose units have to stay, each with the reason: sizes that what reads the result cannot state. */
   readonly withhold?: (coupling: Coupling) => ReadonlyMap<Group, string>;
+  /** Groups that have to keep as many units as each other, and how many, so that what reads the result takes it. */
+  readonly alike?: (coupling: Coupling) => readonly Alike[];
+  /** Looks at what was chosen before anything is cut, and throws where that cannot be. */
+  readonly beforeCut?: (coupling: Coupling, masks: ReadonlyMap<Group, Uint8Array>) => void;
   readonly seed?: number;
   /** Samples in a batch of calibration and of the latency measurement. */
   readonly batchSize?: number;

@@ -1,3 +1,4 @@
+import type { Load } from "../models/loaders/will-load.ts";
 import type { Agreement } from "../runtime/agreement.ts";
 import type { Fidelity } from "../stats/fidelity.ts";
 import type { Metric } from "../stats/metric.ts";
@@ -44,6 +45,8 @@ export interface Report {
   readonly nearTies: number;
   /** What could not be pruned, and why. */
   readonly blocked: readonly { readonly name: string; readonly reasons: readonly string[] }[];
+  /** What programs that load such models make of its sizes, where it is a checkpoint or some were asked for. */
+  readonly loads?: readonly Load[];
   /** What recoveries that train did, in their order. */
   readonly training: readonly TrainingRecord[];
   readonly baselines: readonly {

@@ -1,0 +1,123 @@
+import type { CheckpointModel } from "../checkpoint/checkpoint-model.ts";
+import type { Resized } from "../checkpoint/resize.ts";
+import { formatSize, type Size, type Term } from "../checkpoint/size.ts";
+
+/** Sizes of a checkpoint as they would be written, in the words of its config. */
+export interface LoadSizes {
+  /** `model_type`. */
+  readonly type: string;
+  /** Fields that sizes are made of: the value of each in every stage that has it, in order, each value once. */
+  readonly fields: ReadonlyMap<string, readonly number[]>;
+  /** Sizes of the rows in which matrices lie, which is what they sum over. */
+  readonly rows: readonly RowSize[];
+  /** The same with other values of some fields, in every block. */
+  at(changes: ReadonlyMap<string, number>): LoadSizes;
+}
+
+export interface RowSize {
+  /** As messages print it, without the value: `2 x intermediate_size`. */
+  readonly name: string;
+  readonly fields: readonly string[];
+  /** Each value once, in the order of stages. */
+  readonly values: readonly number[];
+}
+
+/** A size that occurs in stages, and its terms there. */
+interface Slot {
+  readonly name: string;
+  readonly fixed: number;
+  readonly stages: Map<number | undefined, readonly Term[]>;
+  /** The terms of all stages, each once. */
+  readonly different: (readonly Term[])[];
+}
+
+type Change = Pick<Resized, "fields" | "perBlock">;
+
+/** Sizes of a model, or those that it has after a change. */
+export function loadSizes(
+  model: CheckpointModel,
+  change: Change = { fields: new Map(), perBlock: new Map() },
+): LoadSizes {
+  const fields = new Map<string, Map<number | undefined, number>>();
+  const slots = new Map<string, Slot>();
+  for (const { block, parameters } of model.stages) {
+    for (const sizes of parameters.values()) {
+      for (const { terms } of sizes) for (const { field, value } of terms) put(fields, field).set(block, value);
+      const row = sizes.length === 2 ? sizes[1] : undefined;
+      if (row === undefined) continue;
+      const slot: Slot = slots.get(nameOf(row)) ?? {
+        name: nameOf(row),
+        fixed: fixedOf(row),
+        stages: new Map(),
+        different: [],
+      };
+      slots.set(slot.name, slot);
+      if (!slot.different.some((terms) => isSame(terms, row.terms))) slot.different.push(row.terms);
+      slot.stages.set(block, row.terms);
+    }
+  }
+  return sizesOf(model.type, fields, [...slots.values()], change);
+}
+
+function sizesOf(
+  type: string,
+  before: ReadonlyMap<string, ReadonlyMap<number | undefined, number>>,
+  slots: readonly Slot[],
+  change: Change,
+): LoadSizes {
+  const value = (field: string, block: number | undefined, otherwise: number): number =>
+    (block === undefined ? undefined : change.perBlock.get(block)?.get(field)) ?? change.fields.get(field) ?? otherwise;
+  const isEven = change.perBlock.size === 0;
+  const total = ({ fixed }: Slot, block: number | undefined, terms: readonly Term[]): number =>
+    terms.reduce((sum, term) => sum + term.times * value(term.field, block, term.value), fixed);
+  return {
+    type,
+    fields: new Map(
+      [...before].map(([field, stages]) => [
+        field,
+        isEven && change.fields.has(field)
+          ? [change.fields.get(field) ?? 0]
+          : once([...stages].map(([block, otherwise]) => value(field, block, otherwise))),
+      ]),
+    ),
+    rows: slots.map((slot) => ({
+      name: slot.name,
+      fields: once([...slot.stages.values()].flatMap((terms) => terms.map(({ field }) => field))),
+      values: isEven
+        ? once(slot.different.map((terms) => total(slot, undefined, terms)))
+        : once([...slot.stages].map(([block, terms]) => total(slot, block, terms))),
+    })),
+    at: (changes) => {
+      const perBlock = [...change.perBlock].map(
+        ([block, own]) => [block, new Map([...own].filter(([field]) => !changes.has(field)))] as const,
+      );
+      return sizesOf(type, before, slots, {
+        fields: new Map([...change.fields, ...changes]),
+        perBlock: new Map(perBlock),
+      });
+    },
+  };
+}
+
+function isSame(a: readonly Term[], b: readonly Term[]): boolean {
+  return a.length === b.length && a.every(({ field, value }, i) => b[i]?.field === field && b[i]?.value === value);
+}
+
+/** The terms of a size without their value. */
+function nameOf(size: Size): string {
+  return size.terms.length === 0 ? String(size.value) : formatSize(size).replace(/ = \d+$/, "");
+}
+
+function fixedOf({ value, terms }: Size): number {
+  return value - terms.reduce((sum, term) => sum + term.times * term.value, 0);
+}
+
+function put<K, A, B>(maps: Map<K, Map<A, B>>, key: K): Map<A, B> {
+  const found = maps.get(key) ?? new Map<A, B>();
+  maps.set(key, found);
+  return found;
+}
+
+function once<T>(values: readonly T[]): readonly T[] {
+  return [...new Set(values)];
+}
