@@ -33,7 +33,7 @@ export {
 } from "./recipes/train-recipe.ts";
 export { type OpenOptions, openRuntime } from "./runtime/open-runtime.node.ts";
 export { type FolderPruneOptions, pruneFolder } from "./stream/prune-folder.node.ts";
-export { pruneFolderUnits } from "./stream/prune-folder-units.node.ts";
+export { type FolderUnitOptions, pruneFolderUnits } from "./stream/prune-folder-units.node.ts";
 export { openTestbed, testbedIds } from "./testbeds/open.node.ts";
 export { tokenizerAt } from "./tokenizers/tokenizer-files.node.ts";
 export { keepSnapshots, type SnapshotKeeper } from "./train/snapshot-file.node.ts";

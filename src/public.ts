@@ -55,6 +55,11 @@ export {
   generate,
   type Prompt,
 } from "./models/generation/generate.ts";
+export type { Breach, Loader, Rule, Severity } from "./models/loaders/loader.ts";
+export { type LoadSizes, loadSizes } from "./models/loaders/sizes.ts";
+export { type LoaderName, loaderNamed, loaderNames, loaders, refuseCheckpointLoaders } from "./models/loaders/table.ts";
+export { loadableWidths } from "./models/loaders/widths.ts";
+export { type Finding, type Load, nearestText, refuseUnloadable, willLoad } from "./models/loaders/will-load.ts";
 export type { Model } from "./models/model.ts";
 export { paperSection, papersWhere } from "./papers/catalogue.ts";
 export { findingsSection, resultsPage } from "./papers/findings-text.ts";

@@ -172,6 +172,8 @@ describe("requests that cannot be met", () => {
     ["prune llama -o sparse --sparsity 0.5 --granularity layer", 2, "by which checkpoints are pruned"],
     ["prune llama -o small --keep-macs 0.5 --memory 2GB", 2, "--memory: expected single weights or a pattern"],
     ["prune llama -o llama --criterion l1", 1, "expected no folder or an empty one"],
+    ["prune llama -o small --keep-params 0.9 --target vlm", 2, 'Did you mean "vllm"?'],
+    ["prune model.onnx -o a.onnx --keep-macs 0.5 --target vllm", 2, "which vLLM reads, got an ONNX model"],
     ["prune model.onnx -o a.onnx", 2, "expected one target, got none"],
     ["prune model.onnx -o a.onnx --keep-macs 0.5 --sparsity 0.5", 2, "got --sparsity and --keep-macs"],
     ["prune model.onnx -o a.onnx --keep-macs 1.5", 2, "--keep-macs"],
@@ -246,6 +248,23 @@ describe("requests that cannot be met", () => {
       `"espalier: this is a bug: x is not a function Please report it, with what ESPALIER_DEBUG=1 shows."`,
     );
     expect(bug(error, true).message).toContain("    at ");
+  });
+});
+
+describe("a pruned checkpoint", () => {
+  test("says what loads it, and its card holds the command line that makes the same bytes", async () => {
+    const line = "prune llama -o first --keep-params 0.75 --scope global --target transformers --seed 3 --json";
+    const { out, code } = await cli(...line.split(" "));
+    expect(code).toBe(0);
+    expect(JSON.parse(out).loads[0]).toMatchObject({ loader: "transformers", verdict: "loads", findings: [] });
+    const card = readFileSync(join(folder, "first", "README.md"), "utf8");
+    const [, again = ""] = /^# espalier (prune .* -o FOLDER)$/m.exec(card) ?? [];
+    expect(again).toBe("prune llama --keep-params 0.75 --scope global --seed 3 --target transformers -o FOLDER");
+    expect(await cli(...words(again.replace("FOLDER", "second")))).toMatchObject({ code: 0, err: "" });
+    for (const file of readdirSync(join(folder, "first"))) {
+      expect(readFileSync(join(folder, "second", file)), file).toEqual(readFileSync(join(folder, "first", file)));
+    }
+    expect(readdirSync(join(folder, "second"))).toContain("kept-indices.json");
   });
 });
 

@@ -22,6 +22,9 @@ export interface Command {
   run(args: readonly string[], texts: ReadonlyMap<string, readonly string[]>, host: Host): Promise<void>;
 }
 
+/** What was typed, without some options, as a line that can be typed again. */
+export type Typed = (without: readonly string[]) => string;
+
 /** A command as data; `run` gets typed options. */
 export function command<const O extends Readonly<Record<string, Option<unknown>>>>(definition: {
   readonly name: string;
@@ -30,12 +33,34 @@ export function command<const O extends Readonly<Record<string, Option<unknown>>
   readonly options: O;
   readonly examples: readonly string[];
   readonly more?: string;
-  run(args: readonly string[], options: Values<O>, host: Host): Promise<void>;
+  run(args: readonly string[], options: Values<O>, host: Host, typed: Typed): Promise<void>;
 }): Command {
+  const { name, options } = definition;
   return {
     ...definition,
-    run: (args, texts, host) => definition.run(args, valuesOf(definition.options, texts), host),
+    run: (args, texts, host) =>
+      definition.run(args, valuesOf(options, texts), host, (without) => lineOf(name, args, options, texts, without)),
   };
+}
+
+function lineOf(
+  name: string,
+  args: readonly string[],
+  options: Command["options"],
+  texts: ReadonlyMap<string, readonly string[]>,
+  without: readonly string[],
+): string {
+  const words = Object.entries(options).flatMap(([key, { placeholder, many }]) => {
+    const given = without.includes(key) ? [] : (texts.get(key) ?? []);
+    const last = many ? given : given.slice(-1);
+    return last.flatMap((text) => (placeholder === null ? [flagOf(key)] : [flagOf(key), quoted(text)]));
+  });
+  return ["espalier", name, ...args.map(quoted), ...words].join(" ");
+}
+
+/** As a shell reads it. */
+function quoted(text: string): string {
+  return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 }
 
 /** Parses every option; mapped types over an index loop are the one place where the compiler needs a guard. */

@@ -3,6 +3,7 @@ import {
   type CheckpointReport,
   EspalierError,
   type IndexedDataset,
+  type LoaderName,
   loadCheckpoint,
   openData,
   planOf,
@@ -12,8 +13,9 @@ import {
   type UnitPlan,
   type WeightPlan,
 } from "../index.node.ts";
-import { bytes, choice, flag, integer } from "./command.ts";
+import { bytes, choice, flag, integer, type Typed } from "./command.ts";
 import type { Host } from "./host.ts";
+import { loadText } from "./load-text.ts";
 import { reportText } from "./report-text.ts";
 import { given, roundingOf, type TextReading, textOf, withRuntime } from "./shared-options.ts";
 import { compact, metricCount, metricText, percent, table } from "./table.ts";
@@ -49,6 +51,8 @@ interface Options extends Settings, TextReading {
   readonly threads: number | undefined;
   readonly report: string | undefined;
   readonly json: boolean;
+  readonly loaders: readonly LoaderName[];
+  readonly typed: Typed;
 }
 
 type Given = Omit<Options, "roundTo"> & { readonly roundTo: string | undefined };
@@ -58,7 +62,9 @@ const usualTokens = 2048;
 
 /** Prunes the checkpoint in a folder into another. */
 export async function pruneCheckpointAt(path: string, options: Given, host: Host): Promise<void> {
-  const { out, windows = 128, inputs, resume, ignore, seed = 0 } = options;
+  const { out, windows = 128, inputs, resume, ignore, seed = 0, loaders } = options;
+  // What does not change the result is not told with it, so that another run of the same has the same bytes.
+  const commandLine = `${options.typed(["out", "resume", "json", "report"])} -o FOLDER`;
   if (out === undefined || options.dryRun) {
     throw new EspalierError("request", "-o", "expected a folder to write to, got none.", "Give -o FOLDER.");
   }
@@ -80,7 +86,17 @@ export async function pruneCheckpointAt(path: string, options: Given, host: Host
   if (plan.kind === "units") {
     const found = await withRuntime(options, host, (runtime) =>
       pruneFolderUnits(model, out, plan, {
-        ...{ runtime, calibration, evaluation, batchSize, ignore, seed, command: "espalier prune" },
+        ...{
+          runtime,
+          calibration,
+          evaluation,
+          batchSize,
+          ignore,
+          seed,
+          command: "espalier prune",
+          loaders,
+          commandLine,
+        },
         progress: host.progress,
         signal: host.signal,
       }),
@@ -91,7 +107,7 @@ export async function pruneCheckpointAt(path: string, options: Given, host: Host
   }
   const report = await withRuntime(options, host, (runtime) =>
     pruneFolder(model, out, plan, {
-      ...{ runtime, calibration, evaluation, batchSize, ignore, resume, seed },
+      ...{ runtime, calibration, evaluation, batchSize, ignore, resume, seed, loaders, commandLine },
       ...given({ inputs, memory: options.memory }),
       progress: host.progress,
       signal: host.signal,
@@ -185,6 +201,7 @@ function checkpointText(report: CheckpointReport): string {
       `${name}: ${metricText(name, before)} before, ${metricText(name, after)} after (${metricCount(name, n)}).`,
     );
   }
+  lines.push(...loadText(report.loads));
   if (resumed > 0) lines.push(`${resumed} stages were finished by an earlier run.`);
   const phases = Object.entries(seconds).map(([phase, n]) => `${phase} ${n.toPrecision(3)} s`);
   lines.push(`${phases.join(", ")}${peakBytes === null ? "" : `; at most ${compact(peakBytes)}B of memory`}.`);

@@ -4,9 +4,12 @@ import {
   EspalierError,
   isFolder,
   load,
+  loaderNamed,
+  loaderNames,
   planOf,
   prune,
   recoveries,
+  refuseCheckpointLoaders,
   reportHtml,
 } from "../index.node.ts";
 import { choice, command, flag, integer, list, number, string } from "./command.ts";
@@ -88,6 +91,10 @@ export const pruneCommand = command({
       4096,
     ),
     ...checkpointOptions,
+    target: list(
+      "PROGRAM",
+      `What has to load the result: ${loaderNames.join(", ")}. Widths are chosen so that it does; where they cannot, nothing is cut and the nearest are told.`,
+    ),
     report: string("FILE", "Write the whole report: with plots as .html, or .json."),
     dryRun: flag("Do everything but write the model."),
   },
@@ -98,12 +105,15 @@ export const pruneCommand = command({
     "espalier prune model.onnx -o small.onnx --keep-macs 0.5 --recover lsq --calib calibration.npy --scale 0.00392157 --report report.html",
     "espalier prune model.onnx -o small.onnx --keep-macs 0.5 --recover lsq+distill --calib calibration.npy --scale 0.00392157 --epochs 1",
     "espalier prune llama -o llama-sparse --criterion wanda --sparsity 0.5 --calib text.txt --windows 128 --window 64",
+    "espalier prune llama -o llama-small --keep-params 0.7 --target transformers --target onnxruntime",
   ],
-  async run([path = ""], options, host) {
+  async run([path = ""], options, host, typed) {
+    const targets = options.target.flatMap((text) => text.split(",")).map(loaderNamed);
     if (await isFolder(path)) {
-      await pruneCheckpointAt(path, options, host);
+      await pruneCheckpointAt(path, { ...options, loaders: targets, typed }, host);
       return;
     }
+    refuseCheckpointLoaders(targets, path);
     if (options.out === undefined && !options.dryRun) {
       throw new EspalierError(
         "request",

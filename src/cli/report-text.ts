@@ -1,4 +1,5 @@
 import type { Report } from "../index.node.ts";
+import { loadText } from "./load-text.ts";
 import { compact, counted, metricCount, metricText, percent, table } from "./table.ts";
 
 /** What became of the parts of each kind. */
@@ -11,7 +12,18 @@ const outcomes: Readonly<Record<Report["layers"][number]["kind"], readonly [one:
   };
 
 /** The report in a few lines. */
-export function reportText({ before, after, law, fidelity, metric, layers, training, advice, device }: Report): string {
+export function reportText({
+  before,
+  after,
+  law,
+  fidelity,
+  metric,
+  layers,
+  training,
+  advice,
+  device,
+  loads = [],
+}: Report): string {
   const row = (name: string, a: number | null, b: number | null, unit = ""): string[] =>
     a === null || b === null
       ? [name, "-", "-", "-"]
@@ -63,5 +75,5 @@ export function reportText({ before, after, law, fidelity, metric, layers, train
       `${name}: ${counted(updates, "update")} (${epochs.toPrecision(3)} epochs) in ${seconds.toPrecision(3)} s${fell}.`,
     );
   }
-  return [...lines, ...advice].join("\n");
+  return [...lines, ...loadText(loads), ...advice].join("\n");
 }

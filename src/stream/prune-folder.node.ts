@@ -5,11 +5,15 @@ import type { Checkpoint } from "../formats/checkpoint/open.ts";
 import { saveCheckpoint } from "../formats/checkpoint/save.node.ts";
 import { syncFolder } from "../formats/whole-files.node.ts";
 import { type CheckpointModel, checkpointModel } from "../models/checkpoint/checkpoint-model.ts";
+import { loadSizes } from "../models/loaders/sizes.ts";
+import type { LoaderName } from "../models/loaders/table.ts";
+import { refuseUnloadable, willLoad } from "../models/loaders/will-load.ts";
 import { phaseClock } from "../pipeline/phase-clock.ts";
 import type { WeightPlan } from "../plans/plan.ts";
 import type { Metric } from "../stats/metric.ts";
 import { EspalierError } from "../tensor/error.ts";
 import { step } from "../tensor/progress.ts";
+import { cardOfZeros, type Making } from "./card.ts";
 import type { CheckpointPruneOptions } from "./courses.ts";
 import { checkpointLikelihood } from "./evaluate-checkpoint.ts";
 import { checkpointPrint, planText, windowFacts } from "./fingerprint.ts";
@@ -23,7 +27,9 @@ import { type CheckpointReport, sizesOf } from "./report.ts";
 import { streamedNeeds } from "./streamed-plan.ts";
 import { openWorkFolder } from "./work-folder.node.ts";
 
-export interface FolderPruneOptions extends Omit<CheckpointPruneOptions, "work" | "clock" | "hidden"> {
+export interface FolderPruneOptions extends Omit<CheckpointPruneOptions, "work" | "clock" | "hidden">, Making {
+  /** What has to load the result; nothing is done where one would not. */
+  readonly loaders?: readonly LoaderName[];
   /** Bytes that the run may take: fewer windows run at once and hidden states go to disk where they would not fit. */
   readonly memory?: number;
   /** Goes on with what an earlier run of the same request left. */
@@ -32,7 +38,7 @@ export interface FolderPruneOptions extends Omit<CheckpointPruneOptions, "work" 
   readonly evaluation?: Dataset | null;
   /** Seed that the plan was made with, for the report. */
   readonly seed?: number;
-  /** Files that are written beside the tensors, by their names. */
+  /** Files that are written beside the tensors, by their names, beside or in place of the model card in README.md. */
   readonly texts?: (report: CheckpointReport) => ReadonlyMap<string, string>;
 }
 
@@ -50,6 +56,9 @@ export async function pruneFolder(
   const target = resolve(out);
   const place = join(dirname(target), `.${basename(target)}.espalier`);
   const { runtime, inputs = "pruned", ignore = [], seed = 0, resume = false, memory } = options;
+  const sizes = loadSizes(model);
+  const loads = willLoad(sizes, sizes);
+  refuseUnloadable(willLoad(sizes, sizes, options.loaders ?? []), model.name);
   const needs = streamedNeeds(plan, options.calibration);
   const calibration = needs.inputs.length === 0 && needs.gradient === null ? null : options.calibration;
   const clock = phaseClock();
@@ -97,6 +106,7 @@ export async function pruneFolder(
       ...{ seed, device, params, bytes, resumed, metric },
       pruned: { before, after },
       nonzero: params - before + after,
+      loads,
       layers: pruned.layers,
       skipped: pruned.skipped,
       seconds: clock.seconds,
@@ -105,9 +115,9 @@ export async function pruneFolder(
     const whole = join(place, "checkpoint");
     if (!work.isComplete) {
       step(options, "write", 0, 1);
-      const texts = options.texts?.(report());
-      const extra = texts === undefined ? {} : { texts };
-      if (!(await exists(whole))) await clock.time("write", () => saveCheckpoint(pruned.checkpoint, whole, extra));
+      const card = cardOfZeros(model, report(), options);
+      const texts = new Map([["README.md", card], ...(options.texts?.(report()) ?? [])]);
+      if (!(await exists(whole))) await clock.time("write", () => saveCheckpoint(pruned.checkpoint, whole, { texts }));
       await work.complete();
     }
     if (await exists(whole)) await rename(whole, target);

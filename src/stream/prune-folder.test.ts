@@ -32,8 +32,10 @@ const source = random(3);
 const tokens = Array.from({ length: 4 * 12 }, () => source.int(sizes.vocabulary));
 const calibration = fromTensors(new Map([["input_ids", fromInts("i64", [4, 12], tokens)]]));
 
+const typed = { commandLine: "espalier prune llama" };
+
 const run = (out: string, more: Partial<FolderPruneOptions> = {}, plan = planned()) =>
-  pruneFolder(model, join(folder, out), plan, { runtime, calibration, batchSize: 2, ...more });
+  pruneFolder(model, join(folder, out), plan, { runtime, calibration, batchSize: 2, ...typed, ...more });
 
 /** Everything in a folder, as text that differs where a byte does. */
 async function contents(path: string): Promise<ReadonlyMap<string, string>> {
@@ -72,7 +74,19 @@ afterAll(async () => {
 describe("a checkpoint that is pruned into a folder", () => {
   it("is whole, loads where the original did, and leaves it as it was", async () => {
     const report = await run("whole");
-    expect(await readdir(join(folder, "whole"))).toEqual(["config.json", "model.safetensors", "tokenizer.json"]);
+    expect(await readdir(join(folder, "whole"))).toEqual([
+      "README.md",
+      "config.json",
+      "model.safetensors",
+      "tokenizer.json",
+    ]);
+    const card = await readFile(join(folder, "whole", "README.md"), "utf8");
+    expect(card).toMatch(/^---\nbase_model: llama\n/);
+    expect(card).toMatch(/\d+\.\d % of the weights of \d+ matrices are zero\./);
+    expect(card).toMatch(/```yaml\n# espalier prune llama\n[^`]*criterion: wanda\n[^`]*sparsity: 0.5\n/);
+    // What a run that was resumed would measure otherwise would make other bytes.
+    expect(card).not.toMatch(/second|resumed/);
+    expect(report.loads.map(({ loader, verdict }) => [loader, verdict])).toContainEqual(["transformers", "loads"]);
     expect((await readdir(folder)).sort()).toEqual(["llama", "whole"]);
     const pruned = checkpointModel(await openCheckpointFolder(join(folder, "whole")));
     expect(pruned.checkpoint.config).toEqual(model.checkpoint.config);

@@ -1,4 +1,5 @@
 import type { CheckpointModel } from "../models/checkpoint/checkpoint-model.ts";
+import type { Load } from "../models/loaders/will-load.ts";
 import type { WeightLayer } from "../sparsify/prune-weights.ts";
 import type { Metric } from "../stats/metric.ts";
 import { bytesOf, sizeOf } from "../tensor/tensor.ts";
@@ -24,6 +25,8 @@ export interface CheckpointReport {
   readonly bytes: number;
   /** Perplexity of both on the same text, where one was given. */
   readonly metric: Metric | null;
+  /** What programs that load such checkpoints make of its sizes. */
+  readonly loads: readonly Load[];
   readonly layers: readonly WeightLayer[];
   readonly skipped: FinishedStage["skipped"];
   /** Stages that an earlier run had finished. */

@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { architectures } from "../../src/models/architectures/registry.ts";
+import { loaderNames, loaders } from "../../src/models/loaders/table.ts";
 import { operators } from "../../src/ops/table.ts";
 import { cataloguePage } from "../../src/papers/catalogue.ts";
 import { papers } from "../../src/papers/registry.ts";
@@ -53,8 +54,8 @@ export function checkpointPage(): string {
   });
   return `# Checkpoints
 
-Written by \`npm run docs\` from \`src/models/architectures/registry.ts\` and the fixtures of \`test/checkpoints\`; change those,
-not this page.
+Written by \`npm run docs\` from \`src/models/architectures/registry.ts\`, \`src/models/loaders\` and the fixtures of
+\`test/checkpoints\`; change those, not this page.
 
 A folder with \`config.json\` and \`.safetensors\` files is a model when its \`model_type\` is one of these. Weights may be
 float32, float16, bfloat16 or float8; they stay in their files until they are needed. Any other model is exported to ONNX
@@ -66,6 +67,50 @@ by the law.
 
 | \`model_type\` | kind | cases that are compared |
 | --- | --- | --- |
+${rows.join("\n")}
+
+${whatIsWritten()}`;
+}
+
+/** The part of docs/checkpoints.md on what is written, and on what loads it. */
+function whatIsWritten(): string {
+  const rows = loaderNames.flatMap((name) => {
+    const { title, version, reads, rules } = loaders[name];
+    const lines = rules.map(
+      ({ severity, expected, because }) => `| \`${name}\` | ${severity} | ${expected} | ${because} |`,
+    );
+    const what = reads === "checkpoint" ? "the folder" : "what `espalier export` makes of it";
+    return [`| \`${name}\` | | | ${title} ${version} reads ${what}. |`, ...lines];
+  });
+  return `## What a pruned folder holds
+
+Config, tensors and everything beside them have the names that they had. Besides there are
+
+- \`README.md\`, a model card: the original in its header, the command line and every setting with its value, and figures that
+  this run measured. Wall time is not among them, so that a run that was stopped and resumed writes the same bytes.
+- \`kept-indices.json\`, where units went: which positions of the original are left. \`tensors\` has an entry for each tensor that
+  lost any: for each axis the number of one of \`lists\`, or null where the axis is whole. The tensor is the original at those
+  positions, in that order, unless a recovery wrote it anew; gains of norms follow the width. −1 stands for a place filled
+  with zeros.
+
+## What loads it
+
+\`espalier prune FOLDER -o OUT --target NAME\`, once for each program that has to load the result, chooses widths by what these
+programs ask for: groups that lie in every block keep as many units as each other, in numbers that break no rule which the
+original kept. What was chosen is looked at before anything is cut. Where it would be refused still (units given by number, or
+widths chosen by error), blocks are filled up with zeros to the widest of them, which computes the same, and is checked to; where
+that does not help, nothing is cut and the error tells the nearest sizes that are taken. Without \`--target\` nothing is asked for.
+The report says what every program makes of the sizes either way (\`loads\` in \`--json\`): \`refused\` is not loaded, \`limited\`
+loses something that other sizes have; whether the original has the same flaw stands beside it.
+
+Blocks of different widths are written with \`per_layer_config\`, which espalier reads and the first three of these programs do not
+build from. As ONNX they run everywhere: \`test/transformers-js\` has Transformers.js go on with a text with such a model.
+
+The rules were read from the sources and pages of these programs at the versions named; except for Transformers.js none of them
+runs in the tests.
+
+| \`--target\` | a breach is | expected | why |
+| --- | --- | --- | --- |
 ${rows.join("\n")}
 `;
 }

@@ -46,8 +46,11 @@ export async function lively(name: string): Promise<Checkpoint> {
   return { ...checkpoint, tensors, files: new Map([["tokenizer.json", memorySource("tokenizer.json", bytes)]]) };
 }
 
-/** A small checkpoint without the last unit of every second set of each group that a config can state. */
-export async function prunedFixture(name: string, runtime: Runtime): Promise<CheckpointModel> {
+/**
+ * A small checkpoint without the last unit of every set of each group that a config can state; of those groups alone that lie
+ * in the part of it that is named, where one is.
+ */
+export async function prunedFixture(name: string, runtime: Runtime, part = ""): Promise<CheckpointModel> {
   const model = checkpointModel(await lively(name));
   const { graph } = model.graph();
   const { coupling, facts } = await analyse(graph, runtime);
@@ -55,6 +58,7 @@ export async function prunedFixture(name: string, runtime: Runtime): Promise<Che
   const masks = new Map<Group, Uint8Array>();
   for (const group of coupling.groups) {
     if (group.blocked.length > 0 || refused.has(group) || group.size < 2) continue;
+    if (!group.members.every(({ parameter }) => parameter.startsWith(part))) continue;
     const mask = new Uint8Array(group.size * group.sets).fill(1);
     for (let set = 1; set <= group.sets; set++) mask[set * group.size - 1] = 0;
     masks.set(group, mask);

@@ -127,6 +127,17 @@ describe("Transformers.js", () => {
     }
   });
 
+  it("goes on with a text by a model whose blocks differ in heads and neurons", async () => {
+    const model = await prunedFixture("llama", runtime, "model.layers.0.");
+    expect(model.checkpoint.config["per_layer_config"]).toEqual({
+      0: { intermediate_size: 23, num_attention_heads: 1, num_key_value_heads: 1 },
+      1: { intermediate_size: 24, num_attention_heads: 4, num_key_value_heads: 2 },
+    });
+    const path = join(folder, "uneven");
+    await exportFolder(model, path);
+    expect(await theirs(path, prompts, 14)).toEqual(await ours(path, prompts, 14, model));
+  });
+
   it.skipIf(!hasChromium)(
     "goes on as espalier does in Chromium, whole and in 8 bits (needs Debian's chromium)",
     async () => {
