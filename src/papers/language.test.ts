@@ -9,14 +9,18 @@ import { modelOf } from "../formats/onnx/encode.ts";
 import { analyse } from "../models/analysis.ts";
 import { checkpointModel } from "../models/checkpoint/checkpoint-model.ts";
 import { modelFrom } from "../models/model.ts";
+import { prune } from "../pipeline/prune.ts";
+import { leastSquares } from "../recovery/lsq.ts";
 import { openRuntime } from "../runtime/open-runtime.node.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { random } from "../tensor/random.ts";
+import { load } from "../tensor/tensor.ts";
 import { benchOn } from "../testbeds/bench.ts";
 import { llamaCheckpoint } from "../testbeds/models/llama-checkpoint.ts";
 import type { Testbed } from "../testbeds/testbed.ts";
 import type { Tokenizer } from "../tokenizers/tokenizer.ts";
 import { flap } from "./flap.ts";
+import { mawWidth } from "./maw-width.ts";
 
 let runtime: Runtime;
 beforeAll(async () => {
@@ -65,6 +69,21 @@ it("units inside branches are heads and neurons, without what passes and what he
   expect(named(heads)).toEqual(each(" 2"));
   expect(named(neurons)).toEqual(each(" 24"));
   expect(coupling.groups.filter(({ blocked }) => blocked.length === 0).length).toBeGreaterThan(4);
+});
+
+it("least squares leave a table of embeddings alone that is the head as well, and repair the rest", async () => {
+  const { model, pool } = await untaught();
+  const plan = mawWidth.plan({ sparsity: 0.4 });
+  const options = { runtime, calibration: pool, measure: false };
+  const bare = await prune(model, plan, options);
+  const repaired = await prune(model, { ...plan, recovery: [leastSquares()] }, options);
+  const table = async ({ model: { onnx } }: typeof bare) => {
+    const ref = onnx.graph.constants.get("model.embed_tokens.weight");
+    return ref === undefined ? expect.fail("no table") : load(ref);
+  };
+  expect((await table(repaired)).bytes).toEqual((await table(bare)).bytes);
+  const error = ({ report }: typeof bare) => report.fidelity?.relativeError ?? Number.NaN;
+  expect(error(repaired)).toBeLessThan(0.97 * error(bare));
 });
 
 it("a language model is compared by its loss, at equal parameters, arms only where they are asked for", async () => {

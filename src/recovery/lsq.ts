@@ -1,5 +1,6 @@
 import { readMatrix, shiftOutput, smallConstants, writeMatrix } from "../criteria/parameters.ts";
 import { endingOf } from "../stats/ending.ts";
+import { isAlone } from "../stats/layers.ts";
 import { everyPosition, tapInputs, tapTarget } from "../stats/moments.ts";
 import { featuresFirst } from "../stats/unfold.ts";
 import { step } from "../tensor/progress.ts";
@@ -32,7 +33,10 @@ export function leastSquares(options: Partial<LeastSquaresOptions> = {}): Recove
       const { job, first = context } = context;
       const samples = context.calibration?.count ?? 0;
       const { pruned, affected, measure } = await tour(context, "lsq", first);
-      const chosen = affected.filter((layer) => which === "behind" || lostInputs(context, layer));
+      // What something else reads too, as a table of embeddings that is the head as well, is not there to be fitted to one use.
+      const chosen = affected.filter(
+        (layer) => (which === "behind" || lostInputs(context, layer)) && isAlone(context.pruned, layer.matrix),
+      );
       let graph = context.pruned;
       for (const [index, layer] of chosen.entries()) {
         step(job, "recover lsq", index, chosen.length, layer.matrix.parameter);

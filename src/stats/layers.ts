@@ -1,5 +1,6 @@
 import type { Matrix } from "../coupling/matrices.ts";
-import type { TensorType } from "../graph/graph.ts";
+import type { Graph, TensorType } from "../graph/graph.ts";
+import { useDef } from "../graph/uses.ts";
 import type { Analysis } from "../models/analysis.ts";
 import type { LinearForm } from "../ops/linear.ts";
 import { isFloat } from "../tensor/dtype.ts";
@@ -15,6 +16,22 @@ export interface Layer {
   /** Axis of the output that counts rows. */
   readonly axis: number;
   readonly outputType: TensorType;
+}
+
+/**
+ * True for a matrix whose numbers nothing else reads: changing it changes nothing besides. The head of a language model that is
+ * its table of embeddings too is not alone.
+ */
+export function isAlone(graph: Graph, { parameter, node }: Pick<Matrix, "parameter" | "node">): boolean {
+  const uses = useDef(graph);
+  const [end = ""] = node.outputs;
+  for (let value = parameter; ; ) {
+    const [reader, ...others] = uses.consumers(value);
+    if (reader === undefined || others.length > 0 || uses.isOutput(value)) return false;
+    const [next = ""] = reader.node.outputs;
+    if (next === end) return true;
+    value = next;
+  }
 }
 
 /** The matrices that recoveries can repair, in the order in which data passes them. */

@@ -4,6 +4,7 @@ import { builder } from "../graph/builder.ts";
 import type { Graph, TensorType } from "../graph/graph.ts";
 import { openRuntime } from "../runtime/open-runtime.node.ts";
 import { float32Tensor, toFloat32 } from "../tensor/numeric.ts";
+import type { HostTensor } from "../tensor/tensor.ts";
 import { walk } from "./walk.ts";
 
 const runtime = await openRuntime({ device: "cpu", threads: 1, worker: false });
@@ -42,6 +43,29 @@ describe("a walk", () => {
     const { b, c } = await twoSteps(holdBytes, graph(2));
     expect(b).toEqual([3, 6, 9, 12, 15, 18]);
     expect(c).toEqual([6, 24, 54, 96, 150, 216]);
+  });
+
+  it("sees what becomes of a weight behind the place, though it is transposed before it", async () => {
+    const turned = (weight: number): Graph => {
+      const g = builder("turned", 17);
+      g.input("x", "f32", ["n", 2]);
+      const w = g.op("Transpose", [g.constant(float32Tensor([1, 2], Float32Array.of(1, weight)), "w")], {}, "turned");
+      const a = g.op("MatMul", ["x", w], {}, "a");
+      g.output(g.op("Neg", [a], {}, "c"), "f32", ["n", 1]);
+      return g.finish();
+    };
+    const road = await walk(runtime, data, 3, types);
+    const found: number[][] = [];
+    const take = (values: ReadonlyMap<string, HostTensor>) => {
+      const value = values.get("c") ?? values.get("a");
+      if (value !== undefined) found.push([...toFloat32(value)]);
+    };
+    await road.step(turned(0), ["a"], 1, take);
+    await road.step(turned(10), ["c"], 2, take);
+    expect(found).toEqual([
+      [1, 3, 5],
+      [-21, -43, -65],
+    ]);
   });
 
   it("does not run again what lies before the place where it stands", async () => {

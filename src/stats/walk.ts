@@ -78,10 +78,16 @@ function isInput(graph: Graph, name: string): boolean {
   return graph.inputs.some((input) => input.name === name);
 }
 
-/** Values that nodes from a position on read and that inputs or nodes before it make. */
+/**
+ * Values that nodes from a position on read and that inputs, or nodes before it that see inputs, make. What follows from constants
+ * alone, such as a transposed weight, is made anew: a later graph may have other numbers there, though its node comes before.
+ */
 function crossing(graph: Graph, position: number): string[] {
   const made = new Set(graph.inputs.map(({ name }) => name));
-  for (const node of graph.nodes.slice(0, position)) for (const name of node.outputs) made.add(name);
+  for (const node of graph.nodes.slice(0, position)) {
+    const sees = [...node.inputs, ...captures(node)].some((name) => made.has(name));
+    if (sees || node.inputs.length === 0) for (const name of node.outputs) made.add(name);
+  }
   const read = new Set<string>();
   for (const node of graph.nodes.slice(position)) {
     for (const name of [...node.inputs, ...captures(node)]) if (made.has(name)) read.add(name);
