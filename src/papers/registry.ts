@@ -1,6 +1,7 @@
 import type { Paper, TrainingPaper } from "../claims/paper.ts";
 import { didYouMean, EspalierError } from "../tensor/error.ts";
 import { cfsp } from "./cfsp.ts";
+import { comp } from "./comp.ts";
 import { depgraph } from "./depgraph.ts";
 import { essentialSparsity } from "./essential-sparsity.ts";
 import { flap } from "./flap.ts";
@@ -40,6 +41,7 @@ const trainingById = <const T extends { readonly [Id in keyof T & string]: Train
 /** Papers that prune a trained model. */
 export const pruningPapers = byId({
   cfsp,
+  comp,
   depgraph,
   "essential-sparsity": essentialSparsity,
   flap,

@@ -6,6 +6,7 @@ import { type Model, modelFrom, withGraph } from "../models/model.ts";
 import type { Plan } from "../plans/plan.ts";
 import type { Origin } from "../recovery/recovery.ts";
 import type { Runtime } from "../runtime/runtime.ts";
+import { through } from "../surgery/kept.ts";
 import { type Job, step } from "../tensor/progress.ts";
 import { checkDevice } from "./check-device.ts";
 import { lawFeeds } from "./law-feeds.ts";
@@ -95,13 +96,46 @@ async function checkRecoveries(plan: Plan, original: Analysis, options: PruneOpt
   }
 }
 
-/** What each kind of plan does to the graph. */
-function carryOut(
+/** Carries out a plan, and before it the one that precedes it. */
+async function carryOut(
   analysis: Analysis,
   plan: Plan,
   options: SettledOptions,
   clock: PhaseClock,
 ): ReturnType<Engine<Plan>> {
+  const { before } = plan;
+  if (before === undefined) return one(analysis, plan, options, clock);
+  const first = await carryOut(analysis, before, options, clock);
+  const left = await clock.time("analyse", () => analyse(first.graph, options.runtime, { shapes: options.shapes }));
+  const origin = originOf({ original: analysis, kept: first.kept }, options.origin);
+  const then = await one(left, ofOriginal(plan, analysis, left), { ...options, origin }, clock);
+  return {
+    ...then,
+    kept: through(first.kept, then.kept),
+    masks: new Map([...first.masks, ...then.masks]),
+    law: worse(first.law, then.law),
+    layers: [...first.layers, ...then.layers],
+    nearTies: first.nearTies + then.nearTies,
+    training: [...first.training, ...then.training],
+    advice: [...first.advice, ...then.advice],
+  };
+}
+
+/** The plan for what is left, with its target counted of the original. */
+function ofOriginal(plan: Plan, original: Analysis, left: Analysis): Plan {
+  if (plan.kind === "weights" || (plan.target.kind !== "macs" && plan.target.kind !== "params")) return plan;
+  const { kind, keep } = plan.target;
+  const target = { kind, keep: Math.min(1, (keep * original.cost.total()[kind]) / left.cost.total()[kind]) } as const;
+  return { ...plan, target };
+}
+
+function worse(first: Report["law"], second: Report["law"]): Report["law"] {
+  if (first === null || second === null) return first ?? second;
+  return first.relative > second.relative ? first : second;
+}
+
+/** What each kind of plan does to the graph. */
+function one(analysis: Analysis, plan: Plan, options: SettledOptions, clock: PhaseClock): ReturnType<Engine<Plan>> {
   switch (plan.kind) {
     case "units":
       return pruneUnits(analysis, plan, options, clock);

@@ -15,6 +15,15 @@ export type LatencyTarget =
   | { readonly kind: "latency"; readonly maxMs: number }
   | { readonly kind: "latency"; readonly keep: number };
 
+/** What a pruning may begin with. */
+interface Preceded {
+  /**
+   * Another pruning of the same model, carried out first. Targets that are shares of work or parameters count both together, of the
+   * original.
+   */
+  readonly before?: Plan;
+}
+
 /** How the importance of blocks decides how much their units lose. */
 export interface CoarseOptions extends Pick<InfluenceOptions, "distance"> {
   /** Factor on the differences between blocks; 0 gives all the same share. */
@@ -22,7 +31,7 @@ export interface CoarseOptions extends Pick<InfluenceOptions, "distance"> {
 }
 
 /** Removes units (channels, neurons, heads) for good. */
-export interface UnitPlan {
+export interface UnitPlan extends Preceded {
   readonly kind: "units";
   /**
    * Which units: all; those that are heads of an attention, key and value heads with their queries or query heads; neurons and
@@ -44,7 +53,7 @@ export interface UnitPlan {
 }
 
 /** Removes whole residual branches, the fewest that meet the target unless told to round down. */
-export interface BranchPlan extends ChoiceOptions {
+export interface BranchPlan extends ChoiceOptions, Preceded {
   readonly kind: "branches";
   readonly criterion: { readonly id: BranchCriterion } & Partial<InfluenceOptions>;
   /** Branches behind each other that go together: 2 are an attention and its MLP, a block of a transformer. Default 1. */
@@ -56,7 +65,7 @@ export interface BranchPlan extends ChoiceOptions {
 }
 
 /** Sets single weights to zero; the file keeps its size and the runtime its speed. */
-export interface WeightPlan {
+export interface WeightPlan extends Preceded {
   readonly kind: "weights";
   readonly criterion: Criterion<Statistic>;
   readonly pattern:
@@ -92,7 +101,7 @@ export interface WeightPlan {
 }
 
 /** Takes layers apart into two of lower rank. */
-export interface RankPlan {
+export interface RankPlan extends Preceded {
   readonly kind: "ranks";
   readonly criterion: { readonly id: "energy" };
   readonly factors: Factors;

@@ -1,21 +1,10 @@
-import { readMatrix, shiftOutput, smallConstants, writeMatrix } from "../criteria/parameters.ts";
-import { endingOf } from "../stats/ending.ts";
-import { isAlone } from "../stats/layers.ts";
-import { everyPosition, tapInputs, tapTarget } from "../stats/moments.ts";
-import { featuresFirst } from "../stats/unfold.ts";
-import { step } from "../tensor/progress.ts";
-import { sizeOf } from "../tensor/tensor.ts";
+import { type FitLayersOptions, fitLayers } from "./fit-layers.ts";
 import type { Recovery } from "./recovery.ts";
 import { refit } from "./refit.ts";
-import { both, lostInputs, originalFeatures, tour } from "./tour.ts";
 
-export interface LeastSquaresOptions {
-  /** Which matrices are refitted: those that lost inputs, or also all behind them, whose inputs have changed. */
-  readonly layers: "cut" | "behind";
+export interface LeastSquaresOptions extends Pick<FitLayersOptions, "layers" | "positionsPerColumn"> {
   /** Pull towards the present weights, as a fraction of the mean variance of the inputs. */
   readonly damping: number;
-  /** Where there are more positions than this for each column to fit, every so-many-th is used. */
-  readonly positionsPerColumn: number;
 }
 
 /**
@@ -25,49 +14,14 @@ export interface LeastSquaresOptions {
  * labels.
  */
 export function leastSquares(options: Partial<LeastSquaresOptions> = {}): Recovery {
-  const { layers: which = "behind", damping = 1e-3, positionsPerColumn = 128 } = options;
+  const { layers = "behind", damping = 1e-3, positionsPerColumn = 128 } = options;
   return {
     id: "lsq",
     needsData: true,
-    apply: async (context) => {
-      const { job, first = context } = context;
-      const samples = context.calibration?.count ?? 0;
-      const { pruned, affected, measure } = await tour(context, "lsq", first);
-      // What something else reads too, as a table of embeddings that is the head as well, is not there to be fitted to one use.
-      const chosen = affected.filter(
-        (layer) => (which === "behind" || lostInputs(context, layer)) && isAlone(context.pruned, layer.matrix),
-      );
-      let graph = context.pruned;
-      for (const [index, layer] of chosen.entries()) {
-        step(job, "recover lsq", index, chosen.length, layer.matrix.parameter);
-        const { matrix, form, input, output, axis, outputType } = layer;
-        const inputType = pruned.facts.types.get(input);
-        const constant = await smallConstants(graph);
-        const present = graph.nodes.find(({ outputs }) => outputs[0] === output);
-        const biasName = form.bias === null ? "" : (present?.inputs[form.bias] ?? "");
-        const bias = biasName === "" ? new Float64Array(matrix.rows) : constant(biasName)?.values;
-        if (inputType === undefined || bias?.length !== matrix.rows) continue;
-        const end = endingOf(graph, output, axis, matrix.rows, pruned.facts.types, constant);
-        if (!first.original.facts.types.has(end.value)) continue;
-        const [inputs, target] = await measure(graph, layer, (draft, inOriginal, opset) => {
-          const positions = (sizeOf(outputType.shape) / matrix.rows / pruned.samples) * samples;
-          const every = Math.max(1, Math.floor(positions / (positionsPerColumn * matrix.columns)));
-          const x = tapInputs(draft, opset, matrix, input, inputType, every);
-          const here = inOriginal(end.value);
-          let wanted = originalFeatures(draft, first, { inOriginal: end.value, here }, axis, outputType);
-          if (end.bypass !== null) {
-            wanted = draft.op("Sub", [wanted, featuresFirst(draft, end.bypass, axis, outputType)]);
-          }
-          wanted = everyPosition(draft, opset, wanted, every);
-          return both(x, tapTarget(draft, opset, matrix, x.features, wanted, matrix.rows));
-        });
-        const found = refit(inputs, target, await readMatrix(graph, matrix), Float64Array.from(bias), end, damping);
-        graph = writeMatrix(graph, matrix, found.weights);
-        const shift = found.bias.map((b, r) => b - (bias[r] ?? 0));
-        graph = await shiftOutput(graph, matrix, outputType.shape.length, shift);
-      }
-      step(job, "recover lsq", chosen.length, chosen.length);
-      return graph;
-    },
+    apply: (context) =>
+      fitLayers(context, {
+        ...{ id: "lsq", layers, positionsPerColumn },
+        fit: (inputs, target, { weights, bias }, ending) => refit(inputs, target, weights, bias, ending, damping),
+      }),
   };
 }

@@ -70,6 +70,7 @@ export function isDrawn(plan: Plan): boolean {
 
 /** True for a plan that reads inputs. */
 export function looksAtData(plan: Plan): boolean {
+  if (plan.before !== undefined && looksAtData(plan.before)) return true;
   if (plan.kind === "branches") return plan.means || looksAtBranches(plan.criterion.id);
   if (plan.kind === "ranks") return plan.recovery.some(({ needsData }) => needsData);
   const measured =
