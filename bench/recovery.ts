@@ -14,6 +14,7 @@ const { values: options } = parseArgs({
     model: { type: "string", default: "resnet56-cifar10" },
     "keep-macs": { type: "string" },
     sparsity: { type: "string" },
+    "round-to": { type: "string", default: "1" },
     criterion: { type: "string", default: "error" },
     recover: { type: "string", default: "lsq+distill" },
     epochs: { type: "string" },
@@ -58,7 +59,7 @@ const learning: Learning = {
 };
 const settings: Settings =
   options.sparsity === undefined
-    ? { keepMacs: Number(options["keep-macs"] ?? 0.5), roundTo: 1 }
+    ? { keepMacs: Number(options["keep-macs"] ?? 0.5), roundTo: Number(options["round-to"]) }
     : { granularity: "weight", sparsity: Number(options.sparsity), scope: "global" };
 const plan = planOf({ ...settings, criterion: options.criterion, recover: options.recover, learning }, seed);
 
