@@ -1,13 +1,25 @@
 import { loadavg } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
-import { type Learning, load, openData, openRuntime, planOf, prune, type Settings } from "../src/index.node.ts";
+import {
+  type Learning,
+  load,
+  openData,
+  openRuntime,
+  type PruneOptions,
+  planOf,
+  prune,
+  type Recipe,
+  runRecipe,
+  type Settings,
+} from "../src/index.node.ts";
 
 /**
  * What recoveries that train give back of a pruned CIFAR-10 network, on the 10,000 training images, their labels unused unless
  * the recovery asks for them: accuracy on the 10,000 test images, updates, images fed, multiply-accumulates, seconds and
  * the processor's seconds, with the load of the machine beside them.
  * Usage: ESPALIER_DATA=.. npx tsx bench/recovery.ts --model resnet56-cifar10 --keep-macs 0.5 --recover lsq+distill --epochs 3
+ * Several shares of --sparsity, and of --updates, are steps of one recipe: --sparsity 0.7,0.9 --updates 300,900
  */
 const { values: options } = parseArgs({
   options: {
@@ -35,6 +47,7 @@ const { values: options } = parseArgs({
   },
 });
 
+const listOf = (text: string | undefined): readonly number[] => text?.split(",").map(Number) ?? [];
 const numberOf = (text: string | undefined): number | undefined => (text === undefined ? undefined : Number(text));
 const told = <T extends object>(given: T) =>
   Object.fromEntries(Object.entries(given).filter(([, v]) => v !== undefined));
@@ -48,7 +61,7 @@ const learning: Learning = {
   flip: true,
   ...told({
     epochs: numberOf(options.epochs),
-    updates: numberOf(options.updates),
+    updates: listOf(options.updates).length > 1 ? undefined : numberOf(options.updates),
     minutes: numberOf(options.minutes),
     rate: numberOf(options.rate),
     temperature: numberOf(options.temperature),
@@ -61,7 +74,7 @@ const settings: Settings =
   options.sparsity === undefined
     ? { keepMacs: Number(options["keep-macs"] ?? 0.5), roundTo: Number(options["round-to"]) }
     : { granularity: "weight", sparsity: Number(options.sparsity), scope: "global" };
-const plan = planOf({ ...settings, criterion: options.criterion, recover: options.recover, learning }, seed);
+const shares = listOf(options.sparsity);
 
 const runtime = await openRuntime({ device: "cpu", threads: Number(options.threads) });
 const model = await load(join(data, "models", `${options.model}.onnx`));
@@ -69,7 +82,7 @@ const form = { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225], inputs: 
 const pictures = join(data, "cifar10/train-10k.bin");
 const start = performance.now();
 let told10 = start;
-const { report } = await prune(model, plan, {
+const job = {
   runtime,
   seed,
   training: await openData(pictures, form),
@@ -82,8 +95,27 @@ const { report } = await prune(model, plan, {
     told10 = performance.now();
     console.error(`${phase} ${done}/${total} ${detail}`);
   },
-});
+} satisfies PruneOptions;
+const { report } =
+  shares.length > 1
+    ? await runRecipe(model, { model: options.model, out: "", seed, steps: shares.map(stepOf) }, job)
+    : await prune(
+        model,
+        planOf({ ...settings, criterion: options.criterion, recover: options.recover, learning }, seed),
+        job,
+      );
 await runtime.close();
+
+function stepOf(sparsity: number, at: number): Recipe["steps"][number] {
+  const { updates: _, ...rest } = learning;
+  const updates = listOf(options.updates)[at];
+  const { criterion, recover } = options;
+  return {
+    ...{ granularity: "weight", scope: "global", sparsity, criterion, recover },
+    train: { ...rest, ...told({ updates }) },
+  };
+}
+
 const { user, system } = process.cpuUsage();
 const { metric, training, after, before, seconds } = report;
 console.log(
