@@ -20,8 +20,9 @@ import { keptPositions, type UnitMasks } from "../surgery/kept.ts";
 import { checkLaw } from "../surgery/law.ts";
 import { EspalierError } from "../tensor/error.ts";
 import { step } from "../tensor/progress.ts";
-import type { TensorRef } from "../tensor/tensor.ts";
+import { load, type TensorRef } from "../tensor/tensor.ts";
 import { cardOfUnits, type Making } from "./card.ts";
+import { checkWeights } from "./check-weights.ts";
 import { keptFile, keptIndices } from "./kept-indices.ts";
 import { paddedMasks, paddedParameters } from "./pad-units.ts";
 import { fewestOpen, randomTokens } from "./random-tokens.ts";
@@ -52,8 +53,8 @@ interface Chosen {
  * Removes units from a checkpoint by its whole graph, and writes what is left as a checkpoint, with a model card and the
  * indices that were kept. Groups whose sizes no config states stay, and the report says why. Where a loader is asked for that
  * wants all blocks alike and the choice is not, blocks are filled with zeros. The checkpoint is compared with the pruned graph
- * before it is written, and read back after. Throws `request` where a loader would refuse it, `law` where they differ, `file`
- * where something is there already.
+ * before it is written, and read back after. Throws `request` where a loader would refuse it, `data` that names weights which are
+ * not finite, `law` where they differ, `file` where something is there already.
  */
 export async function pruneFolderUnits(
   model: CheckpointModel,
@@ -64,6 +65,10 @@ export async function pruneFolderUnits(
   const { runtime, seed = 0 } = options;
   const original = loadSizes(model);
   refuseUnloadable(willLoad(original, original, loaders), model.name);
+  for (const name of model.parameters.keys()) {
+    const ref = model.checkpoint.tensors.get(name);
+    if (ref !== undefined) checkWeights(`${model.name}: ${name}`, await load(ref));
+  }
   const whole = modelFrom(model.name, modelOf(model.graph().graph));
   const chosen: Chosen[] = [];
   const pruned = await prune(whole, plan, {

@@ -1,10 +1,8 @@
 import type { CheckpointModel } from "../models/checkpoint/checkpoint-model.ts";
 import { fedTensor } from "../models/checkpoint/lift.ts";
 import type { State } from "../runtime/runtime.ts";
-import { EspalierError } from "../tensor/error.ts";
-import { firstNotFinite } from "../tensor/not-finite.ts";
-import { toFloat64 } from "../tensor/numeric.ts";
 import { type HostTensor, load, type TensorRef } from "../tensor/tensor.ts";
+import { checkWeights } from "./check-weights.ts";
 import type { PlacedStage } from "./stage-kinds.ts";
 
 /** The parameters of a stage in memory, by their names in the checkpoint. */
@@ -24,7 +22,7 @@ export async function loadWeights(
     const ref = changed.get(name) ?? model.checkpoint.tensors.get(name);
     if (ref === undefined) continue;
     const tensor = await load(ref);
-    checkFinite(`${model.name}: ${name}`, tensor);
+    checkWeights(`${model.name}: ${name}`, tensor);
     loaded.set(name, tensor);
   }
   return loaded;
@@ -38,17 +36,4 @@ export function feedWeights(state: State, { kind, tensors }: PlacedStage, weight
     if (tensor !== undefined) fed.set(name, fedTensor(tensor));
   }
   return state.set(fed);
-}
-
-function checkFinite(where: string, tensor: HostTensor): void {
-  const at = firstNotFinite(tensor);
-  if (at < 0) return;
-  let rest = at;
-  const place = tensor.shape.toReversed().map((size) => {
-    const index = rest % size;
-    rest = Math.floor(rest / size);
-    return index;
-  });
-  const message = `expected finite weights, got ${toFloat64(tensor)[at]} at [${place.toReversed().join(", ")}].`;
-  throw new EspalierError("data", where, message, "The checkpoint is damaged, or its training diverged.");
 }

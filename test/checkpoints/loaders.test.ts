@@ -166,7 +166,10 @@ describe("rules of loaders", () => {
   });
 
   it("rows in other multiples, and fewer devices to split over, limit what others can do with it", () => {
-    const wide = loadSizes(llama).at(
+    const narrow = loadSizes(llama);
+    const eight = { ...narrow, features: new Map([["num_attention_heads", 8]]) };
+    expect(willLoad(eight, eight, ["vllm"])[0]?.findings.filter(({ got }) => got.endsWith("features"))).toEqual([]);
+    const wide = narrow.at(
       new Map([
         ["hidden_size", 512],
         ["intermediate_size", 1024],
@@ -174,13 +177,14 @@ describe("rules of loaders", () => {
         ["num_key_value_heads", 8],
       ]),
     );
-    expect(willLoad(wide, wide, ["vllm", "llama.cpp"])).toMatchObject([{ verdict: "loads" }, { verdict: "loads" }]);
+    expect(willLoad(wide, wide, ["llama.cpp"])[0]?.verdict).toBe("loads");
+    expect(found("vllm", wide, wide).map(({ got }) => got)).toEqual(["4 features"]);
     const cut = wide.at(new Map([["intermediate_size", 900]]));
     expect(told("llama.cpp", cut, wide)).toEqual([
       "limited: intermediate_size = 900. The nearest that it takes: intermediate_size = 768 or 1024",
       "limited: intermediate_size = 900. The nearest that it takes: intermediate_size = 768 or 1024",
     ]);
-    expect(told("vllm", cut, wide)).toEqual([
+    expect(told("vllm", cut, wide).filter((line) => !line.includes("4 features"))).toEqual([
       "limited: intermediate_size = 900. The nearest that it takes: intermediate_size = 896 or 1024",
       "limited: intermediate_size = 900. The nearest that it takes: intermediate_size = 896 or 1024",
       "limited: intermediate_size = 900. The nearest that it takes: intermediate_size = 896 or 1024",
@@ -196,7 +200,17 @@ describe("rules of loaders", () => {
     expect(limits).not.toContain("heads and inner widths that divide by 2");
     // Two heads of keys and values are enough for four devices, which hold each of them twice.
     const two = wide.at(new Map([["num_key_value_heads", 2]]));
-    expect(found("vllm", two, wide)).toEqual([]);
+    expect(found("vllm", two, wide).filter(({ original }) => !original)).toEqual([]);
+  });
+
+  it("heads that kernels are not built for are told, which no size of ours changes", async () => {
+    const small = loadSizes(llama);
+    expect(small.features.get("num_attention_heads")).toBe(4);
+    expect(found("vllm", small, small)).toContainEqual(
+      expect.objectContaining({ severity: "limited", got: "4 features", nearest: {}, original: true }),
+    );
+    const latent = loadSizes(await opened("deepseek_v3"));
+    expect(found("vllm", latent, latent).filter(({ got }) => got.endsWith("features"))).toEqual([]);
   });
 
   it("what the original does not keep either is marked, and does not make sizes unreachable", () => {

@@ -56,6 +56,23 @@ describe("units of a checkpoint", () => {
     expect(readdirSync(folder)).not.toContain("broken");
   });
 
+  it.each([
+    ["model.layers.1.mlp.down_proj.weight", Number.NaN, "got NaN at [0, 5]"],
+    ["model.layers.0.input_layernorm.weight", Number.POSITIVE_INFINITY, "got Infinity at [5]"],
+  ])("weights that are not finite are named: %s", async (name, value, message) => {
+    const checkpoint = await inFloat32(await fixtures.open("llama"));
+    const ref = checkpoint.tensors.get(name) ?? missing(name);
+    const values = toFloat32(await load(ref)).slice();
+    values[5] = value;
+    const tensors = new Map([...checkpoint.tensors, [name, refOf(float32Tensor(ref.shape, values))] as const]);
+    const plan = methods.structured({ sparsity: 0.3, roundTo: 1 });
+    const pruning = pruneFolderUnits(checkpointModel({ ...checkpoint, tensors }), join(folder, "nan"), plan, {
+      runtime,
+    });
+    await expect(pruning).rejects.toThrow(`llama: ${name}: expected finite weights, ${message}.`);
+    expect(readdirSync(folder)).not.toContain("nan");
+  });
+
   it("are chosen so that what is asked for loads them: blocks alike, heads that divide the width", async () => {
     const model = checkpointModel(await inFloat32(await fixtures.open("llama")));
     for (const [i, options] of [{ keepParams: 0.6 }, { sparsity: 0.4 }].entries()) {

@@ -85,6 +85,21 @@ export function rowsInMultiples(of: number, severity: Severity, because: string)
   };
 }
 
+/** Heads have as many features as kernels are built for; `apart` are types whose attention has kernels of its own. */
+export function headsOf(multiple: number, most: number, apart: ReadonlySet<string>, because: string): Rule {
+  return {
+    severity: "limited",
+    expected: `heads of at most ${most} features, in multiples of ${multiple}`,
+    because,
+    breaches: (sizes) => {
+      const queries = firstOf(sizes, heads);
+      const size = queries === undefined ? undefined : sizes.features.get(queries.field);
+      if (size === undefined || apart.has(sizes.type) || (size % multiple === 0 && size <= most)) return [];
+      return [{ got: `${size} features`, ways: [] }];
+    },
+  };
+}
+
 /** Heads and inner widths are shared out evenly over so many devices. */
 export function splitsOver(devices: number, because: string): Rule {
   return {

@@ -8,6 +8,8 @@ export interface LoadSizes {
   readonly type: string;
   /** Fields that sizes are made of: the value of each in every stage that has it, in order, each value once. */
   readonly fields: ReadonlyMap<string, readonly number[]>;
+  /** The least number of features that each unit of a field stands for in any size: of a head, those of one head. */
+  readonly features: ReadonlyMap<string, number>;
   /** Sizes of the rows in which matrices lie, which is what they sum over. */
   readonly rows: readonly RowSize[];
   /** The same with other values of some fields, in every block. */
@@ -39,10 +41,14 @@ export function loadSizes(
   change: Change = { fields: new Map(), perBlock: new Map() },
 ): LoadSizes {
   const fields = new Map<string, Map<number | undefined, number>>();
+  const features = new Map<string, number>();
   const slots = new Map<string, Slot>();
   for (const { block, parameters } of model.stages) {
     for (const sizes of parameters.values()) {
-      for (const { terms } of sizes) for (const { field, value } of terms) put(fields, field).set(block, value);
+      for (const { field, value, times } of sizes.flatMap(({ terms }) => terms)) {
+        put(fields, field).set(block, value);
+        features.set(field, Math.min(times, features.get(field) ?? times));
+      }
       const row = sizes.length === 2 ? sizes[1] : undefined;
       if (row === undefined) continue;
       const slot: Slot = slots.get(nameOf(row)) ?? {
@@ -56,15 +62,19 @@ export function loadSizes(
       slot.stages.set(block, row.terms);
     }
   }
-  return sizesOf(model.type, fields, [...slots.values()], change);
+  return sizesOf({ type: model.type, before: fields, features, slots: [...slots.values()] }, change);
 }
 
-function sizesOf(
-  type: string,
-  before: ReadonlyMap<string, ReadonlyMap<number | undefined, number>>,
-  slots: readonly Slot[],
-  change: Change,
-): LoadSizes {
+/** What a model states, before any change. */
+interface Stated {
+  readonly type: string;
+  readonly before: ReadonlyMap<string, ReadonlyMap<number | undefined, number>>;
+  readonly features: ReadonlyMap<string, number>;
+  readonly slots: readonly Slot[];
+}
+
+function sizesOf(stated: Stated, change: Change): LoadSizes {
+  const { type, before, features, slots } = stated;
   const value = (field: string, block: number | undefined, otherwise: number): number =>
     (block === undefined ? undefined : change.perBlock.get(block)?.get(field)) ?? change.fields.get(field) ?? otherwise;
   const isEven = change.perBlock.size === 0;
@@ -72,6 +82,7 @@ function sizesOf(
     terms.reduce((sum, term) => sum + term.times * value(term.field, block, term.value), fixed);
   return {
     type,
+    features,
     fields: new Map(
       [...before].map(([field, stages]) => [
         field,
@@ -91,7 +102,7 @@ function sizesOf(
       const perBlock = [...change.perBlock].map(
         ([block, own]) => [block, new Map([...own].filter(([field]) => !changes.has(field)))] as const,
       );
-      return sizesOf(type, before, slots, {
+      return sizesOf(stated, {
         fields: new Map([...change.fields, ...changes]),
         perBlock: new Map(perBlock),
       });

@@ -1,6 +1,6 @@
 import type { Loader } from "./loader.ts";
 import type { OfTypes } from "./model-types.ts";
-import { knownType, queriesPerKey, rowsInMultiples, sameInEveryBlock, splitsOver } from "./rules.ts";
+import { headsOf, knownType, queriesPerKey, rowsInMultiples, sameInEveryBlock, splitsOver } from "./rules.ts";
 import { configWidth } from "./transformers.ts";
 
 const known: OfTypes<boolean> = {
@@ -30,6 +30,9 @@ const known: OfTypes<boolean> = {
   vit: false,
 };
 
+/** Types that keep keys and values as one vector, for which there are kernels of their own. */
+const latent: ReadonlySet<string> = new Set(["deepseek_v2", "deepseek_v3"]);
+
 const split = "Tensor parallelism gives every device as many heads and inner features.";
 
 /** vLLM, which reads configs with Transformers and has models of its own. */
@@ -43,6 +46,12 @@ export const vllm: Loader = {
     queriesPerKey,
     configWidth,
     ...[2, 4, 8].map((devices) => splitsOver(devices, split)),
+    headsOf(
+      8,
+      256,
+      latent,
+      "FlashAttention has kernels for these; others go to slower attention, or to none on some devices.",
+    ),
     rowsInMultiples(16, "limited", "Matrices of 8 bits go to slower kernels otherwise."),
     rowsInMultiples(128, "limited", "Matrices of 4 bits (Marlin) take inputs in multiples of 128."),
   ],
