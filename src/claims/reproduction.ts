@@ -17,10 +17,25 @@ export interface Arm {
 }
 
 /**
- * What arms are judged by: top-1 accuracy in points, or the mean negative log-likelihood in nats, where less is better and
- * a difference is how much less.
+ * What else a language model can be judged by: the loss on general text; and of what the original itself goes on with behind prompts,
+ * the share that the model also writes, word for word, and the share that it finds likelier than other ways to go on, in points.
  */
-export type Yardstick = "accuracy" | "loss";
+export const furtherYardsticks = ["general loss", "written", "chosen"] as const;
+export type FurtherYardstick = (typeof furtherYardsticks)[number];
+
+/**
+ * What arms are judged by: top-1 accuracy in points, or the mean negative log-likelihood in nats, where less is better and
+ * a difference is how much less; or something further.
+ */
+export type Yardstick = "accuracy" | "loss" | FurtherYardstick;
+
+/** True where less is better. */
+export function isLoss(yardstick: Yardstick): boolean {
+  return yardstick === "loss" || yardstick === "general loss";
+}
+
+/** Values of one arm in each draw by what was measured besides accuracy and loss. */
+export type Further = Readonly<Partial<Record<FurtherYardstick, readonly number[]>>>;
 
 /** What the paper leads one to expect: one arm better than another, by at least a margin in units of the yardstick. */
 export interface Expectation {
@@ -30,6 +45,8 @@ export interface Expectation {
   readonly at: Some<number>;
   /** Negative for "not worse by more than". */
   readonly by: number;
+  /** What both are judged by where it is not what the comparison is, or each of them; losses and points do not mix. */
+  readonly in?: Yardstick | { readonly better: Yardstick; readonly than: Yardstick };
 }
 
 /** Arms at equal budgets. Random and global magnitude at the same budget always run beside them. */
@@ -37,7 +54,9 @@ export interface Comparison {
   /** What all arms lose the same share of: weights of what can be pruned; of the whole model, multiply-accumulates or parameters. */
   readonly budget: "weights" | "macs" | "params";
   /** Accuracy unless told. */
-  readonly by?: Yardstick;
+  readonly by?: "accuracy" | "loss";
+  /** What is measured besides. */
+  readonly further?: readonly FurtherYardstick[];
   /** What random and global magnitude choose from, where arms do not choose from everything. */
   readonly among?: Pick<WeightPlan, "prunable"> & Pick<UnitPlan, "units">;
   readonly removed: Some<number>;
@@ -115,6 +134,7 @@ export interface Measurement {
   readonly accuracy: readonly number[];
   /** Mean negative log-likelihood of the labels in nats, for each draw. */
   readonly nll: readonly number[];
+  readonly further?: Further;
   /** What one draw of the method cost, evaluation left out. */
   readonly cost: LedgerTotals;
 }
@@ -158,9 +178,14 @@ export type Verdict = "reproduced" | "partly" | "not at this scale";
 export interface Findings {
   readonly testbed: string;
   readonly setting: string;
-  readonly dense: { readonly accuracy: number; readonly nll: number; readonly samples: number };
+  readonly dense: {
+    readonly accuracy: number;
+    readonly nll: number;
+    readonly samples: number;
+    readonly further?: Further;
+  };
   readonly budget: Comparison["budget"];
-  readonly by: Yardstick;
+  readonly by: "accuracy" | "loss";
   readonly measurements: readonly Measurement[];
   readonly checks: readonly Check[];
   /** Arms that are expected to be better, beside global magnitude with their compute; the verdict does not look at it. */

@@ -283,7 +283,7 @@ describe("recipes say where they are wrong", () => {
     [
       "a key of another part",
       `${recipe}scale: 0.1\n`,
-      'bad.yaml:8:1: expected a known key, got "scale". It is a key of calibration, training and evaluation.',
+      'bad.yaml:8:1: expected a known key, got "scale". It is a key of calibration, general, training and evaluation.',
     ],
     [
       "a share above one",

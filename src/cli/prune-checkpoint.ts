@@ -39,6 +39,7 @@ interface Options extends Settings, TextReading {
   readonly out: string | undefined;
   readonly dryRun: boolean;
   readonly calib: string | undefined;
+  readonly general: string | undefined;
   readonly eval: string | undefined;
   readonly windows: number | undefined;
   readonly inputs: "pruned" | "dense" | undefined;
@@ -79,6 +80,10 @@ export async function pruneCheckpointAt(path: string, options: Given, host: Host
     options.calib === undefined
       ? null
       : await tokensFor(model, path, options.calib, options, { whole: true, limit: windows, seed });
+  const general =
+    options.general === undefined
+      ? null
+      : await tokensFor(model, path, options.general, options, { whole: true, limit: windows, seed });
   const evaluation =
     options.eval === undefined ? null : await tokensFor(model, path, options.eval, options, { whole: false });
   const time = calibration?.features.get(model.stages[0]?.input.name ?? "")?.shape[0] ?? usualTokens;
@@ -89,6 +94,7 @@ export async function pruneCheckpointAt(path: string, options: Given, host: Host
         ...{
           runtime,
           calibration,
+          general,
           evaluation,
           batchSize,
           ignore,
@@ -107,7 +113,7 @@ export async function pruneCheckpointAt(path: string, options: Given, host: Host
   }
   const report = await withRuntime(options, host, (runtime) =>
     pruneFolder(model, out, plan, {
-      ...{ runtime, calibration, evaluation, batchSize, ignore, resume, seed, loaders, commandLine },
+      ...{ runtime, calibration, general, evaluation, batchSize, ignore, resume, seed, loaders, commandLine },
       ...given({ inputs, memory: options.memory }),
       progress: host.progress,
       signal: host.signal,

@@ -79,6 +79,7 @@ export const pruneCommand = command({
     ...roundingOptions,
     ignore: list("PATTERN", "Parameters to leave alone: names, globs, or re: expressions."),
     calib: string("DATA", 'Unlabelled inputs: a folder of images, .npy, .npz, idx, CIFAR .bin, text, or "random".'),
+    general: string("DATA", "Inputs of everything else that the model should not forget, for --criterion alignment."),
     eval: string("DATA", "Labelled inputs to measure the accuracy on, before and after."),
     ...dataOptions,
     ...learningOptions,
@@ -147,6 +148,10 @@ export const pruneCommand = command({
     const model = await load(path, { fix: options.fix });
     const calibration =
       options.calib === undefined ? null : await dataFor(model, options.calib, options, { seed, limit, whole: true });
+    const general =
+      options.general === undefined
+        ? null
+        : await dataFor(model, options.general, options, { seed, limit, whole: true });
     const training =
       options.train === undefined
         ? null
@@ -159,6 +164,7 @@ export const pruneCommand = command({
       prune(model, plan, {
         runtime,
         calibration,
+        general,
         training,
         evaluation,
         shapes: options.shape,

@@ -50,12 +50,14 @@ export const runCommand = command({
       return recipeData(data, near, options, { ...textFormOf(model), whole });
     };
     const calibration = await open(recipe.calibration, 512, { seed });
+    const general = await open(recipe.general, 512, { seed });
     const training = await open(recipe.training, undefined, {});
     const evaluation = await open(recipe.evaluation, undefined, {}, false);
     const result = await withRuntime({ device, threads }, host, (runtime) =>
       runRecipe(model, recipe, {
         runtime,
         calibration,
+        general,
         training,
         evaluation,
         shapes,

@@ -89,6 +89,10 @@ function statisticsOf(seed: number): MatrixStatistics {
     gradientSquare: perWeight("gradientSquare", true),
     hessianDiagonal: perWeight("hessianDiagonal", false),
     hessianGradient: perWeight("hessianGradient", false),
+    pathImportance: perWeight("pathImportance", true),
+    generalGram: [gram],
+    generalGradient: perWeight("generalGradient", false),
+    generalGradientSquare: perWeight("generalGradientSquare", true),
     synapticFlow: perWeight("synapticFlow", true),
   };
 }
@@ -228,6 +232,12 @@ const exempt: Readonly<Record<string, Readonly<Partial<Record<keyof typeof laws,
   fisher: placed,
   hessian: placed,
   synflow: { ...placed, largerKeeps: "the flow is measured with the weights" },
+  alignment: {
+    ...placed,
+    ...signed,
+    stretches: "it asks for the whole parameter",
+    scaleKeepsOrder: "one of its terms goes with the root of a weight",
+  },
   obs: { stretches: "it asks for the whole parameter" },
   random: { rowsPermute: "noise belongs to a place", largerKeeps: "noise does not look at weights" },
 };

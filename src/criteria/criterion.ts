@@ -1,5 +1,6 @@
 import type { Matrix } from "../coupling/matrices.ts";
 import type { VectorRole } from "../coupling/roles.ts";
+import type { AnchorStrength, PathSettings } from "../stats/importance-along.ts";
 import type { Shape } from "../tensor/tensor.ts";
 
 /** What calibration can measure at the input of a matrix, per input feature unless said otherwise. */
@@ -10,7 +11,7 @@ export interface MatrixStatistics {
   readonly inputMeanSquare: Float64Array;
   /** Mean of x·xᵀ over tokens or positions, kernel positions unfolded: [columns, columns], for each group of rows. */
   readonly gram: readonly Float64Array[];
-  /** Mean over samples of the gradient of the loss by each weight: [rows, columns]. */
+  /** Gradient of the mean loss by each weight: [rows, columns]. */
   readonly gradient: Float32Array;
   /** Mean over samples of the absolute gradient of each sample: [rows, columns]. */
   readonly gradientMagnitude: Float32Array;
@@ -20,6 +21,12 @@ export interface MatrixStatistics {
   readonly hessianDiagonal: Float32Array;
   /** Hessian times mean gradient, at softened logits and up to a positive factor for the model: [rows, columns]. */
   readonly hessianGradient: Float32Array;
+  /** Σ over the updates of a short training of what removing each weight would have changed the loss by: [rows, columns]. */
+  readonly pathImportance: Float32Array;
+  /** `gram`, `gradient` and `gradientSquare` on general data, which stands for all that a model should not forget. */
+  readonly generalGram: readonly Float64Array[];
+  readonly generalGradient: Float32Array;
+  readonly generalGradientSquare: Float32Array;
   /** |w · ∂R/∂w| of the flow R of ones through absolute weights; measured without data: [rows, columns]. */
   readonly synapticFlow: Float32Array;
 }
@@ -34,6 +41,10 @@ export const noStatistics: MatrixStatistics = {
   gradientSquare: new Float32Array(0),
   hessianDiagonal: new Float32Array(0),
   hessianGradient: new Float32Array(0),
+  pathImportance: new Float32Array(0),
+  generalGram: [],
+  generalGradient: new Float32Array(0),
+  generalGradientSquare: new Float32Array(0),
   synapticFlow: new Float32Array(0),
 };
 
@@ -64,11 +75,18 @@ export interface WeightView {
 /** What a group member is to its parameter: rows or columns of a matrix, or entries of a vector. */
 export type Side = "output" | "input" | "other";
 
+/** A short training along which importance is added up, and the scores that hold weights where they are. */
+export interface LearningPath extends Omit<PathSettings, "anchor"> {
+  readonly anchor?: { readonly scores: Criterion<Statistic>; readonly strength: AnchorStrength };
+}
+
 /** Weights and statistics to scores; a larger score means keep. */
 export interface Criterion<N extends Statistic = Statistic> {
   readonly id: string;
   /** Statistics that it reads; reading another does not compile. */
   readonly needs: readonly N[];
+  /** How `pathImportance` is measured, where it is read. */
+  readonly path?: LearningPath;
   /** True where scores of single weights need the whole parameter at once; others are asked stretch by stretch. */
   readonly whole?: boolean;
   /** Score of each weight, [rows, columns]; null for criteria that only know units. */

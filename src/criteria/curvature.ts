@@ -11,9 +11,15 @@ export function crop(): Criterion<"hessianGradient"> {
   return summed("crop", "hessianGradient", (w, hg) => Math.abs(w * hg));
 }
 
-/** w² · E[g²] / 2, the loss of removal where the empirical Fisher stands for the Hessian (Theis et al. 2018, Eq. 5). */
-export function fisher(): Criterion<"gradientSquare"> {
-  return summed("fisher", "gradientSquare", (w, f) => (w * w * f) / 2);
+/**
+ * w² · E[g²] / 2, the loss of removal where the empirical Fisher stands for the Hessian (Theis et al. 2018, Eq. 5); that of the
+ * calibration data, or of general data.
+ */
+export function fisher<N extends "gradientSquare" | "generalGradientSquare" = "gradientSquare">(of?: N): Criterion<N>;
+export function fisher(
+  of: "gradientSquare" | "generalGradientSquare" = "gradientSquare",
+): Criterion<"gradientSquare" | "generalGradientSquare"> {
+  return summed(of === "gradientSquare" ? "fisher" : "fisher-general", of, (w, f) => (w * w * f) / 2);
 }
 
 /** w² · Hᵢᵢ / 2 (Optimal Brain Damage, LeCun et al. 1990); a negative estimate of curvature counts as none. */

@@ -1,7 +1,7 @@
 import { type Criterion, reduceElements, type WeightView } from "./criterion.ts";
 
 /** The numbers of a statistic [rows, columns] of the whole parameter that belong to a view of some of its rows. */
-function rowsOf(view: WeightView, statistic: Float32Array): Float32Array {
+export function rowsOf(view: WeightView, statistic: Float32Array): Float32Array {
   const start = view.firstRow * view.columns;
   return statistic.subarray(start, start + view.rows * view.columns);
 }
@@ -47,4 +47,6 @@ type GradientStatistic =
   | "gradientSquare"
   | "hessianDiagonal"
   | "hessianGradient"
+  | "pathImportance"
+  | "generalGradientSquare"
   | "synapticFlow";

@@ -1,4 +1,5 @@
 import { didYouMean, EspalierError } from "../tensor/error.ts";
+import { alignment } from "./alignment.ts";
 import type { Criterion, Statistic } from "./criterion.ts";
 import { crop, fisher, grasp, hessian } from "./curvature.ts";
 import { fluctuation } from "./fluctuation.ts";
@@ -43,6 +44,10 @@ export const criteria: ReadonlyMap<string, CriterionEntry> = new Map<string, Cri
   ["gblm", { summary: "Wanda with the gradient beside the input.", scores: "both", make: () => gblm() }],
   ["fisher", { summary: "Squared weight times mean squared gradient.", scores: "both", make: () => fisher() }],
   ["hessian", { summary: "Squared weight times curvature, estimated.", scores: "both", make: () => hessian() }],
+  [
+    "alignment",
+    { summary: "Importance to the data beyond general data (--general).", scores: "both", make: () => alignment() },
+  ],
   ["obs", { summary: "Error of removing it and refitting the rest.", scores: "both", make: () => obs() }],
 ]);
 

@@ -1,6 +1,6 @@
 import type { Matrix } from "../coupling/matrices.ts";
 import type { VectorRole } from "../coupling/roles.ts";
-import { toFloat32 } from "../tensor/numeric.ts";
+import { float32Tensor, toFloat32 } from "../tensor/numeric.ts";
 import { transpose } from "../tensor/slice.ts";
 import { type HostTensor, sizeOf } from "../tensor/tensor.ts";
 import type { WeightView } from "./criterion.ts";
@@ -41,6 +41,17 @@ export function matrixView(matrix: Matrix, tensor: HostTensor): WeightView {
       return byFeature ? toFloat32(tensor) : undefined;
     },
   };
+}
+
+/** Numbers [rows, columns] in the layout of their parameter. */
+export function asParameter(matrix: Matrix, values: Float32Array): HostTensor {
+  const order = canonicalOrder(matrix);
+  const laid = float32Tensor(
+    order.map((axis) => matrix.shape[axis] ?? 1),
+    values,
+  );
+  const back = order.map((_, axis) => order.indexOf(axis));
+  return back.every((axis, i) => axis === i) ? laid : transpose(laid, back);
 }
 
 /** True where the axes of a parameter are its input feature, its rows and its kernel positions, in this order. */

@@ -3,8 +3,11 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Law, Paper } from "../claims/paper.ts";
 import type { OptionValue } from "../claims/plan-options.ts";
+import { withLabels } from "../data/from-tensors.ts";
+import { modelOf } from "../formats/onnx/encode.ts";
 import { type Analysis, analyse } from "../models/analysis.ts";
-import type { Model } from "../models/model.ts";
+import { checkpointModel } from "../models/checkpoint/checkpoint-model.ts";
+import { type Model, modelFrom } from "../models/model.ts";
 import { type Pruned, prune } from "../pipeline/prune.ts";
 import { looksAtInputs } from "../pipeline/statistics.ts";
 import type { Plan } from "../plans/plan.ts";
@@ -12,6 +15,8 @@ import { openRuntime } from "../runtime/open-runtime.node.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { toFloat32 } from "../tensor/numeric.ts";
 import { load } from "../tensor/tensor.ts";
+import { madeUpText } from "../testbeds/made-up-text.ts";
+import { llamaCheckpoint } from "../testbeds/models/llama-checkpoint.ts";
 import { chainInputs, tinyChain, tinyInputs, tinyNet } from "../testbeds/tiny-net.ts";
 import { papers, pruningPapers } from "./registry.ts";
 
@@ -43,13 +48,27 @@ function combinations({ options }: Pick<Paper, "options">): readonly Settings[] 
 }
 
 /** What a plan is tried on: whole branches need a network that has several. */
-function modelFor({ kind }: Plan): Model {
-  return kind === "branches" ? tinyChain() : tinyNet();
+function modelFor(plan: Plan): Model {
+  if (isOfTokens(plan)) return language;
+  return plan.kind === "branches" ? tinyChain() : tinyNet();
 }
 
+/** Some recoveries know language models alone. */
+const isOfTokens = ({ recovery }: Plan): boolean => recovery.some(({ tokens }) => tokens === true);
+const words = { vocabulary: 24, width: 8, layers: 2, heads: 2, kvHeads: 1, inner: 12, tied: true };
+const language = modelFrom("language", modelOf(checkpointModel(llamaCheckpoint(words, "f32")).graph().graph));
+
+const answers = Array.from({ length: 48 }, (_, i) => i % 4);
+
 function run(plan: Plan): Promise<Pruned> {
-  const calibration = plan.kind === "branches" ? chainInputs(48) : tinyInputs(48);
-  return prune(modelFor(plan), plan, { runtime, calibration, seed: 3, measure: false });
+  const inputs = (seed?: number) => {
+    if (isOfTokens(plan)) return madeUpText(12, 96, words.vocabulary, seed ?? 0);
+    const plain = plan.kind === "branches" ? chainInputs(48, seed) : tinyInputs(48, seed);
+    // Fine-tuning alone needs labels; plans with gradients go by the model's own answers without them.
+    return plan.recovery.some(({ id }) => id === "finetune") ? withLabels(plain, answers, "drawn") : plain;
+  };
+  const options = { runtime, calibration: inputs(), general: inputs(7), seed: 3, measure: false };
+  return prune(modelFor(plan), plan, options);
 }
 
 /** A plan without what repairs the rest, so that only the choice is left. */
@@ -134,7 +153,8 @@ const laws: Readonly<Record<Law, (plan: (sparsity: number) => Plan) => Promise<v
 function seenIn(plan: Plan) {
   if (plan.kind === "branches") {
     const data = plan.means || plan.criterion.id !== "random" ? "unlabelled" : "none";
-    return { speedup: "structured", data, scope: "global", update: plan.means } as const;
+    const update = plan.means || plan.recovery.length > 0;
+    return { speedup: "structured", data, scope: "global", update } as const;
   }
   if (plan.kind === "ranks") {
     const data = plan.recovery.some((recovery) => recovery.needsData) ? "unlabelled" : "none";

@@ -44,6 +44,30 @@ it("a section says what was expected, measured and found", () => {
   expect(text).toContain("| Wanda | 50.0 % | 50.0 % | 25.0 % | 81.0 % | 80.0, 82.0 | 0.600 | +0.300 | 2.5 | 2 MiB |");
 });
 
+it("what was measured besides stands in columns of its own", () => {
+  const [measurement = expect.fail()] = findings.measurements;
+  const [check = expect.fail()] = findings.checks;
+  const text = findingsSection(
+    paperNamed("wanda"),
+    {
+      ...findings,
+      by: "loss",
+      dense: { ...findings.dense, further: { written: [100], "general loss": [1.5] } },
+      measurements: [{ ...measurement, further: { written: [20, 30], "general loss": [2, 3] } }],
+      checks: [
+        { ...check, expectation: { ...check.expectation, in: "general loss" } },
+        { ...check, expectation: { ...check.expectation, in: { better: "chosen", than: "written" } } },
+      ],
+    },
+    "espalier papers run wanda",
+  );
+  expect(text).toContain("labels; general loss 1.500; 100.0 % written).");
+  expect(text).toContain("| nll | above dense | general loss | written | GMACs |");
+  expect(text).toContain("| 0.600 | +0.300 | 2.500 | 25.0 % | 2.5 |");
+  expect(text).toContain("| Wanda (general loss) 1 better than magnitude (general loss) | 50.0 % | -2.500 ");
+  expect(text).toContain("| Wanda (chosen) 1 above magnitude (written) | 50.0 % | -2.50 ");
+});
+
 it("a control with the same compute has a table of its own, and only where there is one", () => {
   const [check = expect.fail()] = findings.checks;
   const control = { ...check, difference: 0.75, wins: 2 };

@@ -1,11 +1,21 @@
 import { reproductionOn } from "../claims/paper.ts";
-import type { Check, Findings, Measurement, Yardstick } from "../claims/reproduction.ts";
+import {
+  type Check,
+  type Findings,
+  type Further,
+  type FurtherYardstick,
+  furtherYardsticks,
+  isLoss,
+  type Measurement,
+  type Yardstick,
+} from "../claims/reproduction.ts";
 import { mean } from "../tensor/statistics.ts";
 import type { AnyPaper } from "./registry.ts";
 
 /** A run's findings as a section in Markdown: claim, verdict, what was expected, and every measurement. */
 export function findingsSection(paper: AnyPaper, findings: Findings, command: string): string {
   const { dense, measurements, checks, controls, verdict, budget, by } = findings;
+  const further = furtherOf(dense.further);
   const what = { macs: "MACs", weights: "weights", params: "parameters" }[budget];
   const unit = by === "loss" ? "nats less" : "points";
   const { on, claim } = reproductionOn(paper, findings.testbed);
@@ -14,15 +24,15 @@ export function findingsSection(paper: AnyPaper, findings: Findings, command: st
 ${paper.cite.title} (${paper.cite.year})
 
 - Claim: ${claim}
-- Setting: ${findings.setting}. ${percent(dense.accuracy)} before pruning (nll ${dense.nll.toFixed(3)}, ${dense.samples} labels).
+- Setting: ${findings.setting}. ${percent(dense.accuracy)} before pruning (nll ${dense.nll.toFixed(3)}, ${dense.samples} labels${further.map((name) => `; ${furtherText(name, dense.further)}`).join("")}).
 - Command: \`${command}\`, ${Math.round(findings.seconds)} s
 
 | expected | at | difference in ${unit} (95 % over draws) | draws won | holds |
 | --- | --- | --- | --- | --- |
 ${checks.map((one) => checkRow(one, by)).join("\n")}
 ${controlTable(controls)}
-| arm | ${what} removed | really | MACs left, zeros skipped | accuracy | each draw${by === "loss" ? ", nll" : ""} | nll | above dense | GMACs | bytes moved |
-| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
+| arm | ${what} removed | really | MACs left, zeros skipped | accuracy | each draw${by === "loss" ? ", nll" : ""} | nll | above dense${further.map((name) => ` | ${name}`).join("")} | GMACs | bytes moved |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |${" --- |".repeat(further.length)}
 ${measurements.map((one) => measurementRow(one, findings)).join("\n")}
 `;
 }
@@ -66,15 +76,34 @@ ${rows.join("\n")}
 }
 
 function differenceText(difference: number, interval: Check["interval"], by: Yardstick): string {
-  const [digits, ends] = by === "loss" ? [3, 3] : [2, 1];
+  const [digits, ends] = isLoss(by) ? [3, 3] : [2, 1];
   const range = interval === null ? "" : ` (${interval.low.toFixed(ends)} to ${interval.high.toFixed(ends)})`;
   return `${difference < 0 ? "" : "+"}${difference.toFixed(digits)}${range}`;
 }
 
-function checkRow(check: Check, by: Yardstick): string {
+/** What was measured besides, in one order. */
+function furtherOf(values: Further | undefined): readonly FurtherYardstick[] {
+  return furtherYardsticks.filter((name) => values?.[name] !== undefined);
+}
+
+function furtherText(name: FurtherYardstick, values: Further | undefined): string {
+  const number = furtherNumber(name, values);
+  return isLoss(name) ? `${name} ${number}` : `${number} ${name}`;
+}
+
+function furtherNumber(name: FurtherYardstick, values: Further | undefined): string {
+  const value = mean(values?.[name] ?? []);
+  return isLoss(name) ? value.toFixed(3) : percent(value);
+}
+
+function checkRow(check: Check, main: Yardstick): string {
   const { expectation, removed, difference, interval, wins, draws, holds } = check;
-  const { better, than } = expectation;
-  const [up, down] = by === "loss" ? ["better than", "worse than"] : ["above", "below"];
+  const { in: told = main } = expectation;
+  const each = typeof told === "string" ? { better: told, than: told } : told;
+  const named = (arm: string, yardstick: Yardstick): string => (yardstick === main ? arm : `${arm} (${yardstick})`);
+  const [better, than] = [named(expectation.better, each.better), named(expectation.than, each.than)];
+  const by = each.better;
+  const [up, down] = isLoss(by) ? ["better than", "worse than"] : ["above", "below"];
   const margin =
     expectation.by < 0 ? `not ${-expectation.by} ${down}` : expectation.by === 0 ? up : `${expectation.by} ${up}`;
   const cells = [
@@ -89,7 +118,7 @@ function checkRow(check: Check, by: Yardstick): string {
 
 function measurementRow(measurement: Measurement, { by, dense }: Findings): string {
   const { arm, removed, really, macsLeft, accuracy, nll, cost } = measurement;
-  const each = by === "loss" ? nll.map((value) => value.toFixed(3)) : accuracy.map((value) => value.toFixed(1));
+  const each = isLoss(by) ? nll.map((value) => value.toFixed(3)) : accuracy.map((value) => value.toFixed(1));
   const above = mean(nll) - dense.nll;
   const cells = [
     arm,
@@ -100,6 +129,7 @@ function measurementRow(measurement: Measurement, { by, dense }: Findings): stri
     each.length < 2 ? "" : each.join(", "),
     mean(nll).toFixed(3),
     `${above < 0 ? "" : "+"}${above.toFixed(3)}`,
+    ...furtherOf(dense.further).map((name) => furtherNumber(name, measurement.further)),
     ((cost.forwardMacs + cost.backwardMacs) / 1e9).toFixed(1),
     `${(cost.bytes / 2 ** 20).toFixed(0)} MiB`,
   ];

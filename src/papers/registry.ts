@@ -2,9 +2,11 @@ import type { Paper, TrainingPaper } from "../claims/paper.ts";
 import { didYouMean, EspalierError } from "../tensor/error.ts";
 import { cfsp } from "./cfsp.ts";
 import { comp } from "./comp.ts";
+import { dPruner } from "./d-pruner.ts";
 import { depgraph } from "./depgraph.ts";
 import { essentialSparsity } from "./essential-sparsity.ts";
 import { flap } from "./flap.ts";
+import { gaprune } from "./gaprune.ts";
 import { gblmPruner } from "./gblm-pruner.ts";
 import { globalMp } from "./global-mp.ts";
 import { globalMpGradual } from "./global-mp-gradual.ts";
@@ -13,6 +15,7 @@ import { granet } from "./granet.ts";
 import { grasp } from "./grasp.ts";
 import { lamp } from "./lamp.ts";
 import { lateRewinding } from "./late-rewinding.ts";
+import { layerPruningLimits } from "./layer-pruning-limits.ts";
 import { llmPruner } from "./llm-pruner.ts";
 import { lotteryTicket } from "./lottery-ticket.ts";
 import { masksparsity } from "./masksparsity.ts";
@@ -42,13 +45,16 @@ const trainingById = <const T extends { readonly [Id in keyof T & string]: Train
 export const pruningPapers = byId({
   cfsp,
   comp,
+  "d-pruner": dPruner,
   depgraph,
   "essential-sparsity": essentialSparsity,
   flap,
+  gaprune,
   "gblm-pruner": gblmPruner,
   "global-mp": globalMp,
   grasp,
   lamp,
+  "layer-pruning-limits": layerPruningLimits,
   "llm-pruner": llmPruner,
   masksparsity,
   "maw-width": mawWidth,

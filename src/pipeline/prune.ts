@@ -25,6 +25,8 @@ export interface PruneOptions extends Job {
   readonly runtime: Runtime;
   /** Unlabelled inputs, bound to the model. */
   readonly calibration?: IndexedDataset | null;
+  /** Inputs that stand for all that the model should not forget, for criteria that compare them with the calibration inputs. */
+  readonly general?: IndexedDataset | null;
   /** Inputs that recoveries train on, with labels where they need them; the calibration inputs unless told. */
   readonly training?: IndexedDataset | null;
   /** Labelled inputs for the metric, bound to the model. */

@@ -1,25 +1,35 @@
 import type { Matrix } from "../coupling/matrices.ts";
-import { type Criterion, type MatrixStatistics, noStatistics, type Statistic } from "../criteria/criterion.ts";
-import { matrixView } from "../criteria/weight-view.ts";
+import {
+  type Criterion,
+  type LearningPath,
+  type MatrixStatistics,
+  noStatistics,
+  type Statistic,
+} from "../criteria/criterion.ts";
+import { asParameter, matrixView } from "../criteria/weight-view.ts";
 import type { IndexedDataset } from "../data/dataset.ts";
 import type { Graph, TensorType } from "../graph/graph.ts";
 import type { Analysis } from "../models/analysis.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { collectGradients } from "../stats/gradients.ts";
+import { importanceAlong } from "../stats/importance-along.ts";
 import { flowMeter } from "../stats/synaptic-flow.ts";
 import { collect } from "../stats/taps.ts";
 import { isFloat } from "../tensor/dtype.ts";
 import { EspalierError } from "../tensor/error.ts";
 import { float32Tensor } from "../tensor/numeric.ts";
 import type { Job } from "../tensor/progress.ts";
+import { type HostTensor, load } from "../tensor/tensor.ts";
 
 export interface StatisticsOptions extends Job {
   readonly runtime: Runtime;
+  /** Data that stands for all that a model should not forget, for criteria that compare it with the calibration data. */
+  readonly general?: IndexedDataset | null;
   readonly batchSize: number;
   readonly seed?: number;
 }
 
-/** How each statistic is measured: at the inputs of matrices, by backward passes, or without data. */
+/** How each statistic is measured: at the inputs of matrices, by backward passes, along a short training, or without data. */
 const sources = {
   inputMean: "inputs",
   inputMeanSquare: "inputs",
@@ -29,15 +39,29 @@ const sources = {
   gradientSquare: "gradients",
   hessianDiagonal: "gradients",
   hessianGradient: "gradients",
+  pathImportance: "path",
+  generalGram: "general",
+  generalGradient: "general",
+  generalGradientSquare: "general",
   synapticFlow: "flow",
-} as const satisfies Readonly<Record<Statistic, "inputs" | "gradients" | "flow">>;
+} as const satisfies Readonly<Record<Statistic, Source>>;
 
-type From<S extends "inputs" | "gradients" | "flow"> = {
+/** What each statistic of general data is on calibration data. */
+const ofGeneral = {
+  generalGram: "gram",
+  generalGradient: "gradient",
+  generalGradientSquare: "gradientSquare",
+} as const satisfies Readonly<Record<From<"general">, From<"inputs" | "gradients">>>;
+
+type Source = "inputs" | "gradients" | "path" | "general" | "flow";
+
+type From<S extends Source> = {
   [K in Statistic]: (typeof sources)[K] extends S ? K : never;
 }[Statistic];
 
 const isInput = (need: Statistic): need is From<"inputs"> => sources[need] === "inputs";
 const isGradient = (need: Statistic): need is From<"gradients"> => sources[need] === "gradients";
+const isGeneral = (need: Statistic): need is From<"general"> => sources[need] === "general";
 const isFlow = (need: Statistic): need is From<"flow"> => sources[need] === "flow";
 
 /** True for a criterion that looks at calibration inputs. */
@@ -53,6 +77,12 @@ export function needsData(what: string): EspalierError {
     "expected calibration inputs, got none.",
     "Give unlabelled inputs with --calib DATA, or --calib random for made-up ones.",
   );
+}
+
+/** The error for a criterion that compares calibration data with general data where there is none. */
+export function needsGeneral(what: string): EspalierError {
+  const hint = "Give inputs of everything else that the model should not forget with --general DATA.";
+  return new EspalierError("request", what, "expected general data beside the calibration inputs, got none.", hint);
 }
 
 /** Statistics by matrix, and by name of what no matrix product uses. */
@@ -71,19 +101,20 @@ export interface Meter {
 export async function openMeter(
   analysis: Analysis,
   matrices: readonly Matrix[],
-  criterion: Pick<Criterion<Statistic>, "id" | "needs">,
+  criterion: Pick<Criterion<Statistic>, "id" | "needs" | "path">,
   calibration: IndexedDataset | null,
   options: StatisticsOptions & { readonly vectors?: readonly string[] },
 ): Promise<Meter> {
-  const { needs } = criterion;
-  if (calibration === null && looksAtInputs(criterion)) throw needsData(criterion.id);
-  const { runtime } = options;
-  const [inputs, gradients, flow] = [needs.filter(isInput), needs.filter(isGradient), needs.filter(isFlow)];
+  const needs = allNeeds(criterion);
+  if (calibration === null && looksAtInputs({ needs })) throw needsData(criterion.id);
+  const { runtime, general = null } = options;
+  if (general === null && needs.some(isGeneral)) throw needsGeneral(criterion.id);
   const { constants } = analysis.graph;
   const isTrained = (parameter: string): boolean => isFloat(constants.get(parameter)?.dtype ?? "bool");
   const trained = matrices.filter(({ parameter }) => isTrained(parameter));
   const vectors = (options.vectors ?? []).filter(isTrained);
   const parameters = [...new Set(trained.map(({ parameter }) => parameter))];
+  const flow = needs.filter(isFlow);
   const meter = flow.length === 0 ? null : await flowMeter(runtime, analysis.graph, parameters, oneSample(analysis));
   return {
     release: async () => meter?.release(),
@@ -93,21 +124,36 @@ export async function openMeter(
         found.set(matrix, { ...found.get(matrix), ...more });
       };
       const beside = new Map<string, Partial<MatrixStatistics>>();
-      const now = { ...analysis, graph };
-      if (inputs.length > 0 && calibration !== null) {
-        for (const [matrix, measured] of await collect(runtime, now, matrices, inputs, calibration, options)) {
-          merge(matrix, measured);
+      const of = { analysis: { ...analysis, graph }, matrices, trained, vectors };
+      if (calibration !== null) {
+        const plain = needs.filter((need) => isInput(need) || isGradient(need));
+        const own = await onData(of, plain, calibration, options);
+        for (const [matrix, measured] of own.matrices) merge(matrix, measured);
+        for (const [name, measured] of own.vectors) beside.set(name, measured);
+      }
+      if (general !== null) {
+        const compared = needs.filter(isGeneral);
+        const other = await onData(
+          { ...of, vectors: [] },
+          compared.map((need) => ofGeneral[need]),
+          general,
+          options,
+        );
+        for (const [matrix, measured] of other.matrices) {
+          for (const need of compared) {
+            const value = measured[ofGeneral[need]];
+            if (value !== undefined) merge(matrix, { [need]: value });
+          }
         }
       }
-      if (gradients.length > 0 && calibration !== null) {
-        const all = [...parameters, ...vectors];
-        const measured = await collectGradients(runtime, graph, all, gradients, calibration, options);
-        for (const name of vectors) beside.set(name, measured.get(name) ?? {});
+      if (calibration !== null && criterion.path !== undefined) {
+        const anchors = await anchorsOf(criterion.path, graph, trained, found);
+        const { seed = 0 } = options;
+        const along = { ...jobOf(options), seed, anchors };
+        const sums = await importanceAlong(runtime, graph, parameters, calibration, criterion.path, along);
         for (const matrix of trained) {
-          for (const need of gradients) {
-            const values = measured.get(matrix.parameter)?.[need];
-            if (values !== undefined) merge(matrix, { [need]: asMatrix(matrix, values) });
-          }
+          const values = sums.get(matrix.parameter);
+          if (values !== undefined) merge(matrix, { pathImportance: asMatrix(matrix, values) });
         }
       }
       const flows = await meter?.measure(graph);
@@ -118,6 +164,69 @@ export async function openMeter(
       return { matrices: found, vectors: beside };
     },
   };
+}
+
+/** What is measured for a criterion: what it reads, and what the scores of its anchor read. */
+function allNeeds({ needs, path }: Pick<Criterion<Statistic>, "needs" | "path">): readonly Statistic[] {
+  return [...new Set([...needs, ...(path?.anchor?.scores.needs ?? [])])];
+}
+
+interface Measuring {
+  readonly analysis: Analysis;
+  readonly matrices: readonly Matrix[];
+  readonly trained: readonly Matrix[];
+  readonly vectors: readonly string[];
+}
+
+/** Statistics of inputs and of gradients on one data set. */
+async function onData(
+  { analysis, matrices, trained, vectors }: Measuring,
+  needs: readonly Statistic[],
+  data: IndexedDataset,
+  options: StatisticsOptions,
+): Promise<Measured> {
+  const { runtime } = options;
+  const [inputs, gradients] = [needs.filter(isInput), needs.filter(isGradient)];
+  const found = new Map<Matrix, Partial<MatrixStatistics>>();
+  const beside = new Map<string, Partial<MatrixStatistics>>();
+  if (inputs.length > 0) {
+    for (const [matrix, measured] of await collect(runtime, analysis, matrices, inputs, data, options)) {
+      found.set(matrix, measured);
+    }
+  }
+  if (gradients.length === 0) return { matrices: found, vectors: beside };
+  const all = [...new Set([...trained.map(({ parameter }) => parameter), ...vectors])];
+  const measured = await collectGradients(runtime, analysis.graph, all, gradients, data, options);
+  for (const name of vectors) beside.set(name, measured.get(name) ?? {});
+  for (const matrix of trained) {
+    for (const need of gradients) {
+      const values = measured.get(matrix.parameter)?.[need];
+      if (values !== undefined) found.set(matrix, { ...found.get(matrix), [need]: asMatrix(matrix, values) });
+    }
+  }
+  return { matrices: found, vectors: beside };
+}
+
+/** Scores that hold weights on a path, in the layout of their parameters. */
+async function anchorsOf(
+  { anchor }: LearningPath,
+  { constants }: Graph,
+  matrices: readonly Matrix[],
+  measured: ReadonlyMap<Matrix, Partial<MatrixStatistics>>,
+): Promise<ReadonlyMap<string, HostTensor>> {
+  const found = new Map<string, HostTensor>();
+  for (const matrix of anchor === undefined ? [] : matrices) {
+    const ref = constants.get(matrix.parameter);
+    if (ref === undefined) continue;
+    const statistics = { ...noStatistics, ...measured.get(matrix) };
+    const scores = anchor?.scores.elements?.(matrixView(matrix, await load(ref)), statistics);
+    if (scores !== undefined) found.set(matrix.parameter, asParameter(matrix, Float32Array.from(scores)));
+  }
+  return found;
+}
+
+function jobOf({ progress, signal }: Job): Job {
+  return { ...(progress === undefined ? {} : { progress }), ...(signal === undefined ? {} : { signal }) };
 }
 
 /** Measures what a criterion needs of one graph. */

@@ -37,6 +37,7 @@ const recipeShape = {
   batch: z.int().min(1).max(4096).optional(),
   shape: z.record(z.string(), z.array(z.int().min(1)).min(1)).optional(),
   calibration: data.optional(),
+  general: data.optional(),
   training: data.optional(),
   evaluation: data.optional(),
   steps: z.array(z.strictObject(stepShape)).min(1),
@@ -51,9 +52,9 @@ const parts: readonly Part[] = [
   { name: "train in a step", keys: Object.keys(learningShape), holds: (path) => path.includes("train") },
   { name: "a step", keys: Object.keys(stepShape), holds: ([first]) => first === "steps" },
   {
-    name: "calibration, training and evaluation",
+    name: "calibration, general, training and evaluation",
     keys: Object.keys(dataShape),
-    holds: ([first]) => first === "calibration" || first === "evaluation" || first === "training",
+    holds: ([first]) => ["calibration", "general", "evaluation", "training"].some((name) => name === first),
   },
   { name: "the recipe itself", keys: Object.keys(recipeShape), holds: () => true },
 ];

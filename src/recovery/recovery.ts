@@ -36,6 +36,8 @@ export interface Recovery {
   readonly id: string;
   /** True when it cannot work without inputs. */
   readonly needsData: boolean;
+  /** True where it only knows language models. */
+  readonly tokens?: boolean;
   /** True where it makes up for removed channels that are constant, which are else folded into biases before it. */
   readonly foldsConstants?: boolean;
   /** Throws before anything is pruned where it cannot work: no labels, operators without a gradient. */

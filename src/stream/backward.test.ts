@@ -10,8 +10,8 @@ import { type HostTensor, load, refOf, type TensorRef } from "../tensor/tensor.t
 import { madeUpText } from "../testbeds/made-up-text.ts";
 import { llamaCheckpoint } from "../testbeds/models/llama-checkpoint.ts";
 import { streamGradients } from "./backward.ts";
-import { gradientsInMemory } from "./gradient-store.ts";
 import { hiddenInMemory } from "./hidden-states.ts";
+import { versionsInMemory } from "./parameter-versions.ts";
 import { stageKinds } from "./stage-kinds.ts";
 
 const sizes = { vocabulary: 30, width: 16, layers: 3, heads: 2, kvHeads: 1, inner: 24 };
@@ -86,7 +86,7 @@ it.each([
     }));
   const found = new Map<string, HostTensor>();
   const store = {
-    ...gradientsInMemory(),
+    ...versionsInMemory().of("gradients"),
     put: async (_: string, means: ReadonlyMap<string, HostTensor>) => {
       for (const [name, mean] of means) found.set(name, mean);
     },

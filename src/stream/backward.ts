@@ -8,8 +8,8 @@ import { type HostTensor, sizeOf } from "../tensor/tensor.ts";
 import { ahead } from "./ahead.ts";
 import { type BackwardSession, backwardSession, type GradientNeed } from "./backward-session.ts";
 import { type FlowOptions, openFlow } from "./flow.ts";
-import type { GradientStore } from "./gradient-store.ts";
 import type { HiddenStates } from "./hidden-states.ts";
+import type { ParameterVersion } from "./parameter-versions.ts";
 import type { PlacedStage, StageKind, StageKinds } from "./stage-kinds.ts";
 import { loadWeights, type StageWeights } from "./stage-weights.ts";
 import { tokenBatches } from "./windows.ts";
@@ -31,7 +31,7 @@ export async function streamGradients(
   targets: readonly GradientTarget[],
   need: GradientNeed,
   data: Dataset,
-  store: GradientStore,
+  store: ParameterVersion,
   options: Omit<FlowOptions, "hidden" | "batchSize"> & { readonly hidden: () => HiddenStates | Promise<HiddenStates> },
 ): Promise<void> {
   const { runtime, signal } = options;

@@ -15,14 +15,14 @@ import { toFloat32 } from "../tensor/numeric.ts";
 import { type Job, step } from "../tensor/progress.ts";
 import { type HostTensor, load, refOf, type TensorRef } from "../tensor/tensor.ts";
 import { ahead } from "./ahead.ts";
-import type { GradientNeed } from "./backward-session.ts";
 import type { Flow } from "./flow.ts";
-import type { GradientStore } from "./gradient-store.ts";
 import type { HiddenStates } from "./hidden-states.ts";
 import { measureStage } from "./measure-stage.ts";
+import type { ParameterVersions } from "./parameter-versions.ts";
 import type { PlacedStage } from "./stage-kinds.ts";
 import type { StageMatrix } from "./stage-matrices.ts";
 import { loadWeights, type StageWeights } from "./stage-weights.ts";
+import type { StreamedGradient } from "./streamed-plan.ts";
 import type { FinishedStage, Work } from "./work.ts";
 
 export interface CheckpointPruneOptions extends Job {
@@ -40,8 +40,10 @@ export interface CheckpointPruneOptions extends Job {
   readonly ignore?: readonly string[] | undefined;
   /** Where hidden states are held; in memory unless told. */
   readonly hidden?: () => HiddenStates | Promise<HiddenStates>;
+  /** Windows that stand for all that the model should not forget, for criteria that compare them with the calibration windows. */
+  readonly general?: Dataset | null;
   /** Where gradients are kept, for criteria that read them; in memory unless told. */
-  readonly gradients?: GradientStore;
+  readonly versions?: ParameterVersions;
   readonly work: Work;
   readonly clock: PhaseClock;
 }
@@ -57,8 +59,9 @@ export interface Run {
   readonly model: CheckpointModel;
   readonly plan: WeightPlan;
   readonly needs: readonly Need[];
-  /** What of the gradients is read, and where it was put. */
-  readonly slopes: { readonly need: GradientNeed; readonly store: GradientStore } | null;
+  /** Which gradients are read, and where they were put: a version for each. */
+  readonly gradients: readonly StreamedGradient[];
+  readonly versions: ParameterVersions;
   readonly targets: readonly Target[];
   /** Null where nothing is measured. */
   readonly flow: Flow | null;
@@ -67,7 +70,8 @@ export interface Run {
 }
 
 /** Each stage is measured, pruned and finished before the next. */
-export async function inTurn({ model, plan, needs, slopes, targets, flow, options, zero }: Run): Promise<void> {
+export async function inTurn(run: Run): Promise<void> {
+  const { model, plan, needs, gradients, versions, targets, flow, options, zero } = run;
   const { work, clock, inputs = "pruned" } = options;
   const todo = targets.findLastIndex(({ placed }) => work.get(placed.stage.name) === undefined) + 1;
   const dense = inputs === "dense";
@@ -94,11 +98,13 @@ export async function inTurn({ model, plan, needs, slopes, targets, flow, option
     );
     const own = matrices.map(({ matrix }) => matrix);
     const known = new Map<Matrix, Partial<MatrixStatistics>>(measured ?? []);
-    const means = await slopes?.store.get(name);
-    for (const matrix of means === undefined ? [] : own) {
-      const mean = means?.get(matrix.parameter);
-      if (slopes === null || mean === undefined) continue;
-      known.set(matrix, { ...known.get(matrix), [slopes.need]: asMatrix(matrix, toFloat32(mean)) });
+    for (const { statistic } of gradients) {
+      const means = await versions.of(statistic).get(name);
+      for (const matrix of own) {
+        const mean = means.get(matrix.parameter);
+        if (mean === undefined) continue;
+        known.set(matrix, { ...known.get(matrix), [statistic]: asMatrix(matrix, toFloat32(mean)) });
+      }
     }
     const refs = new Map([...weights].map(([parameter, tensor]) => [parameter, refOf(tensor)]));
     const sparse = await zeroWeights(graphOf(refs), own, plan, readerOf({ matrices: known, vectors: new Map() }), {

@@ -36,11 +36,13 @@ export interface WindowFacts {
 export async function windowFacts(model: CheckpointModel, data: Dataset): Promise<WindowFacts> {
   const parts: Uint8Array[] = [];
   let [count, longest] = [0, 0];
-  for await (const { tokens } of tokenBatches(model, data, 64)) {
+  for await (const { tokens, batch } of tokenBatches(model, data, 64)) {
     const [windows = 0, time = 0] = tokens.shape;
     count += windows;
     longest = Math.max(longest, time);
     parts.push(new TextEncoder().encode(`${tokens.shape}`), tokens.bytes);
+    const { labels } = batch;
+    if (labels !== undefined) parts.push(new Uint8Array(labels.buffer, labels.byteOffset, labels.byteLength));
   }
   return { count, time: longest, print: await digest(parts) };
 }

@@ -11,7 +11,9 @@ import type { Runtime } from "../runtime/runtime.ts";
 import { float32Tensor, fromInts, toFloat32 } from "../tensor/numeric.ts";
 import { random as seeded } from "../tensor/random.ts";
 import { load, refOf, type TensorRef } from "../tensor/tensor.ts";
+import { madeUpText } from "../testbeds/made-up-text.ts";
 import { llamaCheckpoint } from "../testbeds/models/llama-checkpoint.ts";
+import { versionsInMemory } from "./parameter-versions.ts";
 import { pruneCheckpoint } from "./prune-checkpoint.ts";
 import { memoryWork, type Work } from "./work.ts";
 
@@ -128,6 +130,45 @@ describe("a checkpoint that is pruned stage by stage", () => {
     expect(layers).toEqual(wandas.layers);
     const names = layers.map(({ name }) => name);
     await expect(expectSame(names, checkpoint.tensors, wandas.checkpoint.tensors)).rejects.toThrow();
+  });
+
+  it("compares gradients of the text with those of general text, as the whole graph in memory does", async () => {
+    const [text, general] = [3, 4].map((seed) => madeUpText(6, 12, sizes.vocabulary, seed));
+    if (text === undefined || general === undefined) expect.fail();
+    const plan = planned({ criterion: "alignment" });
+    const kept = versionsInMemory();
+    const options = { runtime, batchSize: 2, clock: phaseClock(), work: memoryWork(), versions: kept };
+    const { checkpoint, layers } = await pruneCheckpoint(model, plan, { ...options, calibration: text, general });
+    expect(layers).toHaveLength(21);
+    const here = { runtime, calibration: text, general, batchSize: 2, ignore: outside, seed: 0 };
+    const { graph } = await pruneWeights(analysis, plan, here, phaseClock());
+    const exchanged = await pruneWeights(
+      analysis,
+      plan,
+      { ...here, calibration: general, general: text },
+      phaseClock(),
+    );
+    const zeros = async (ref: TensorRef | undefined) =>
+      toFloat32(await load(ref ?? expect.fail())).map((w) => +(w === 0));
+    let [different, other, all] = [0, 0, 0];
+    for (const { name } of layers) {
+      const mask = await zeros(checkpoint.tensors.get(name));
+      const [same, swapped] = [
+        await zeros(graph.constants.get(name)),
+        await zeros(exchanged.graph.constants.get(name)),
+      ];
+      all += mask.length;
+      different += mask.filter((zero, i) => zero !== same[i]).length;
+      other += mask.filter((zero, i) => zero !== swapped[i]).length;
+    }
+    // Where two weights are worth about the same, rounding decides.
+    expect(different / all).toBeLessThan(0.002);
+    expect(other / all).toBeGreaterThan(0.02);
+    for (const version of ["gradient", "gradientSquare", "generalGradient", "generalGradientSquare"]) {
+      expect(kept.of(version).has("model.layers.1")).toBe(true);
+    }
+    const alone = pruneCheckpoint(model, plan, { ...options, calibration: text });
+    await expect(alone).rejects.toThrow(/alignment: expected general data beside the calibration inputs, got none/);
   });
 
   it("leaves embedding, head, norms and what is ignored as they are", async () => {

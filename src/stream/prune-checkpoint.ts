@@ -10,11 +10,11 @@ import { EspalierError } from "../tensor/error.ts";
 import { streamGradients } from "./backward.ts";
 import { allAtOnce, type CheckpointPruneOptions, inTurn, type Run, type Target } from "./courses.ts";
 import { type Flow, openFlow } from "./flow.ts";
-import { gradientsInMemory } from "./gradient-store.ts";
 import { hiddenInMemory } from "./hidden-states.ts";
+import { type ParameterVersion, versionsInMemory } from "./parameter-versions.ts";
 import { type PlacedStage, type StageKinds, stageKinds } from "./stage-kinds.ts";
 import { stageMatrices } from "./stage-matrices.ts";
-import { isJoint, streamedNeeds, withTable } from "./streamed-plan.ts";
+import { isJoint, type StreamedGradient, streamedNeeds, withTable } from "./streamed-plan.ts";
 import type { FinishedStage, Work } from "./work.ts";
 
 export interface PrunedCheckpoint {
@@ -36,7 +36,7 @@ export async function pruneCheckpoint(
   options: CheckpointPruneOptions,
 ): Promise<PrunedCheckpoint> {
   const { runtime, calibration, work, clock, signal } = options;
-  const { inputs: needs, gradient } = streamedNeeds(plan, calibration);
+  const { inputs: needs, gradients } = streamedNeeds(plan, options);
   const kinds = stageKinds(model, runtime);
   const products = plan.sweep === undefined ? undefined : openProducts(runtime);
   const zero: ZeroOptions = {
@@ -48,18 +48,31 @@ export async function pruneCheckpoint(
   try {
     const targets = await clock.time("analyse", () => targetsOf(model, kinds.place, options));
     const isOver = targets.every(({ placed }) => work.get(placed.stage.name) !== undefined);
-    const slopes = gradient === null ? null : { need: gradient, store: options.gradients ?? gradientsInMemory() };
+    const versions = options.versions ?? versionsInMemory();
     const makeHidden = options.hidden ?? hiddenInMemory;
-    if (calibration !== null && slopes !== null && !isOver) {
+    for (const gradient of isOver ? [] : gradients) {
+      const data = gradient.general ? options.general : calibration;
+      const version = versions.of(gradient.statistic);
+      if (data === null || data === undefined) continue;
       await clock.time("gradients", () =>
-        gradientsFor(model, kinds, targets, slopes, calibration, { ...options, hidden: makeHidden }),
+        gradientsFor(model, kinds, targets, gradient, version, data, { ...options, hidden: makeHidden }),
       );
     }
     if (calibration !== null && needs.length > 0 && !isOver) {
       const through = { ...options, hidden: await makeHidden() };
       flow = await clock.time("embed", () => openFlow(model, kinds, calibration, through));
     }
-    const run: Run = { model, plan: withTable(plan, targets), needs, slopes, targets, flow, options, zero };
+    const run: Run = {
+      model,
+      plan: withTable(plan, targets),
+      needs,
+      gradients,
+      versions,
+      targets,
+      flow,
+      options,
+      zero,
+    };
     if (!isOver) await (isJoint(plan) ? allAtOnce(run) : inTurn(run));
   } finally {
     await flow?.release();
@@ -74,7 +87,8 @@ async function gradientsFor(
   model: CheckpointModel,
   kinds: StageKinds,
   targets: readonly Target[],
-  { need, store }: NonNullable<Run["slopes"]>,
+  { need }: StreamedGradient,
+  store: ParameterVersion,
   data: Dataset,
   options: Parameters<typeof streamGradients>[6],
 ): Promise<void> {

@@ -18,13 +18,13 @@ import type { CheckpointPruneOptions } from "./courses.ts";
 import { checkpointLikelihood } from "./evaluate-checkpoint.ts";
 import { checkpointPrint, planText, windowFacts } from "./fingerprint.ts";
 import type { FlowOptions } from "./flow.ts";
-import { gradientsOnDisk } from "./gradients-on-disk.node.ts";
 import { hiddenOnDisk } from "./hidden-on-disk.node.ts";
 import { hiddenInMemory } from "./hidden-states.ts";
 import { memoryLayout } from "./memory.ts";
 import { pruneCheckpoint } from "./prune-checkpoint.ts";
 import { type CheckpointReport, sizesOf } from "./report.ts";
 import { streamedNeeds } from "./streamed-plan.ts";
+import { versionsOnDisk } from "./versions-on-disk.node.ts";
 import { openWorkFolder } from "./work-folder.node.ts";
 
 export interface FolderPruneOptions extends Omit<CheckpointPruneOptions, "work" | "clock" | "hidden">, Making {
@@ -59,8 +59,9 @@ export async function pruneFolder(
   const sizes = loadSizes(model);
   const loads = willLoad(sizes, sizes);
   refuseUnloadable(willLoad(sizes, sizes, options.loaders ?? []), model.name);
-  const needs = streamedNeeds(plan, options.calibration);
-  const calibration = needs.inputs.length === 0 && needs.gradient === null ? null : options.calibration;
+  const needs = streamedNeeds(plan, options);
+  const calibration = needs.inputs.length === 0 && needs.gradients.length === 0 ? null : options.calibration;
+  const general = needs.gradients.some((gradient) => gradient.general) ? (options.general ?? null) : null;
   const clock = phaseClock();
   const facts = calibration === null ? null : await windowFacts(model, calibration);
   const layout =
@@ -78,6 +79,7 @@ export async function pruneFolder(
     checkpoint: await checkpointPrint(model),
     plan: planText(plan),
     windows: facts?.print ?? null,
+    ...(general === null ? {} : { general: (await windowFacts(model, general)).print }),
     ...{ inputs, ignore, seed, device, version: runtime.version },
   };
   if (!(await exists(place))) await refuseOccupied(target, out);
@@ -86,8 +88,8 @@ export async function pruneFolder(
     const resumed = model.stages.filter(({ name }) => work.get(name) !== undefined).length;
     let files = 0;
     const hidden = () => (spill ? hiddenOnDisk(join(place, `hidden-${files++}.tmp`)) : hiddenInMemory());
-    const gradients = await gradientsOnDisk(place);
-    const settled = { ...options, calibration, batchSize, hidden, gradients };
+    const versions = await versionsOnDisk(place);
+    const settled = { ...options, calibration, general, batchSize, hidden, versions };
     const pruned = await pruneCheckpoint(model, plan, { ...settled, work, clock });
     const { evaluation = null } = options;
     const metric =

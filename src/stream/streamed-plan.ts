@@ -1,6 +1,6 @@
 import { erk } from "../allocation/densities.ts";
 import type { Dataset } from "../data/dataset.ts";
-import { needsData } from "../pipeline/statistics.ts";
+import { needsData, needsGeneral } from "../pipeline/statistics.ts";
 import { needsOf } from "../pipeline/zero-weights.ts";
 import type { WeightPlan } from "../plans/plan.ts";
 import type { Need } from "../stats/tap-matrices.ts";
@@ -23,30 +23,47 @@ export function withTable(plan: WeightPlan, targets: readonly Target[]): WeightP
   return { ...plan, profile: "uniform", table: new Map([...table, ...(plan.table ?? [])]) };
 }
 
+/** A statistic of gradients: on which windows it is measured, and of what. */
+export interface StreamedGradient {
+  readonly statistic: "gradient" | "gradientMagnitude" | "gradientSquare" | "generalGradient" | "generalGradientSquare";
+  readonly need: GradientNeed;
+  readonly general: boolean;
+}
+
 /** What a plan has measured of each stage. */
 export interface StreamedNeeds {
   readonly inputs: readonly Need[];
-  readonly gradient: GradientNeed | null;
+  readonly gradients: readonly StreamedGradient[];
 }
 
 const inputNeeds = ["inputMean", "inputMeanSquare", "gram"] as const satisfies readonly Need[];
-const gradientNeeds = ["gradient", "gradientMagnitude", "gradientSquare"] as const satisfies readonly GradientNeed[];
+const gradientNeeds: readonly StreamedGradient[] = [
+  { statistic: "gradient", need: "gradient", general: false },
+  { statistic: "gradientMagnitude", need: "gradientMagnitude", general: false },
+  { statistic: "gradientSquare", need: "gradientSquare", general: false },
+  { statistic: "generalGradient", need: "gradient", general: true },
+  { statistic: "generalGradientSquare", need: "gradientSquare", general: true },
+];
 
 /** What a plan has measured. Throws `request` for a plan that cannot be streamed, or that lacks data. */
-export function streamedNeeds(plan: WeightPlan, calibration: Dataset | null): StreamedNeeds {
+export function streamedNeeds(
+  plan: WeightPlan,
+  { calibration, general = null }: { readonly calibration: Dataset | null; readonly general?: Dataset | null },
+): StreamedNeeds {
   checkPlan(plan);
   const needs = needsOf(plan);
   const inputs = inputNeeds.filter((need) => needs.includes(need));
-  const gradients = gradientNeeds.filter((need) => needs.includes(need));
-  const other = needs.find((need) => ![...inputs, ...gradients].some((known) => known === need));
+  const gradients = gradientNeeds.filter(({ statistic }) => needs.includes(statistic));
+  const known: readonly string[] = [...inputs, ...gradients.map(({ statistic }) => statistic)];
+  const other = needs.find((need) => !known.includes(need));
   const id = plan.criterion.id;
-  if (other !== undefined || gradients.length > 1) {
-    const message = `expected a criterion of weights, inputs and gradients, got one that reads ${other ?? gradients.join(" and ")}.`;
+  if (other !== undefined) {
+    const message = `expected a criterion of weights, inputs and gradients, got one that reads ${other}.`;
     throw new EspalierError("request", `--criterion ${id}`, message, "Use wanda, sparsegpt, gblm, l1, l2 or random.");
   }
   if (needs.length > 0 && calibration === null) throw needsData(id);
-  const [gradient = null] = gradients;
-  if (gradient === null || !isJoint(plan)) return { inputs, gradient };
+  if (general === null && gradients.some((one) => one.general)) throw needsGeneral(id);
+  if (gradients.length === 0 || !isJoint(plan)) return { inputs, gradients };
   const hint = "Gradients of all stages do not fit in memory together: leave it out.";
   throw new EspalierError(
     "request",

@@ -18,6 +18,7 @@ import { type Job, step } from "../tensor/progress.ts";
 import { baselines, isDrawn, looksAtData } from "./baselines.ts";
 import { check, noShare, unknownArm, verdictAt } from "./checks.ts";
 import { classify } from "./classify.ts";
+import { type FurtherMeter, furtherMeter, inDraws } from "./further.ts";
 import type { Testbed } from "./testbed.ts";
 import { trainOn } from "./train-bench.ts";
 import { workLeft } from "./work-left.ts";
@@ -47,7 +48,11 @@ export function benchOn(testbed: Testbed, options: BenchOptions): Bench {
         for (const name of [better, than])
           if (name !== original && !(name in arms)) throw unknownArm(name, Object.keys(arms));
       }
-      const dense = await classify(runtime, testbed.model.onnx.graph, testbed.test);
+      const { graph } = testbed.model.onnx;
+      const { further = [] } = comparison;
+      const meter = further.length === 0 ? null : await furtherMeter(testbed, further, runtime);
+      const besides = meter === null ? {} : { further: inDraws([await meter(graph)]) };
+      const dense = { ...(await classify(runtime, graph, testbed.test)), ...besides };
       const measurements: Measurement[] = [];
       const shares = comparison.removed.filter((removed) => options.at?.includes(removed) ?? true);
       if (shares.length === 0) throw noShare(comparison.removed);
@@ -61,19 +66,20 @@ export function benchOn(testbed: Testbed, options: BenchOptions): Bench {
       const before = await workLeft(await analyse(testbed.model.onnx.graph, options.runtime));
       for (const { removed, name, arm } of trials) {
         step(options, "reproduce", measurements.length, total, `${name} at ${Math.round(100 * removed)} %`);
-        const trial = { name, arm, budget: comparison.budget, removed, inputs, draws, macs: before.macs, known };
+        const trial = { name, arm, budget: comparison.budget, removed, inputs, draws, macs: before.macs, known, meter };
         measurements.push(await measure(testbed, trial, options));
       }
       step(options, "reproduce", total, total);
-      const unpruned = { arm: original, removed: 0, accuracy: [dense.accuracy], nll: [dense.nll] };
+      const unpruned = { arm: original, removed: 0, accuracy: [dense.accuracy], nll: [dense.nll], ...besides };
       const checks = comparison.expect.flatMap((expectation) =>
         expectation.at
           .filter((removed) => shares.includes(removed))
           .map((removed) => check(expectation, removed, [unpruned, ...measurements], by)),
       );
+      const general = further.includes("general loss") ? `; ${testbed.general?.description}` : "";
       return {
         testbed: testbed.id,
-        setting: `${testbed.description}; ${draws} draws of ${inputs} calibration inputs; no training afterwards`,
+        setting: `${testbed.description}${general}; ${draws} draws of ${inputs} calibration inputs`,
         dense,
         budget: comparison.budget,
         by,
@@ -99,12 +105,15 @@ interface Trial {
   readonly macs: number;
   /** What runs of the comparison took. */
   readonly known: KnownRuns;
+  /** What is measured besides accuracy and loss. */
+  readonly meter: FurtherMeter | null;
 }
 
 async function measure(testbed: Testbed, trial: Trial, options: BenchOptions): Promise<Measurement> {
-  const { name, arm, budget, removed, inputs, draws, known } = trial;
+  const { name, arm, budget, removed, inputs, draws, known, meter } = trial;
   const accuracy: number[] = [];
   const nll: number[] = [];
+  const besides: Awaited<ReturnType<FurtherMeter>>[] = [];
   let [really, macsLeft] = [0, 0];
   const book = ledger(known);
   const runtime = book.watch(options.runtime);
@@ -117,6 +126,7 @@ async function measure(testbed: Testbed, trial: Trial, options: BenchOptions): P
       ...job,
       runtime,
       calibration: looksAtData(plan) ? drawOf(testbed, arm.data ?? "calibration", inputs, seed) : null,
+      general: testbed.general === undefined ? null : sample(testbed.general.pool, inputs, seed),
       seed,
       // The ledger holds the method alone.
       measure: false,
@@ -126,6 +136,7 @@ async function measure(testbed: Testbed, trial: Trial, options: BenchOptions): P
     const found = await classify(options.runtime, result.model.onnx.graph, testbed.test);
     accuracy.push(found.accuracy);
     nll.push(found.nll);
+    if (meter !== null) besides.push(await meter(result.model.onnx.graph));
     really += share(result.report, budget);
     macsLeft += (await workLeft(await analyse(result.model.onnx.graph, options.runtime))).macs / trial.macs;
     runs++;
@@ -138,7 +149,8 @@ async function measure(testbed: Testbed, trial: Trial, options: BenchOptions): P
     bytes: bytes / runs,
     seconds: seconds / runs,
   };
-  return { arm: name, removed, really: really / runs, macsLeft: macsLeft / runs, accuracy, nll, cost };
+  const further = meter === null ? {} : { further: inDraws(besides) };
+  return { arm: name, removed, really: really / runs, macsLeft: macsLeft / runs, accuracy, nll, cost, ...further };
 }
 
 function drawOf(testbed: Testbed, from: NonNullable<Arm["data"]>, inputs: number, seed: number): IndexedDataset {

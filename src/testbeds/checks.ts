@@ -2,6 +2,7 @@ import {
   type Check,
   dense,
   type Expectation,
+  isLoss,
   type Measurement,
   type Verdict,
   verdictOf,
@@ -14,14 +15,18 @@ import { mean, meanInterval } from "../tensor/statistics.ts";
 export function check(
   expectation: Expectation,
   removed: number,
-  measurements: readonly Pick<Measurement, "arm" | "removed" | "accuracy" | "nll">[],
+  measurements: readonly Pick<Measurement, "arm" | "removed" | "accuracy" | "nll" | "further">[],
   by: Yardstick = "accuracy",
 ): Check {
-  const valuesOf = (name: string): readonly number[] => {
+  const valuesOf = (name: string, yardstick: Yardstick): readonly number[] => {
     const found = measurements.find(({ arm, removed: at }) => arm === name && (at === removed || name === dense));
-    return (by === "loss" ? found?.nll.map((nll) => -nll) : found?.accuracy) ?? [];
+    if (yardstick === "accuracy") return found?.accuracy ?? [];
+    const values = yardstick === "loss" ? found?.nll : found?.further?.[yardstick];
+    return (isLoss(yardstick) ? values?.map((loss) => -loss) : values) ?? [];
   };
-  const [better, than] = [valuesOf(expectation.better), valuesOf(expectation.than)];
+  const { in: told = by } = expectation;
+  const each = typeof told === "string" ? { better: told, than: told } : told;
+  const [better, than] = [valuesOf(expectation.better, each.better), valuesOf(expectation.than, each.than)];
   const draws = Math.max(better.length, than.length);
   const differences = Array.from({ length: draws }, (_, i) => {
     return (better[i] ?? better[0] ?? Number.NaN) - (than[i] ?? than[0] ?? Number.NaN);

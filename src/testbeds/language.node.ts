@@ -11,7 +11,7 @@ import { checkpointModel } from "../models/checkpoint/checkpoint-model.ts";
 import { modelFrom } from "../models/model.ts";
 import { tokenizerAt } from "../tokenizers/tokenizer-files.node.ts";
 import type { Absent, Testbed } from "./testbed.ts";
-import { corpus } from "./text/corpus.ts";
+import { corpus, type Domain } from "./text/corpus.ts";
 
 /** A language model that lies in files, with texts that do not overlap. */
 export interface LanguagePlace {
@@ -20,6 +20,8 @@ export interface LanguagePlace {
   /** Folder with the texts that the corpus is made from. */
   readonly data: string;
   readonly domain: "wikitext" | "linux" | "drama" | "stories";
+  /** Another kind of text, which stands for all that the model should not forget. */
+  readonly general?: LanguagePlace["domain"];
   /** Parts of the domain that calibration inputs are drawn from; all but what is measured on, where the model learnt from none. */
   readonly pool: readonly ("train" | "held" | "pool")[];
   /** What the texts are, where that is not plain from the name. */
@@ -40,9 +42,14 @@ export async function openLanguage(id: string, place: LanguagePlace, samples: nu
   const model = checkpointModel(await openCheckpointFolder(checkpoint));
   const { graph } = model.graph();
   const options = { tokenizer: await tokenizerAt(checkpoint), window, inputs: graph.inputs, perDocument: true };
-  const pool = await tokenWindows(fromTexts(place.pool.flatMap((part) => texts[part])), { ...options, whole: true });
-  const all = await tokenWindows(fromTexts(texts.test), options);
-  const test = take(all, samples);
+  const windowsOf = async (own: Domain) => {
+    const pool = await tokenWindows(fromTexts(place.pool.flatMap((part) => own[part])), { ...options, whole: true });
+    const all = await tokenWindows(fromTexts(own.test), options);
+    return { pool, all, test: take(all, samples) };
+  };
+  const { pool, all, test } = await windowsOf(texts);
+  const others = domains.find(({ name }) => name === place.general);
+  const general = others === undefined ? null : await windowsOf(others);
   const tokens = graph.inputs.map((input) => ({ ...input, dims: ["batch", window] }));
   return {
     id,
@@ -50,6 +57,9 @@ export async function openLanguage(id: string, place: LanguagePlace, samples: nu
     model: modelFrom(id, modelOf(graph)),
     pool,
     test,
+    ...(general === null
+      ? {}
+      : { general: { ...general, description: `${general.test.count} windows of ${place.general} are general text` } }),
     noise: (count, seed) => randomInputs(tokens, { count, seed, below: model.outline.vocabulary }),
   };
 }

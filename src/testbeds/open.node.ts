@@ -58,10 +58,11 @@ const places: ReadonlyMap<string, Place> = new Map([
   ],
 ] satisfies readonly (readonly [string, Place])[]);
 
-const tinylm = (domain: LanguagePlace["domain"]): LanguagePlace => ({
+const tinylm = (domain: LanguagePlace["domain"], general: LanguagePlace["domain"] = "wikitext"): LanguagePlace => ({
   checkpoint: join(root, "examples/tinylm"),
   data: dataFolder,
   domain,
+  general,
   pool: ["pool"],
   window: 256,
   hint: "bench/tinylm.ts trains it from the texts in ESPALIER_DATA; its checkpoint belongs into examples/tinylm.",
@@ -74,6 +75,7 @@ const languages: ReadonlyMap<string, LanguagePlace> = new Map(
       checkpoint: join(dataFolder, "models/stories260K"),
       data: dataFolder,
       domain: "stories",
+      general: "drama",
       pool: ["train", "held", "pool"],
       remark: " (sampled from the dense model itself)",
       window: 256,

@@ -14,6 +14,8 @@ export interface Testbed {
   readonly pool: IndexedDataset;
   /** Labelled. */
   readonly test: IndexedDataset;
+  /** Of a language model: text of another kind, which stands for all that it should not forget. */
+  readonly general?: Pick<Testbed, "pool" | "test"> & { readonly description: string };
   /** Made-up inputs in the range of real ones. */
   noise(count: number, seed: number): IndexedDataset;
   /** How the model came about, where it was trained here. */
