@@ -35,7 +35,7 @@ import { looksAtData } from "../src/testbeds/baselines.ts";
 import { classify } from "../src/testbeds/classify.ts";
 import { type LanguagePlace, openLanguage } from "../src/testbeds/language.node.ts";
 import { openTestbed } from "../src/testbeds/open.node.ts";
-import { type Cell, keyOf, languagePage, type Part, type Run } from "./language-page.ts";
+import { type Cell, drawnOnce, keyOf, languagePage, type Part, type Run } from "./language-page.ts";
 
 /**
  * What pruning costs a language model: excess loss in nats and perplexity of single weights (shares and N:M), of heads and neurons with
@@ -156,7 +156,7 @@ async function measure(): Promise<void> {
       if (parts.has("units") && draw < Number(options["unit-draws"])) all.push(...unitJobs(draw));
     }
     // What is not drawn is measured once.
-    return all.filter(({ draw, method }) => draw === 0 || !["magnitude", "last", "MAW"].includes(method));
+    return all.filter(({ draw, method }) => draw === 0 || !drawnOnce.has(method));
   }
 
   function drawOf(draw: number) {
