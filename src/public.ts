@@ -55,6 +55,7 @@ export {
   generate,
   type Prompt,
 } from "./models/generation/generate.ts";
+export { refuseUncompiled } from "./models/loaders/compiles.ts";
 export type { Breach, Loader, Rule, Severity } from "./models/loaders/loader.ts";
 export { type LoadSizes, loadSizes } from "./models/loaders/sizes.ts";
 export { type LoaderName, loaderNamed, loaderNames, loaders, refuseCheckpointLoaders } from "./models/loaders/table.ts";

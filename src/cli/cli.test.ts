@@ -13,6 +13,9 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { startProgram } from "../../test/program-process.ts";
 import { saveCheckpoint } from "../formats/checkpoint/save.node.ts";
+import { modelOf } from "../formats/onnx/encode.ts";
+import { saveOnnx } from "../formats/onnx/save.node.ts";
+import { builder } from "../graph/builder.ts";
 import { EspalierError, parseRecipe } from "../index.node.ts";
 import { llamaCheckpoint } from "../testbeds/models/llama-checkpoint.ts";
 import { trainBytePairs } from "../tokenizers/byte-pairs.ts";
@@ -248,6 +251,31 @@ describe("requests that cannot be met", () => {
       `"espalier: this is a bug: x is not a function Please report it, with what ESPALIER_DEBUG=1 shows."`,
     );
     expect(bug(error, true).message).toContain("    at ");
+  });
+});
+
+describe("an ONNX model for a target", () => {
+  test("is compiled by the runtime of that target before anything is cut", async () => {
+    const line = "prune model.onnx -o web.onnx --keep-macs 0.7 --round-to 8 --target transformers.js,onnxruntime";
+    expect(await cli(...line.split(" "))).toMatchObject({ code: 0, err: "" });
+    const g = builder(
+      "strange",
+      new Map([
+        ["", 17],
+        ["own.ops", 1],
+      ]),
+    );
+    g.input("x", "f32", [2, 3]);
+    g.add({ name: "odd", domain: "own.ops", op: "Whirl", inputs: ["x"], outputs: ["y"], attributes: new Map() });
+    g.output("y", "f32", [2, 3]);
+    await saveOnnx(modelOf(g.finish()), join(folder, "strange.onnx"));
+    const strange = "prune strange.onnx -o small.onnx --sparsity 0.5 --target transformers.js".split(" ");
+    const { code, err } = await cli(...strange);
+    expect(code).toBe(2);
+    expect(err).toMatch(
+      /strange\.onnx: --target transformers\.js: expected a graph that Transformers\.js compiles on wasm\. .*Whirl/,
+    );
+    expect(readdirSync(folder)).not.toContain("small.onnx");
   });
 });
 

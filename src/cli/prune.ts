@@ -6,10 +6,12 @@ import {
   load,
   loaderNamed,
   loaderNames,
+  loaders,
   planOf,
   prune,
   recoveries,
   refuseCheckpointLoaders,
+  refuseUncompiled,
   reportHtml,
 } from "../index.node.ts";
 import { choice, command, flag, integer, list, number, string } from "./command.ts";
@@ -94,7 +96,7 @@ export const pruneCommand = command({
     ...checkpointOptions,
     target: list(
       "PROGRAM",
-      `What has to load the result: ${loaderNames.join(", ")}. Widths are chosen so that it does; where they cannot, nothing is cut and the nearest are told.`,
+      `What has to load the result: ${loaderNames.join(", ")}. Widths are chosen so that it does; where they cannot, nothing is cut and the nearest are told. Of an ONNX model: what has to compile it.`,
     ),
     report: string("FILE", "Write the whole report: with plots as .html, or .json."),
     dryRun: flag("Do everything but write the model."),
@@ -146,6 +148,11 @@ export const pruneCommand = command({
     if (out !== undefined) await host.checkOutput(out, [path]);
     await checkReport(options.report, host, out === undefined ? [path] : [path, out]);
     const model = await load(path, { fix: options.fix });
+    for (const target of targets) {
+      await withRuntime({ device: loaders[target].device, threads: 1 }, host, (runtime) =>
+        refuseUncompiled(runtime, model, target),
+      );
+    }
     const calibration =
       options.calib === undefined ? null : await dataFor(model, options.calib, options, { seed, limit, whole: true });
     const general =

@@ -106,6 +106,9 @@ loses something that other sizes have; whether the original has the same flaw st
 Blocks of different widths are written with \`per_layer_config\`, which espalier reads and the first three of these programs do not
 build from. As ONNX they run everywhere: \`test/transformers-js\` has Transformers.js go on with a text with such a model.
 
+Of an ONNX model, \`onnxruntime\` and \`transformers.js\` can be asked for: their runtimes, native and WebAssembly, compile it before
+anything is cut, and refuse what they have no operators for. Widths are free there.
+
 The rules were read from the sources and pages of these programs at the versions named; except for Transformers.js none of them
 runs in the tests.
 

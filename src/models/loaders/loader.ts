@@ -33,5 +33,7 @@ export interface Loader {
   readonly version: string;
   /** What it loads: a checkpoint folder, or ONNX that was exported from one. */
   readonly reads: "checkpoint" | "onnx";
+  /** The device that it runs ONNX on, which tells whether it has the operators of a model. */
+  readonly device?: "cpu" | "wasm";
   readonly rules: readonly Rule[];
 }

@@ -34,5 +34,6 @@ export const transformersJs: Loader = {
   title: "Transformers.js",
   version: "4.3",
   reads: "onnx",
+  device: "wasm",
   rules: [knownType(known, "It has no class for this type.")],
 };
