@@ -80,6 +80,16 @@ export interface LearningPath extends Omit<PathSettings, "anchor"> {
   readonly anchor?: { readonly scores: Criterion<Statistic>; readonly strength: AnchorStrength };
 }
 
+/** Scores |w|ᵖ · s, where s is a number of the column. */
+export interface Factors<N extends Statistic = Statistic> {
+  readonly power: number;
+  /** s of each column, the same in all rows: [columns]; null where groups of rows have numbers of their own. */
+  readonly columns: (weight: ColumnsView, statistics: Pick<MatrixStatistics, N>) => Float64Array | null;
+}
+
+/** What factors see of a parameter: all but its weights. */
+export type ColumnsView = Pick<WeightView, "columns" | "positions" | "matrix" | "parameter">;
+
 /** Weights and statistics to scores; a larger score means keep. */
 export interface Criterion<N extends Statistic = Statistic> {
   readonly id: string;
@@ -91,6 +101,8 @@ export interface Criterion<N extends Statistic = Statistic> {
   readonly whole?: boolean;
   /** Score of each weight, [rows, columns]; null for criteria that only know units. */
   readonly elements: ((weight: WeightView, statistics: Pick<MatrixStatistics, N>) => Float64Array) | null;
+  /** Where scores of single weights come apart, the same as two factors; weights are then scored while they are ranked. */
+  readonly factors?: Factors<N> | undefined;
   /**
    * Score of each output feature, input feature or vector entry; null where this side says nothing.
    * Criteria with element scores are reduced by `byReduction`.

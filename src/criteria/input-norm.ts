@@ -19,6 +19,15 @@ export function inputNorm(): Criterion<"inputMeanSquare"> {
       }
       return out;
     },
+    factors: {
+      power: 0,
+      columns: ({ columns, positions, matrix }, { inputMeanSquare }) => {
+        if ((matrix?.groups ?? 1) !== 1 || inputMeanSquare.length * positions !== columns) return null;
+        return Float64Array.from({ length: columns }, (_, c) =>
+          Math.sqrt(inputMeanSquare[Math.floor(c / positions)] ?? 0),
+        );
+      },
+    },
     features: (weight, side, { inputMeanSquare }) => {
       return side === "input" ? inputFeatures(weight, inputMeanSquare).map(Math.sqrt) : null;
     },

@@ -14,6 +14,7 @@ export function magnitude(p: 1 | 2 = 2): Criterion<never> {
       }
       return out;
     },
+    factors: { power: p, columns: ({ columns }) => new Float64Array(columns).fill(1) },
     features: (weight, side) => (side === "other" ? null : powerSums(weight, side, p)),
   };
 }

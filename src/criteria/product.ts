@@ -1,4 +1,4 @@
-import { type Criterion, reduceElements, type Statistic } from "./criterion.ts";
+import { type Criterion, type Factors, reduceElements, type Statistic } from "./criterion.ts";
 
 /** a · b. Units sum the products of their weights where both score weights, else multiply what both say of the unit. */
 export function product<A extends Statistic, B extends Statistic>(
@@ -17,12 +17,28 @@ export function product<A extends Statistic, B extends Statistic>(
     needs: [...new Set<A | B>([...a.needs, ...b.needs])],
     whole: a.whole === true || b.whole === true,
     elements,
+    factors: factorsOf(a, b),
     features: (weight, side, statistics) => {
       if (elements !== null) {
         return side === "other" ? null : reduceElements(weight, side, elements(weight, statistics), "sum");
       }
       const left = a.features(weight, side, statistics);
       const right = b.features(weight, side, statistics);
+      return left === null || right === null ? null : multiply(left, right);
+    },
+  };
+}
+
+/** |w|ᵖ·s · |w|ᑫ·t = |w|ᵖ⁺ᑫ · s·t. */
+function factorsOf<A extends Statistic, B extends Statistic>(
+  { factors: a }: Criterion<A>,
+  { factors: b }: Criterion<B>,
+): Factors<A | B> | undefined {
+  if (a === undefined || b === undefined) return undefined;
+  return {
+    power: a.power + b.power,
+    columns: (weight, statistics) => {
+      const [left, right] = [a.columns(weight, statistics), b.columns(weight, statistics)];
       return left === null || right === null ? null : multiply(left, right);
     },
   };

@@ -1,6 +1,7 @@
 import type { Matrix } from "../coupling/matrices.ts";
 import { bitsOf, byteLengthOf } from "../tensor/dtype.ts";
 import { toFloat32 } from "../tensor/numeric.ts";
+import { type Elements, storedElements } from "../tensor/stored-elements.ts";
 import { type HostTensor, load, sizeOf, type TensorRef, tensor } from "../tensor/tensor.ts";
 import type { WeightView } from "./criterion.ts";
 import { canonicalOrder } from "./weight-view.ts";
@@ -95,17 +96,6 @@ export async function eachStretch(
       visit(viewOf(layout, tensor(ref.dtype, [count, layout.columns], bytes), from));
     }
   }
-}
-
-type Elements = Int16Array<ArrayBufferLike> | Int32Array<ArrayBufferLike> | Float64Array<ArrayBufferLike>;
-
-/** The elements of a float tensor as they are stored; copies where the bytes lie at an odd offset. */
-export function storedElements({ dtype, bytes }: HostTensor): Elements {
-  const width = bitsOf(dtype) >> 3;
-  const { buffer, byteOffset, byteLength } = bytes.byteOffset % width === 0 ? bytes : new Uint8Array(bytes);
-  const length = byteLength / width;
-  if (width === 2) return new Int16Array(buffer, byteOffset, length);
-  return width === 4 ? new Int32Array(buffer, byteOffset, length) : new Float64Array(buffer, byteOffset, length);
 }
 
 function gather({ at, columns }: Layout, host: HostTensor, from: number, count: number): Uint8Array {

@@ -1,6 +1,6 @@
 import type { DType } from "../tensor/dtype.ts";
 import type { HostTensor } from "../tensor/tensor.ts";
-import type { Latency } from "./runtime.ts";
+import type { Latency, RunMemory } from "./runtime.ts";
 
 /** A model as a session takes it: ONNX bytes, and weights that stand beside them. */
 export interface PackedModel {
@@ -16,6 +16,8 @@ export interface CreateOptions {
   readonly optimisation: "disabled" | "basic" | "extended" | "all";
   /** For sessions that run hardly more than once: weights are neither repacked nor is memory kept for a next run. */
   readonly once: boolean;
+  /** See `SessionOptions`. */
+  readonly memory?: RunMemory;
 }
 
 /** Declared type of an output: dtype is null for what is not a tensor; `[]` is a scalar or an unknown rank. */

@@ -184,7 +184,8 @@ function sessionOptions(
     logSeverityLevel: 4,
     extra: { session },
     ...(device === "wasm" ? {} : { intraOpNumThreads: options.threads, interOpNumThreads: 1 }),
-    ...(options.once ? { enableCpuMemArena: false, enableMemPattern: false } : {}),
+    ...(options.once || options.memory === "freed" ? { enableCpuMemArena: false } : {}),
+    ...(options.once || (options.memory ?? "planned") !== "planned" ? { enableMemPattern: false } : {}),
     ...(model.external.length > 0 ? { externalData: model.external } : {}),
   };
 }

@@ -56,7 +56,7 @@ export function runtimeOverEngine(engine: Engine, settings: RuntimeSettings): Ru
   }
 
   function share(graph: Graph, options: Required<SessionOptions>): { shared: Shared; leave: () => Promise<void> } {
-    const key = `${options.threads} ${options.optimisation} ${options.repack}`;
+    const key = `${options.threads} ${options.optimisation} ${options.repack} ${options.memory}`;
     const byOptions = compiled.get(graph) ?? new Map<string, Shared>();
     compiled.set(graph, byOptions);
     const shared = byOptions.get(key) ?? { id: create(graph, options), users: 0 };
@@ -72,8 +72,8 @@ export function runtimeOverEngine(engine: Engine, settings: RuntimeSettings): Ru
   }
 
   async function compile(graph: Graph, options: SessionOptions = {}): Promise<Session> {
-    const { threads = settings.threads, optimisation = "all", repack = true } = options;
-    const { shared, leave } = share(graph, { threads, optimisation, repack });
+    const { threads = settings.threads, optimisation = "all", repack = true, memory = "planned" } = options;
+    const { shared, leave } = share(graph, { threads, optimisation, repack, memory });
     try {
       await shared.id;
     } catch (cause) {
@@ -141,7 +141,8 @@ export function runtimeOverEngine(engine: Engine, settings: RuntimeSettings): Ru
         const types = await inferTypes(graph, inputs, {
           outputTypes: async (asked) => engine.outputTypes(await pack(asked, settings.locate)),
           runOnce: async (asked, feeds) => {
-            const id = await create(asked, { threads: settings.threads, optimisation: "basic", repack: false });
+            const once = { threads: settings.threads, repack: false, memory: "freed" } as const;
+            const id = await create(asked, { ...once, optimisation: "basic" });
             try {
               const fetch = asked.outputs.map((output) => output.name);
               return new Map(await engine.run(id, checkFeeds(asked.inputs, feeds), fetch));

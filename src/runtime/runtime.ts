@@ -3,6 +3,8 @@ import type { HostTensor } from "../tensor/tensor.ts";
 
 export type Device = "cpu" | "wasm" | "webgpu" | "cuda";
 
+export type RunMemory = "planned" | "kept" | "freed";
+
 export interface SessionOptions {
   /** Runtime threads of one operator; default: the runtime's own of the `Runtime`. */
   readonly threads?: number;
@@ -10,6 +12,11 @@ export interface SessionOptions {
   readonly optimisation?: "disabled" | "basic" | "extended" | "all";
   /** Weights are repacked for speed, in memory of their own; default true. Else those of files stay mapped. */
   readonly repack?: boolean;
+  /**
+   * What becomes of the memory of a run: the next one is laid out as this one turned out, in one piece besides the pieces of this one
+   * (default; short runs gain); it is kept as it is, half as much; or it is given back, which costs large runs some 5 %.
+   */
+  readonly memory?: RunMemory;
 }
 
 /**

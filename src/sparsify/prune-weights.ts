@@ -1,15 +1,7 @@
 import { erk, lampAscending } from "../allocation/densities.ts";
 import type { Matrix } from "../coupling/matrices.ts";
 import { type Criterion, isMissing, type MatrixStatistics, type Statistic } from "../criteria/criterion.ts";
-import {
-  eachStretch,
-  type Layout,
-  layoutOf,
-  storedElements,
-  stretchesOf,
-  stretchView,
-  zeroStretch,
-} from "../criteria/stretches.ts";
+import { eachStretch, type Layout, layoutOf, stretchesOf, stretchView, zeroStretch } from "../criteria/stretches.ts";
 import type { StatisticsOf } from "../criteria/unit-scores.ts";
 import type { Graph } from "../graph/graph.ts";
 import { type Cut, CutMask } from "../masks/cut.ts";
@@ -23,10 +15,12 @@ import {
   patternMask,
   weightMask,
 } from "../masks/pattern.ts";
+import { type ColumnScores, type RowRule, zeroInRows } from "../masks/zero-rows.ts";
 import { isFloat } from "../tensor/dtype.ts";
 import { EspalierError } from "../tensor/error.ts";
 import { type Job, step } from "../tensor/progress.ts";
 import { countOf, smallestPerRow, ThresholdFinder } from "../tensor/select.ts";
+import { storedElements } from "../tensor/stored-elements.ts";
 import { bytesOf, type HostTensor, loadOwn, type TensorRef } from "../tensor/tensor.ts";
 
 /** Which weights go. Shares name what goes. */
@@ -77,6 +71,8 @@ interface Target {
   /** Rows of a stretch are a multiple of this. */
   readonly multiple: number;
   readonly score: (view: ReturnType<typeof stretchView>) => Float64Array;
+  /** The same scores by columns, where they come apart so and rows lie one behind the other. */
+  readonly columnScores: () => ColumnScores | null;
 }
 
 /** How the mask of one parameter follows from its scores. */
@@ -186,9 +182,22 @@ function targetsOf<N extends Statistic>(
       return zerosFirst ? belowAll(scores, cellScores(pattern, view, alive(view.values))) : scores;
     };
     const multiple = criterion.whole === true ? Number.POSITIVE_INFINITY : pattern.kind === "block" ? pattern.rows : 1;
-    targets.push({ name, ref, layout, cells: cellRows * cellColumns, cellRows, multiple, score });
+    const columnScores = () =>
+      zerosFirst || pattern.kind === "block" ? null : columnScoresOf(criterion, values, layout);
+    targets.push({ name, ref, layout, cells: cellRows * cellColumns, cellRows, multiple, score, columnScores });
   }
   return targets;
+}
+
+/** Scores by columns, where a criterion has them for weights that lie as it sees them. */
+function columnScoresOf<N extends Statistic>(
+  { factors }: Criterion<N>,
+  values: Pick<MatrixStatistics, N>,
+  { matrix, columns: length, positions, at }: Layout,
+): ColumnScores | null {
+  if (factors === undefined || at !== null || (factors.power !== 1 && factors.power !== 2)) return null;
+  const columns = factors.columns({ matrix, columns: length, positions, parameter: matrix.parameter }, values);
+  return columns?.every((scale) => scale >= 0) === true ? { power: factors.power, columns } : null;
 }
 
 /** 1 where a weight is not zero. */
@@ -403,9 +412,17 @@ function cutHere(target: Target, host: HostTensor, removed: number) {
 /** Gives the masked bytes of a parameter; a cut that it had to look for is remembered. */
 function maskMaker(target: Target, pattern: Pattern, rule: Rule) {
   const { layout, multiple } = target;
+  const inRows = rowRuleOf(rule, layout);
   let cut: Cut | undefined = rule.kind === "cut" ? rule.cut : undefined;
   return async (): Promise<{ readonly bytes: Uint8Array; readonly kept: number }> => {
     const host = await loadOwn(target.ref);
+    const scored = inRows === null ? null : target.columnScores();
+    if (inRows !== null && scored !== null) {
+      const { rows, columns } = layout;
+      zeroInRows(host, rows, scored, inRows);
+      const kept = "removed" in inRows ? columns - inRows.removed : (columns / inRows.of) * inRows.keep;
+      return { bytes: host.bytes, kept: rows * kept };
+    }
     let held: readonly Float64Array[] = [];
     if (rule.kind === "count" && cut === undefined) ({ cut, held } = cutHere(target, host, rule.removed));
     const cutMask = new CutMask(cut ?? { threshold: Number.NaN, ties: 0 });
@@ -420,6 +437,13 @@ function maskMaker(target: Target, pattern: Pattern, rule: Rule) {
     }
     return { bytes: host.bytes, kept };
   };
+}
+
+/** What goes from each row, where a rule is one of rows and neighbours lie beside each other. */
+function rowRuleOf(rule: Rule, { columns, positions }: Layout): RowRule | null {
+  if (rule.kind === "rows") return { removed: Math.min(columns, rule.removed) };
+  if (rule.kind !== "pattern" || (positions > 1 && rule.pattern.order !== "im2col")) return null;
+  return columns % rule.pattern.of === 0 ? { keep: rule.pattern.keep, of: rule.pattern.of } : null;
 }
 
 function cellMask(

@@ -82,7 +82,7 @@ export async function backwardSession(
   const used = new Set(whole.nodes.flatMap((node) => node.inputs));
   const fed = { ...whole, inputs: whole.inputs.filter(({ name }) => used.has(name)) };
   return {
-    session: await runtime.compile(fed),
+    session: await runtime.compile(fed, { memory: "kept" }),
     parameters: new Map([...inputs].filter(([, input]) => used.has(input))),
     upstream: upstream.name,
     downstream: down.name,

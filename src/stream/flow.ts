@@ -1,12 +1,13 @@
 import type { Dataset } from "../data/dataset.ts";
 import type { Feeds } from "../graph/graph.ts";
 import type { CheckpointModel } from "../models/checkpoint/checkpoint-model.ts";
-import type { Runtime } from "../runtime/runtime.ts";
+import type { Runtime, State } from "../runtime/runtime.ts";
 import { EspalierError } from "../tensor/error.ts";
 import type { Job } from "../tensor/progress.ts";
 import type { HostTensor } from "../tensor/tensor.ts";
+import { type Account, type GiveBack, openAccount } from "./account.ts";
 import type { HiddenStates } from "./hidden-states.ts";
-import type { PlacedStage, StageKinds, StageSession } from "./stage-kinds.ts";
+import type { PlacedStage, StageKind, StageKinds, StageSession } from "./stage-kinds.ts";
 import { feedWeights, loadWeights, type StageWeights } from "./stage-weights.ts";
 import { tokenBatches } from "./windows.ts";
 
@@ -38,6 +39,16 @@ export interface FlowOptions extends Job {
   /** Windows that run at once. */
   readonly batchSize: number;
   readonly hidden: HiddenStates;
+  /** Where parameters beside the runtime are counted. */
+  readonly account?: Account | undefined;
+}
+
+/** The parameters of a stage beside the runtime, in place of those of the stage before. */
+interface Fed {
+  readonly kind: StageKind;
+  readonly state: State;
+  /** What each of them takes. */
+  readonly holds: Map<string, GiveBack>;
 }
 
 /** Takes windows of tokens through the embedding of a model. */
@@ -45,12 +56,24 @@ export async function openFlow(
   model: CheckpointModel,
   kinds: StageKinds,
   data: Dataset,
-  { runtime, batchSize, hidden: first, signal }: FlowOptions,
+  { runtime, batchSize, hidden: first, signal, account = openAccount() }: FlowOptions,
 ): Promise<Flow> {
-  const state = await runtime.state();
+  let fed: Fed | null = null;
   let hidden = first;
+  const drop = async (): Promise<void> => {
+    for (const back of fed?.holds.values() ?? []) back();
+    await fed?.state.release();
+    fed = null;
+  };
+  /** The state of a kind; that of another one goes before. */
+  const fedOf = async (kind: StageKind): Promise<Fed> => {
+    if (fed?.kind === kind) return fed;
+    await drop();
+    fed = { kind, state: await runtime.state(), holds: new Map() };
+    return fed;
+  };
   const run = async (
-    { stage }: PlacedStage,
+    { stage, kind }: PlacedStage,
     { session, reads }: StageSession,
     { feeds = () => new Map(), take, into = hidden }: Visitor,
     batch: number,
@@ -58,15 +81,25 @@ export async function openFlow(
   ): Promise<void> => {
     signal?.throwIfAborted();
     const { input, output } = stage;
-    const fed = new Map([...feeds(batch), [input.name, tensor] as const]);
-    const values = await session.run(fed, undefined, { state, reads, writes: new Map() });
+    const inputs = new Map([...feeds(batch), [input.name, tensor] as const]);
+    const { state } = await fedOf(kind);
+    const values = await session.run(inputs, undefined, { state, reads, writes: new Map() });
     const made = values.get(output.name);
     if (made !== undefined) await into.write(batch, made);
     take?.(values, batch);
   };
   const forward = ({ kind, stage }: PlacedStage) => kind.session("forward", kind.graph, [stage.output.name]);
   const flow: Flow = {
-    feed: (placed, weights) => feedWeights(state, placed, weights),
+    feed: async (placed, weights) => {
+      const { state, holds } = await fedOf(placed.kind);
+      for (const [i, name] of placed.kind.tensors.entries()) {
+        const tensor = weights.get(placed.tensors[i] ?? "");
+        if (tensor === undefined) continue;
+        holds.get(name)?.();
+        holds.set(name, account.take("weights beside the runtime", tensor.bytes.byteLength));
+      }
+      await feedWeights(state, placed, weights);
+    },
     visit: async (placed, session, visitor = {}) => {
       for (let batch = 0; batch < hidden.batches; batch++) {
         await run(placed, session, visitor, batch, await hidden.read(batch));
@@ -75,7 +108,7 @@ export async function openFlow(
     },
     advance: async (placed, into) => flow.visit(placed, await forward(placed), into === undefined ? {} : { into }),
     release: async () => {
-      await state.release();
+      await drop();
       await hidden.release();
     },
   };

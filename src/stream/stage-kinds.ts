@@ -3,7 +3,8 @@ import { extract } from "../graph/subgraph.ts";
 import { type Analysis, analyse } from "../models/analysis.ts";
 import type { CheckpointModel, Stage } from "../models/checkpoint/checkpoint-model.ts";
 import { lifted } from "../models/checkpoint/lift.ts";
-import type { Runtime, Session } from "../runtime/runtime.ts";
+import { castAfterLookup } from "../ops/storage/cast-after-lookup.ts";
+import type { RunMemory, Runtime, Session } from "../runtime/runtime.ts";
 
 /** A compiled graph that is fed the parameters of whatever stage of its kind. */
 export interface StageSession {
@@ -40,8 +41,8 @@ export interface StageKinds {
   release(): Promise<void>;
 }
 
-/** Sorts stages into kinds as they come. */
-export function stageKinds(model: CheckpointModel, runtime: Runtime): StageKinds {
+/** Sorts stages into kinds as they come. `memory` is that of their sessions. */
+export function stageKinds(model: CheckpointModel, runtime: Runtime, memory: RunMemory = "kept"): StageKinds {
   const kinds = new Map<string, StageKind>();
   const opened: Promise<StageSession>[] = [];
   return {
@@ -49,7 +50,7 @@ export function stageKinds(model: CheckpointModel, runtime: Runtime): StageKinds
       const graph = stage.graph();
       const { key, parameters } = lifted(graph, model.parameters);
       const tensors = parameters.map(({ tensor }) => tensor);
-      const kind = kinds.get(key) ?? kindOf(graph, tensors, model, runtime, (session) => opened.push(session));
+      const kind = kinds.get(key) ?? kindOf({ graph, tensors, model, runtime, memory, opened });
       kinds.set(key, kind);
       return { stage, kind, tensors };
     },
@@ -62,13 +63,17 @@ export function stageKinds(model: CheckpointModel, runtime: Runtime): StageKinds
   };
 }
 
-function kindOf(
-  graph: Graph,
-  tensors: readonly string[],
-  model: CheckpointModel,
-  runtime: Runtime,
-  opened: (session: Promise<StageSession>) => void,
-): StageKind {
+interface KindParts {
+  readonly graph: Graph;
+  readonly tensors: readonly string[];
+  readonly model: CheckpointModel;
+  readonly runtime: Runtime;
+  readonly memory: RunMemory;
+  /** Gets every session that is opened. */
+  readonly opened: Promise<StageSession>[];
+}
+
+function kindOf({ graph, tensors, model, runtime, memory, opened }: KindParts): StageKind {
   let analysis: Promise<Analysis> | undefined;
   const sessions = new Map<string, Promise<StageSession>>();
   const open = async (whole: Graph, outputs: readonly string[]): Promise<StageSession> => {
@@ -76,7 +81,7 @@ function kindOf(
     const part = { ...extract(whole, outputs), outputs: infos, valueInfo: new Map() };
     const { graph: fed, parameters } = lifted(part, model.parameters);
     const reads = new Map(parameters.map(({ input, tensor }) => [input, tensor]));
-    return { session: await runtime.compile(fed), reads };
+    return { session: await runtime.compile(castAfterLookup(fed), { memory }), reads };
   };
   return {
     graph,
@@ -90,7 +95,7 @@ function kindOf(
       if (known !== undefined) return known;
       const session = open(whole, outputs);
       sessions.set(name, session);
-      opened(session);
+      opened.push(session);
       return session;
     },
   };

@@ -8,6 +8,7 @@ import { onnxNumberOf } from "../../tensor/dtype.ts";
 import { float32Tensor, fromFloats, fromInts, toFloat32 } from "../../tensor/numeric.ts";
 import { random } from "../../tensor/random.ts";
 import { bytesOf, load } from "../../tensor/tensor.ts";
+import { castAfterLookup } from "./cast-after-lookup.ts";
 import { columnCodes } from "./column-codes.ts";
 import { inEightBits } from "./in-eight-bits.ts";
 import { inFloat32 } from "./in-float32.ts";
@@ -65,6 +66,23 @@ describe("weights of a graph", () => {
     expect(wide.constants.get("table")?.dtype).toBe("f32");
     expect(wide.nodes.some(({ op }) => op === "Cast")).toBe(false);
     expect(await apart(graph, wide)).toBe(0);
+  });
+
+  it("that are looked up are cast behind the lookup, and nothing changes", async () => {
+    const graph = network("bf16");
+    const later = castAfterLookup(graph);
+    const lookup = later.nodes.find(({ op }) => op === "Gather");
+    expect(lookup?.inputs[0]).toBe("table");
+    expect(await apart(graph, later)).toBe(0);
+    // What is an output keeps its name.
+    const g = builder("rows", 23);
+    g.input("ids", "i64", ["batch", "time"]);
+    const table = g.constant(fromFloats("bf16", [40, 24], drawn(960)), "table");
+    const cast = g.op("Cast", [table], { to: int(onnxNumberOf("f32")) });
+    g.output(g.op("Gather", [cast, "ids"], {}, "rows"), "f32", ["batch", "time", 24]);
+    const alone = castAfterLookup(g.finish());
+    expect(alone.outputs.map(({ name }) => name)).toEqual(["rows"]);
+    expect(alone.nodes.map(({ op }) => op)).toEqual(["Gather", "Cast"]);
   });
 
   it("take half the room as half floats", async () => {

@@ -1,0 +1,83 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as wait } from "node:timers/promises";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { saveCheckpoint } from "../../src/formats/checkpoint/save.node.ts";
+import { random } from "../../src/tensor/random.ts";
+import { llamaCheckpoint } from "../../src/testbeds/models/llama-checkpoint.ts";
+import { prints, sizes } from "./endurance.ts";
+
+const script = join(import.meta.dirname, "prune-child.ts");
+const tsx = import.meta.resolve("tsx/esm");
+
+let folder = "";
+let from = "";
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "espalier-kill-"));
+  from = join(folder, "llama");
+  await saveCheckpoint(llamaCheckpoint(sizes), from);
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+/** Prunes in a process of its own, killed so many milliseconds after it began unless it is through by then. */
+async function pruned(out: string, criterion: string, after?: number): Promise<{ killed: boolean; ms: number }> {
+  const child = spawn(process.execPath, ["--import", tsx, script, from, out, criterion], {
+    stdio: ["ignore", "ignore", "pipe", "ipc"],
+  });
+  let said = "";
+  child.stderr?.on("data", (data: Buffer) => {
+    said += data.toString();
+  });
+  const ended = once(child, "close");
+  await Promise.race([once(child, "message"), ended]);
+  const start = performance.now();
+  if (after !== undefined) {
+    await Promise.race([wait(after), ended]);
+    child.kill("SIGKILL");
+  }
+  const [code, signal]: unknown[] = await ended;
+  if (code !== 0 && signal !== "SIGKILL") throw new Error(`expected the process to be through, got ${code}: ${said}`);
+  return { killed: signal === "SIGKILL", ms: performance.now() - start };
+}
+
+it.each([
+  ["wanda", 10],
+  ["sparsegpt", 10],
+])("%s killed at %i moments of its run, and gone on with, gives the same bytes", async (criterion, moments) => {
+  const input = await prints(from);
+  const whole = join(folder, criterion);
+  const { ms } = await pruned(whole, criterion);
+  const expected = await prints(whole);
+  expect([...expected.keys()]).toEqual(["config.json", "model.safetensors"]);
+  // One moment in each part of the run, in random order.
+  const source = random(5, criterion);
+  const order = [...source.permutation(moments)];
+  let [run, kills, halfway] = [0, 0, 0];
+  const goOn = async (after?: number): Promise<boolean> => {
+    const name = `${criterion}-${run}`;
+    const { killed } = await pruned(join(folder, name), criterion, after);
+    if (killed) kills++;
+    // The process may be killed when all is done, and has to be gone on with when it is not.
+    const there = await readdir(folder);
+    if (there.includes(`.${name}.espalier`)) halfway++;
+    else if (there.includes(name)) {
+      expect(await prints(join(folder, name))).toEqual(expected);
+      await rm(join(folder, name), { recursive: true });
+      run++;
+    }
+    return killed;
+  };
+  for (const part of order) {
+    const after = ((part + source.uniform()) / moments) * ms;
+    // What went on may be through before its moment, which then comes in a run from the start.
+    if (!(await goOn(after))) await goOn(after);
+  }
+  while (run === 0 || (await readdir(folder)).some((name) => name.startsWith("."))) await goOn();
+  expect(kills).toBeGreaterThanOrEqual(moments - 2);
+  expect(halfway).toBeGreaterThan(moments / 2);
+  expect(await prints(from)).toEqual(input);
+  expect((await readdir(folder)).filter((name) => name.startsWith("."))).toEqual([]);
+});
