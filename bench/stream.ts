@@ -1,9 +1,10 @@
 /**
- * Time and memory of the built command line on a checkpoint: `npm run build && npx tsx bench/stream.ts [SIZE] [METHODS] [WINDOWS] [TIME]`.
- * Writes a Llama of random bf16 weights and random tokens into a temporary folder, prunes it by each method with one runtime
- * thread per core, watches anonymous memory from outside, and compares with the bare matrix products of the forward passes
- * that the method makes: two per block but the last, where pruned inputs are passed on. Limits for 1100: 3 GB, and for Wanda 1.3 times the
- * products. Sizes: 20, 150, 1100 (million parameters). Methods: wanda,sparsegpt.
+ * Time and memory of the built command line on a checkpoint:
+ * `npm run build && npx tsx bench/stream.ts [SIZE] [METHODS] [WINDOWS] [TIME] [THREADS] [MEMORY]`.
+ * Writes a Llama of random bf16 weights and random tokens into a temporary folder, prunes it by each method, watches anonymous memory and
+ * processor time from outside, and compares with the bare matrix products of the forward passes that the method makes: two per block but
+ * the last, where pruned inputs are passed on. With MEMORY, such as 2GB, the run is given it as --memory. Limits for 1100: 3 GB, and for Wanda 1.3 times the products.
+ * Sizes: 20, 150, 1100, 7000 (million parameters); 1100:2 has the widths of 1100 and two blocks. Methods: wanda,sparsegpt,gblm.
  */
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
@@ -25,18 +26,33 @@ const models: Readonly<Record<string, LlamaSizes>> = {
   20: { vocabulary: 4000, width: 512, layers: 6, heads: 8, kvHeads: 4, inner: 1408 },
   150: { vocabulary: 8000, width: 1024, layers: 12, heads: 16, kvHeads: 4, inner: 2816 },
   1100: { vocabulary: 32_000, width: 2048, layers: 22, heads: 32, kvHeads: 4, inner: 5632 },
+  7000: { vocabulary: 32_000, width: 4096, layers: 32, heads: 32, kvHeads: 32, inner: 11_008 },
 };
 
-const [size = "150", methods = "wanda,sparsegpt", windows = "16", time = "512", threads = String(cpus().length)] =
-  process.argv.slice(2);
-const sizes = models[size];
+const [
+  size = "150",
+  methods = "wanda,sparsegpt",
+  windows = "16",
+  time = "512",
+  threads = String(cpus().length),
+  memory,
+] = process.argv.slice(2);
+const [widths = "", blocks] = size.split(":");
+const whole = models[widths];
+const sizes = whole === undefined || blocks === undefined ? whole : { ...whole, layers: Number(blocks) };
 if (sizes === undefined) throw new Error(`expected one of ${Object.keys(models).join(", ")}, got ${size}`);
 const entry = fileURLToPath(new URL("../dist/cli/main.js", import.meta.url));
 if (!existsSync(entry)) throw new Error("expected a build, got none. Run npm run build.");
 const tokens = Number(windows) * Number(time);
 
-/** Seconds of the products of one block with all tokens, in batches as the command line runs them: the least of three. */
-async function productSeconds({ width, heads, kvHeads, inner }: LlamaSizes): Promise<number> {
+/** Seconds on the clock and of processor time. */
+interface Seconds {
+  readonly clock: number;
+  readonly cpu: number;
+}
+
+/** Seconds of the products of one block with all tokens, in batches as the command line runs them: by the fastest of four batches. */
+async function productSeconds({ width, heads, kvHeads, inner }: LlamaSizes): Promise<Seconds> {
   const runtime = await openRuntime({ threads: Number(threads), worker: false });
   const kv = (width / heads) * kvHeads;
   const shapes = [
@@ -66,11 +82,14 @@ async function productSeconds({ width, heads, kvHeads, inner }: LlamaSizes): Pro
         ["b", filled([to, from])],
       ]),
   );
-  let best = Number.POSITIVE_INFINITY;
+  const best = { clock: Number.POSITIVE_INFINITY, cpu: Number.POSITIVE_INFINITY };
+  const batches = tokens / rows;
   for (let turn = 0; turn < 4; turn++) {
-    const start = performance.now();
-    for (let at = 0; at < tokens; at += rows) for (const feeds of parts) await session.run(feeds);
-    best = Math.min(best, (performance.now() - start) / 1000);
+    const [start, used] = [performance.now(), process.cpuUsage()];
+    for (const feeds of parts) await session.run(feeds);
+    const { user, system } = process.cpuUsage(used);
+    best.clock = Math.min(best.clock, (batches * (performance.now() - start)) / 1000);
+    best.cpu = Math.min(best.cpu, (batches * (user + system)) / 1e6);
   }
   await session.release();
   await runtime.close();
@@ -78,14 +97,16 @@ async function productSeconds({ width, heads, kvHeads, inner }: LlamaSizes): Pro
 }
 
 /** Runs the command line and gives its answer, its seconds, and the largest anonymous memory that was seen. */
-async function watched(args: readonly string[]): Promise<{ report: CheckpointReport; seconds: number; bytes: number }> {
+async function watched(
+  args: readonly string[],
+): Promise<{ report: CheckpointReport; seconds: Seconds; bytes: number }> {
   const start = performance.now();
   const child = spawn(process.execPath, [entry, ...args], { stdio: ["ignore", "pipe", "inherit"] });
   let out = "";
   child.stdout.setEncoding("utf8").on("data", (text: string) => {
     out += text;
   });
-  let bytes = 0;
+  let [bytes, cpu] = [0, 0];
   const look = setInterval(() => {
     readFile(`/proc/${child.pid}/status`, "utf8").then(
       (text) => {
@@ -93,11 +114,19 @@ async function watched(args: readonly string[]): Promise<{ report: CheckpointRep
       },
       () => undefined,
     );
+    readFile(`/proc/${child.pid}/stat`, "utf8").then(
+      (text) => {
+        // Behind the name in brackets: state, and from the 12th field on the ticks, 100 a second, in the process and the system.
+        const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
+        cpu = Math.max(cpu, (Number(fields[11]) + Number(fields[12])) / 100);
+      },
+      () => undefined,
+    );
   }, 50);
   const code = await new Promise<number | null>((resolve) => child.on("close", resolve));
   clearInterval(look);
   if (code !== 0) throw new Error(`expected exit 0, got ${code}`);
-  return { report: JSON.parse(out), seconds: (performance.now() - start) / 1000, bytes };
+  return { report: JSON.parse(out), seconds: { clock: (performance.now() - start) / 1000, cpu }, bytes };
 }
 
 const folder = await mkdtemp(join(tmpdir(), "espalier-stream-"));
@@ -112,13 +141,17 @@ try {
     const { report, seconds, bytes } = await watched([
       ...["prune", join(folder, "llama"), "-o", out, "--criterion", method, "--sparsity", "0.5", "--json"],
       ...["--calib", join(folder, "tokens.npy"), "--windows", windows, "--threads", threads],
+      ...(memory === undefined ? [] : ["--memory", memory]),
     ]);
     const after = await productSeconds(sizes);
-    const products = ((before + after) / 2) * (2 * sizes.layers - 1);
+    const passes = 2 * sizes.layers - 1;
+    const products = (of: keyof Seconds): number => ((before[of] + after[of]) / 2) * passes;
+    const beside = (of: keyof Seconds): string =>
+      `${seconds[of].toFixed(1)} s, ${(seconds[of] / products(of)).toFixed(2)} of ${products(of).toFixed(1)} s of products`;
     const parts = Object.entries(report.seconds).map(([phase, n]) => `${phase} ${n.toFixed(1)}`);
     console.log(
-      `${method}, ${(report.params / 1e6).toFixed(0)} M parameters, ${tokens} tokens, ${threads} threads: ${seconds.toFixed(1)} s, ` +
-        `${(seconds / products).toFixed(2)} of ${products.toFixed(1)} s of products; ${(bytes / 1e9).toFixed(2)} GB anonymous; ${parts.join(", ")}`,
+      `${method}, ${(report.params / 1e6).toFixed(0)} M parameters, ${tokens} tokens, ${threads} threads: on the clock ${beside("clock")}; ` +
+        `of the processor ${beside("cpu")}; ${(bytes / 1e9).toFixed(2)} GB anonymous; ${parts.join(", ")}`,
     );
     await rm(out, { recursive: true });
   }

@@ -3,8 +3,8 @@ import { sized } from "../autodiff/sized.ts";
 import { type Algebra, algebra, type Value } from "../graph/algebra.ts";
 import { removeDeadCode } from "../graph/dead-code.ts";
 import { edit } from "../graph/edit.ts";
-import type { TensorType } from "../graph/graph.ts";
-import type { Runtime, Session } from "../runtime/runtime.ts";
+import type { Graph, TensorType } from "../graph/graph.ts";
+import type { RunMemory, Runtime, Session } from "../runtime/runtime.ts";
 import { taskLoss } from "../train/objectives/task-loss.ts";
 import type { PlacedStage } from "./stage-kinds.ts";
 
@@ -17,9 +17,10 @@ const summand: { readonly [N in GradientNeed]: (g: Algebra, value: Value) => Val
   gradientSquare: (g, value) => g.square(value),
 };
 
-/** A compiled stage that takes what came in and the gradient of what it makes, and gives the gradient of what came in. */
-export interface BackwardSession {
-  readonly session: Session;
+/** A stage that takes what came in and the gradient of what it makes, and gives the gradient of what came in. */
+export interface BackwardGraph {
+  readonly graph: Graph;
+  readonly types: ReadonlyMap<string, TensorType>;
   /** Inputs for parameters, as float32, by the names of the first stage of the kind. */
   readonly parameters: ReadonlyMap<string, string>;
   /** The gradient of what the stage makes; of the last stage: the labels, i32 [tokens]. */
@@ -30,18 +31,23 @@ export interface BackwardSession {
   readonly sums: ReadonlyMap<string, { readonly input: string; readonly output: string }>;
 }
 
+/** The same, compiled. */
+export interface BackwardSession extends Omit<BackwardGraph, "graph" | "types"> {
+  readonly session: Session;
+}
+
 /**
- * Writes and compiles the backward pass of a stage for windows of `time` tokens, one at a time: sums of `need` are carried for
+ * Writes the backward pass of a stage for windows of `time` tokens, one at a time: sums of `need` are carried for
  * these parameters. Where the stage is the last, the loss is the mean over tokens of −log p of the next.
  */
-export async function backwardSession(
+export async function backwardGraph(
   runtime: Runtime,
   { kind, stage }: PlacedStage,
   width: number,
   time: number,
   parameters: ReadonlySet<string>,
   need: GradientNeed,
-): Promise<BackwardSession> {
+): Promise<BackwardGraph> {
   const draft = edit(kind.graph);
   const types = new Map<string, TensorType>([[stage.input.name, { dtype: "f32", shape: [1, time, width] }]]);
   const inputs = new Map<string, string>();
@@ -74,18 +80,32 @@ export async function backwardSession(
   // A value of its own, whatever the gradient of what came in is called.
   const down = g.op("Identity", [found.get(stage.input.name) ?? made], {}, { dtype: "f32", shape: [1, time, width] });
   const outputs = [down.name, ...[...sums.values()].map(({ output }) => output)];
+  const finished = g.finish();
   const whole = removeDeadCode({
-    ...g.finish().graph,
+    ...finished.graph,
     outputs: outputs.map((name) => ({ name, dtype: "f32" as const })),
     valueInfo: new Map(),
   });
   const used = new Set(whole.nodes.flatMap((node) => node.inputs));
   const fed = { ...whole, inputs: whole.inputs.filter(({ name }) => used.has(name)) };
   return {
-    session: await runtime.compile(fed, { memory: "kept" }),
+    graph: fed,
+    types: finished.types,
     parameters: new Map([...inputs].filter(([, input]) => used.has(input))),
     upstream: upstream.name,
     downstream: down.name,
     sums,
   };
 }
+
+/** Compiles what `backwardGraph` writes. */
+export async function backwardSession(
+  runtime: Runtime,
+  memory: RunMemory,
+  ...stage: StageAndNeeds
+): Promise<BackwardSession> {
+  const { graph, types: _, ...names } = await backwardGraph(runtime, ...stage);
+  return { session: await runtime.compile(graph, { memory }), ...names };
+}
+
+type StageAndNeeds = Parameters<typeof backwardGraph> extends [Runtime, ...infer Rest] ? Rest : never;

@@ -5,13 +5,15 @@ import { EspalierError } from "../tensor/error.ts";
 import { float32Tensor, fromInts, toFloat32, toInts } from "../tensor/numeric.ts";
 import { step } from "../tensor/progress.ts";
 import { type HostTensor, sizeOf } from "../tensor/tensor.ts";
+import type { Account } from "./account.ts";
 import { ahead } from "./ahead.ts";
 import { type BackwardSession, backwardSession, type GradientNeed } from "./backward-session.ts";
 import { type FlowOptions, openFlow } from "./flow.ts";
 import type { HiddenStates } from "./hidden-states.ts";
 import type { ParameterVersion } from "./parameter-versions.ts";
+import { openRoom, sessionMemory } from "./room.ts";
 import type { PlacedStage, StageKind, StageKinds } from "./stage-kinds.ts";
-import { loadWeights, type StageWeights } from "./stage-weights.ts";
+import { type CountedWeights, loadCounted, noWeights, type StageWeights } from "./stage-weights.ts";
 import { tokenBatches } from "./windows.ts";
 
 /** A stage, and the parameters of it whose gradients are measured. */
@@ -34,7 +36,10 @@ export async function streamGradients(
   store: ParameterVersion,
   options: Omit<FlowOptions, "hidden" | "batchSize"> & { readonly hidden: () => HiddenStates | Promise<HiddenStates> },
 ): Promise<void> {
-  const { runtime, signal } = options;
+  const { runtime, signal, room = openRoom() } = options;
+  const { account } = room;
+  // Forward and backward work in turn.
+  const work = account.take("what stages work with", Math.max(room.forward, room.backward));
   const head = model.stages.at(-1);
   if (head?.role !== "head" || model.kind !== "decoder") {
     throw new EspalierError("request", model.name, "expected a model that tells the next token, got another.");
@@ -43,7 +48,12 @@ export async function streamGradients(
   const slopes = await options.hidden();
   const [first] = kept;
   if (first === undefined) return;
-  const flow = await openFlow(model, kinds, data, { ...options, batchSize: 1, hidden: first });
+  const flow = await openFlow(model, kinds, data, {
+    ...options,
+    batchSize: 1,
+    hidden: first,
+    room: { ...room, forward: 0 },
+  });
   const state = await runtime.state();
   const compiled = new Map<StageKind, Promise<BackwardSession>>();
   const total = 2 * targets.length + 1;
@@ -55,10 +65,12 @@ export async function streamGradients(
       );
     }
     const shares = need === "gradient" ? sharesOf(labels) : null;
-    const forward = ahead(targets.length, async (i): Promise<StageWeights> => weightsOf(model, targets[i]?.placed));
+    const forward = ahead(targets.length, async (i) => weightsOf(account, model, targets[i]?.placed), room.ahead);
     for (const [i, { placed }] of targets.entries()) {
       step(options, "gradients", i, total, placed.stage.name);
-      await flow.feed(placed, await forward(i));
+      const { weights, back: read } = await forward(i);
+      await flow.feed(placed, weights);
+      read();
       const into = await options.hidden();
       kept.push(into);
       await flow.advance(placed, into);
@@ -74,7 +86,8 @@ export async function streamGradients(
       const time = (await came.read(0)).shape[1] ?? 0;
       const known = compiled.get(kind);
       const firsts = new Set(kind.tensors.filter((_, i) => wanted.has(tensors[i] ?? "")));
-      const made = known ?? backwardSession(runtime, placed, model.outline.width, time, firsts, need);
+      const made =
+        known ?? backwardSession(runtime, sessionMemory(room), placed, model.outline.width, time, firsts, need);
       compiled.set(kind, made);
       const { session, parameters, upstream, downstream, sums } = await made;
       const reads = new Map<string, string>();
@@ -93,6 +106,10 @@ export async function streamGradients(
         writes.set(output, `sum of ${name}`);
         held.set(`sum of ${name}`, float32Tensor(shape, new Float32Array(sizeOf(shape))));
       }
+      let bytes = 0;
+      for (const tensor of held.values()) bytes += tensor.bytes.byteLength;
+      // Here and beside the runtime.
+      const counted = account.take(`gradients of ${stage.name}`, 2 * bytes);
       await state.set(held);
       for (let window = 0; window < came.batches; window++) {
         signal?.throwIfAborted();
@@ -111,21 +128,26 @@ export async function streamGradients(
         const values = toFloat32(sum).map((value) => value / came.batches);
         means.set(own.get(name.slice("sum of ".length)) ?? "", float32Tensor(sum.shape, values));
       }
+      counted();
       return means;
     };
     const last = kinds.place(head);
     const came = kept.pop();
     if (came === undefined) return;
     step(options, "gradients", targets.length, total, head.name);
-    await back(last, await weightsOf(model, last), new Set(), came);
+    const { weights: end, back: read } = await weightsOf(account, model, last);
+    await back(last, end, new Set(), came);
+    read();
     await came.release();
     const backward = targets.toReversed();
-    const next = ahead(backward.length, async (i): Promise<StageWeights> => weightsOf(model, backward[i]?.placed));
+    const next = ahead(backward.length, async (i) => weightsOf(account, model, backward[i]?.placed), room.ahead);
     for (const [i, { placed, parameters }] of backward.entries()) {
       step(options, "gradients", targets.length + 1 + i, total, placed.stage.name);
       const before = kept.pop();
       if (before === undefined) break;
-      await store.put(placed.stage.name, await back(placed, await next(i), parameters, before));
+      const { weights, back: given } = await next(i);
+      await store.put(placed.stage.name, await back(placed, weights, parameters, before));
+      given();
       await before.release();
     }
     step(options, "gradients", total, total);
@@ -137,11 +159,16 @@ export async function streamGradients(
     await slopes.release();
     await state.release();
     await flow.release();
+    work();
   }
 }
 
-async function weightsOf(model: CheckpointModel, placed: PlacedStage | undefined): Promise<StageWeights> {
-  return placed === undefined ? new Map() : loadWeights(model, placed);
+async function weightsOf(
+  account: Account,
+  model: CheckpointModel,
+  placed: PlacedStage | undefined,
+): Promise<CountedWeights> {
+  return placed === undefined ? noWeights : loadCounted(account, model, placed);
 }
 
 /** How much the loss of each window counts in the mean over all labels, 1 where all have as many. */

@@ -10,18 +10,20 @@ import { type ZeroOptions, zeroWeights } from "../pipeline/zero-weights.ts";
 import type { WeightPlan } from "../plans/plan.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { SparseGraph } from "../sparsify/prune-weights.ts";
+import { sameInputs } from "../stats/same-inputs.ts";
 import type { Need } from "../stats/tap-matrices.ts";
 import { toFloat32 } from "../tensor/numeric.ts";
 import { type Job, step } from "../tensor/progress.ts";
-import { type HostTensor, load, refOf, type TensorRef } from "../tensor/tensor.ts";
+import { type HostTensor, load, refOf, sizeOf, type TensorRef } from "../tensor/tensor.ts";
 import { ahead } from "./ahead.ts";
 import type { Flow } from "./flow.ts";
 import type { HiddenStates } from "./hidden-states.ts";
 import { measureStage } from "./measure-stage.ts";
 import type { ParameterVersions } from "./parameter-versions.ts";
+import { openRoom, type Room } from "./room.ts";
 import type { PlacedStage } from "./stage-kinds.ts";
 import type { StageMatrix } from "./stage-matrices.ts";
-import { loadWeights, type StageWeights } from "./stage-weights.ts";
+import { type CountedWeights, loadCounted, noWeights, type StageWeights } from "./stage-weights.ts";
 import type { StreamedGradient } from "./streamed-plan.ts";
 import type { FinishedStage, Work } from "./work.ts";
 
@@ -46,6 +48,8 @@ export interface CheckpointPruneOptions extends Job {
   readonly versions?: ParameterVersions;
   readonly work: Work;
   readonly clock: PhaseClock;
+  /** The memory that the run has; as much as it takes unless told. */
+  readonly room?: Room | undefined;
 }
 
 /** A stage and what of it is to be pruned. */
@@ -72,27 +76,29 @@ export interface Run {
 /** Each stage is measured, pruned and finished before the next. */
 export async function inTurn(run: Run): Promise<void> {
   const { model, plan, needs, gradients, versions, targets, flow, options, zero } = run;
-  const { work, clock, inputs = "pruned" } = options;
+  const { work, clock, inputs = "pruned", room = openRoom() } = options;
+  const { account } = room;
   const todo = targets.findLastIndex(({ placed }) => work.get(placed.stage.name) === undefined) + 1;
   const dense = inputs === "dense";
-  const next = ahead(todo, async (i): Promise<StageWeights> => {
-    const target = targets[i];
-    if (target === undefined) return new Map();
-    const { placed } = target;
-    const finished = work.get(placed.stage.name);
-    if (finished !== undefined && flow === null) return new Map();
-    return loadWeights(model, placed, dense ? undefined : finished?.tensors);
-  });
+  const read = async (i: number): Promise<CountedWeights> => {
+    const placed = targets[i]?.placed;
+    const finished = work.get(placed?.stage.name ?? "");
+    if (placed === undefined || (finished !== undefined && flow === null)) return noWeights;
+    return loadCounted(account, model, placed, dense ? undefined : finished?.tensors);
+  };
+  const next = ahead(todo, read, room.ahead);
   for (const [i, { placed, matrices }] of targets.slice(0, todo).entries()) {
     const { name } = placed.stage;
     step(options, "prune", i, targets.length, name);
-    const weights = await clock.time("load", () => next(i));
+    const { weights, back } = await clock.time("load", () => next(i));
     await clock.time("load", async () => flow?.feed(placed, weights));
     const passOn = i < todo - 1;
     if (work.get(name) !== undefined) {
+      back();
       if (passOn) await clock.time("forward", async () => flow?.advance(placed));
       continue;
     }
+    const statistics = account.take(`statistics of ${name}`, statisticsBytes(matrices, needs, gradients.length));
     const measured = await clock.time("measure", async () =>
       flow === null ? undefined : measureStage(flow, placed, matrices, needs, { advance: dense && passOn }),
     );
@@ -106,18 +112,22 @@ export async function inTurn(run: Run): Promise<void> {
         known.set(matrix, { ...known.get(matrix), [statistic]: asMatrix(matrix, toFloat32(mean)) });
       }
     }
+    const pruned = account.take(`pruned weights of ${name}`, storedBytes(weights, own));
     const refs = new Map([...weights].map(([parameter, tensor]) => [parameter, refOf(tensor)]));
     const sparse = await zeroWeights(graphOf(refs), own, plan, readerOf({ matrices: known, vectors: new Map() }), {
       ...zero,
       residentBytes: Number.POSITIVE_INFINITY,
     });
     const finished = finishedOf(sparse, own);
+    statistics();
+    back();
     if (passOn && !dense) {
       const changed = new Map<string, HostTensor>();
       for (const [parameter, ref] of finished.tensors) changed.set(parameter, await load(ref));
       await clock.time("load", async () => flow?.feed(placed, changed));
     }
     await clock.time("store", () => work.add(name, finished));
+    pruned();
     if (passOn && !dense) await clock.time("forward", async () => flow?.advance(placed));
   }
   step(options, "prune", targets.length, targets.length);
@@ -125,16 +135,20 @@ export async function inTurn(run: Run): Promise<void> {
 
 /** All stages are measured before the first is pruned, since the weights of all compete. */
 export async function allAtOnce({ model, plan, needs, targets, flow, options, zero }: Run): Promise<void> {
-  const { work, clock } = options;
+  const { work, clock, room = openRoom() } = options;
+  const { account } = room;
   const measured = new Map<Matrix, Partial<MatrixStatistics>>();
-  const next = ahead(targets.length, async (i): Promise<StageWeights> => {
-    const target = targets[i];
-    return target === undefined ? new Map() : loadWeights(model, target.placed);
-  });
+  const read = async (i: number): Promise<CountedWeights> => {
+    const placed = targets[i]?.placed;
+    return placed === undefined ? noWeights : loadCounted(account, model, placed);
+  };
+  const next = ahead(targets.length, read, room.ahead);
   for (const [i, { placed, matrices }] of (flow === null ? [] : targets).entries()) {
     step(options, "measure", i, targets.length, placed.stage.name);
-    const weights = await clock.time("load", () => next(i));
+    const { weights, back } = await clock.time("load", () => next(i));
     await clock.time("load", async () => flow?.feed(placed, weights));
+    back();
+    account.take(`statistics of ${placed.stage.name}`, statisticsBytes(matrices, needs, 0));
     const found = await clock.time("measure", async () =>
       flow === null ? undefined : measureStage(flow, placed, matrices, needs, { advance: i < targets.length - 1 }),
     );
@@ -155,6 +169,22 @@ export async function allAtOnce({ model, plan, needs, targets, flow, options, ze
     await clock.time("store", () => work.add(name, finishedOf(sparse, own)));
   }
   step(options, "prune", targets.length, targets.length);
+}
+
+/** Bytes of the sums that matrices are measured by; of gradients, as they are read and as they are scored. */
+function statisticsBytes(matrices: readonly StageMatrix[], needs: readonly Need[], slopes: number): number {
+  const squares = sameInputs(matrices.map(({ first }) => first)).map(({ first }) => first);
+  const gram = needs.includes("gram")
+    ? squares.reduce((sum, { groups, columns }) => sum + 8 * groups * columns ** 2, 0)
+    : 0;
+  const vectors = squares.reduce((sum, { groups, columns }) => sum + 16 * groups * columns, 0);
+  const weights = matrices.reduce((sum, { matrix }) => sum + sizeOf(matrix.shape), 0);
+  return gram + vectors + slopes * 2 * 4 * weights;
+}
+
+/** Stored bytes of what matrices lie in. */
+function storedBytes(weights: StageWeights, matrices: readonly Matrix[]): number {
+  return matrices.reduce((sum, { parameter }) => sum + (weights.get(parameter)?.bytes.byteLength ?? 0), 0);
 }
 
 /** A graph of nothing but parameters, which is all that masks look at. */

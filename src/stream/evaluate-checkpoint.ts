@@ -9,8 +9,9 @@ import { step } from "../tensor/progress.ts";
 import type { HostTensor } from "../tensor/tensor.ts";
 import { ahead } from "./ahead.ts";
 import { type FlowOptions, openFlow } from "./flow.ts";
+import { openRoom, sessionMemory } from "./room.ts";
 import { stageKinds } from "./stage-kinds.ts";
-import { loadWeights } from "./stage-weights.ts";
+import { loadCounted, noWeights } from "./stage-weights.ts";
 
 /**
  * How likely a checkpoint finds the next tokens of windows, stage by stage: one stage is in memory, and the hidden states.
@@ -26,19 +27,26 @@ export async function checkpointLikelihood(
     throw new EspalierError("request", model.name, "expected a model that tells the next token, got another.");
   }
   const batchSize = runSize({ ...last.graph(), outputs: [last.output] }, data, options.batchSize);
-  const kinds = stageKinds(model, options.runtime);
+  const room = options.room ?? openRoom();
+  const kinds = stageKinds(model, options.runtime, sessionMemory(room));
   try {
     const flow = await openFlow(model, kinds, data, { ...options, batchSize });
     try {
       const placed = model.stages.slice(1).map((stage) => kinds.place(stage));
-      const next = ahead(placed.length, async (i) => {
-        const stage = placed[i];
-        return stage === undefined ? new Map<string, HostTensor>() : loadWeights(model, stage);
-      });
+      const next = ahead(
+        placed.length,
+        async (i) => {
+          const stage = placed[i];
+          return stage === undefined ? noWeights : loadCounted(room.account, model, stage);
+        },
+        room.ahead,
+      );
       const sums = { nll: 0, hits: 0, count: 0 };
       for (const [i, stage] of placed.entries()) {
         step(options, "evaluate", i, placed.length, stage.stage.name);
-        await flow.feed(stage, await next(i));
+        const { weights, back } = await next(i);
+        await flow.feed(stage, weights);
+        back();
         if (stage.stage !== last) {
           await flow.advance(stage);
           continue;

@@ -5,10 +5,11 @@ import type { Runtime, State } from "../runtime/runtime.ts";
 import { EspalierError } from "../tensor/error.ts";
 import type { Job } from "../tensor/progress.ts";
 import type { HostTensor } from "../tensor/tensor.ts";
-import { type Account, type GiveBack, openAccount } from "./account.ts";
+import type { GiveBack } from "./account.ts";
 import type { HiddenStates } from "./hidden-states.ts";
+import { openRoom, type Room } from "./room.ts";
 import type { PlacedStage, StageKind, StageKinds, StageSession } from "./stage-kinds.ts";
-import { feedWeights, loadWeights, type StageWeights } from "./stage-weights.ts";
+import { feedWeights, loadCounted, type StageWeights } from "./stage-weights.ts";
 import { tokenBatches } from "./windows.ts";
 
 /** What a visit does with each batch, besides running it. */
@@ -39,8 +40,8 @@ export interface FlowOptions extends Job {
   /** Windows that run at once. */
   readonly batchSize: number;
   readonly hidden: HiddenStates;
-  /** Where parameters beside the runtime are counted. */
-  readonly account?: Account | undefined;
+  /** As much as it takes unless told. */
+  readonly room?: Room | undefined;
 }
 
 /** The parameters of a stage beside the runtime, in place of those of the stage before. */
@@ -56,8 +57,10 @@ export async function openFlow(
   model: CheckpointModel,
   kinds: StageKinds,
   data: Dataset,
-  { runtime, batchSize, hidden: first, signal, account = openAccount() }: FlowOptions,
+  { runtime, batchSize, hidden: first, signal, room = openRoom() }: FlowOptions,
 ): Promise<Flow> {
+  const { account } = room;
+  const work = account.take("what stages work with", room.forward);
   let fed: Fed | null = null;
   let hidden = first;
   const drop = async (): Promise<void> => {
@@ -109,6 +112,7 @@ export async function openFlow(
     advance: async (placed, into) => flow.visit(placed, await forward(placed), into === undefined ? {} : { into }),
     release: async () => {
       await drop();
+      work();
       await hidden.release();
     },
   };
@@ -118,7 +122,9 @@ export async function openFlow(
       throw new EspalierError("model", model.name, "expected a model that begins with an embedding.");
     }
     const placed = kinds.place(stage);
-    await flow.feed(placed, await loadWeights(model, placed));
+    const { weights, back } = await loadCounted(account, model, placed);
+    await flow.feed(placed, weights);
+    back();
     const session = await forward(placed);
     for await (const { tokens } of tokenBatches(model, data, batchSize)) {
       await run(placed, session, {}, hidden.batches, tokens);

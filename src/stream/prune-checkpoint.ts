@@ -12,6 +12,7 @@ import { allAtOnce, type CheckpointPruneOptions, inTurn, type Run, type Target }
 import { type Flow, openFlow } from "./flow.ts";
 import { hiddenInMemory } from "./hidden-states.ts";
 import { type ParameterVersion, versionsInMemory } from "./parameter-versions.ts";
+import { openRoom, sessionMemory } from "./room.ts";
 import { type PlacedStage, type StageKinds, stageKinds } from "./stage-kinds.ts";
 import { stageMatrices } from "./stage-matrices.ts";
 import { isJoint, type StreamedGradient, streamedNeeds, withTable } from "./streamed-plan.ts";
@@ -37,7 +38,7 @@ export async function pruneCheckpoint(
 ): Promise<PrunedCheckpoint> {
   const { runtime, calibration, work, clock, signal } = options;
   const { inputs: needs, gradients } = streamedNeeds(plan, options);
-  const kinds = stageKinds(model, runtime);
+  const kinds = stageKinds(model, runtime, sessionMemory(options.room ?? openRoom()));
   const products = plan.sweep === undefined ? undefined : openProducts(runtime);
   const zero: ZeroOptions = {
     clock,

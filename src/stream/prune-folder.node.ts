@@ -1,6 +1,7 @@
 import { readdir, rename, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import type { Dataset } from "../data/dataset.ts";
+import { openCheckpointFolder } from "../formats/checkpoint/open.node.ts";
 import type { Checkpoint } from "../formats/checkpoint/open.ts";
 import { saveCheckpoint } from "../formats/checkpoint/save.node.ts";
 import { syncFolder } from "../formats/whole-files.node.ts";
@@ -13,24 +14,29 @@ import type { WeightPlan } from "../plans/plan.ts";
 import type { Metric } from "../stats/metric.ts";
 import { EspalierError } from "../tensor/error.ts";
 import { step } from "../tensor/progress.ts";
+import { openAccount } from "./account.ts";
 import { cardOfZeros, type Making } from "./card.ts";
 import type { CheckpointPruneOptions } from "./courses.ts";
 import { checkpointLikelihood } from "./evaluate-checkpoint.ts";
 import { checkpointPrint, planText, windowFacts } from "./fingerprint.ts";
 import type { FlowOptions } from "./flow.ts";
 import { hiddenOnDisk } from "./hidden-on-disk.node.ts";
-import { hiddenInMemory } from "./hidden-states.ts";
+import { hiddenWithin } from "./hidden-within.ts";
 import { memoryLayout } from "./memory.ts";
 import { pruneCheckpoint } from "./prune-checkpoint.ts";
 import { type CheckpointReport, sizesOf } from "./report.ts";
+import type { Room } from "./room.ts";
 import { streamedNeeds } from "./streamed-plan.ts";
 import { versionsOnDisk } from "./versions-on-disk.node.ts";
-import { openWorkFolder } from "./work-folder.node.ts";
+import { hasJournal, openWorkFolder } from "./work-folder.node.ts";
 
-export interface FolderPruneOptions extends Omit<CheckpointPruneOptions, "work" | "clock" | "hidden">, Making {
+export interface FolderPruneOptions extends Omit<CheckpointPruneOptions, "work" | "clock" | "hidden" | "room">, Making {
   /** What has to load the result; nothing is done where one would not. */
   readonly loaders?: readonly LoaderName[];
-  /** Bytes that the run may take: fewer windows run at once and hidden states go to disk where they would not fit. */
+  /**
+   * Bytes that the run may take: fewer windows run at once, stages are not read ahead, and hidden states go to disk where they would
+   * not fit. What is kept is counted before it is allocated.
+   */
   readonly memory?: number;
   /** Goes on with what an earlier run of the same request left. */
   readonly resume?: boolean;
@@ -64,38 +70,50 @@ export async function pruneFolder(
   const general = needs.gradients.some((gradient) => gradient.general) ? (options.general ?? null) : null;
   const clock = phaseClock();
   const facts = calibration === null ? null : await windowFacts(model, calibration);
+  const others = general === null ? null : await windowFacts(model, general);
   const layout =
     facts === null || memory === undefined
-      ? { batchSize: options.batchSize, spill: false }
+      ? null
       : await memoryLayout(
           model,
           runtime,
-          { ...facts, windows: facts.count, needs: needs.inputs, most: options.batchSize },
+          {
+            windows: Math.max(facts.count, others?.count ?? 0),
+            time: Math.max(facts.time, others?.time ?? 0),
+            needs: needs.inputs,
+            gradients: needs.gradients.map(({ need }) => need),
+            ...{ head: (options.evaluation ?? null) !== null, most: options.batchSize },
+          },
           memory,
         );
-  const { batchSize, spill } = layout;
+  const batchSize = layout?.batchSize ?? options.batchSize;
+  const account = openAccount(layout === null ? undefined : memory);
+  account.take("the process and the runtime", layout?.process ?? 0);
+  const room: Room = { ahead: true, forward: 0, backward: 0, ...layout, account };
+  const near = openAccount(layout?.hidden, account);
   const device = { name: runtime.device, threads: runtime.threads, batch: batchSize };
   const request = {
     checkpoint: await checkpointPrint(model),
     plan: planText(plan),
     windows: facts?.print ?? null,
-    ...(general === null ? {} : { general: (await windowFacts(model, general)).print }),
+    ...(others === null ? {} : { general: others.print }),
     ...{ inputs, ignore, seed, device, version: runtime.version },
   };
-  if (!(await exists(place))) await refuseOccupied(target, out);
+  if (!(await hasJournal(place))) await refuseOccupied(target, out);
   const work = await openWorkFolder(place, request, { resume });
   try {
     const resumed = model.stages.filter(({ name }) => work.get(name) !== undefined).length;
     let files = 0;
-    const hidden = () => (spill ? hiddenOnDisk(join(place, `hidden-${files++}.tmp`)) : hiddenInMemory());
+    const hidden = () => hiddenWithin(near, () => hiddenOnDisk(join(place, `hidden-${files++}.tmp`)));
     const versions = await versionsOnDisk(place);
-    const settled = { ...options, calibration, general, batchSize, hidden, versions };
+    const settled = { ...options, calibration, general, batchSize, hidden, versions, room };
     const pruned = await pruneCheckpoint(model, plan, { ...settled, work, clock });
+    const whole = join(place, "checkpoint");
+    const isPlaced = work.isComplete && !(await exists(whole));
+    const result = isPlaced ? await openCheckpointFolder(target) : pruned.checkpoint;
     const { evaluation = null } = options;
     const metric =
-      evaluation === null
-        ? null
-        : await clock.time("evaluate", () => perplexities(model, pruned.checkpoint, evaluation, settled));
+      evaluation === null ? null : await clock.time("evaluate", () => perplexities(model, result, evaluation, settled));
     const { params, bytes } = sizesOf(model);
     const before = pruned.layers.reduce((sum, layer) => sum + layer.before, 0);
     const after = pruned.layers.reduce((sum, layer) => sum + layer.after, 0);
@@ -112,9 +130,9 @@ export async function pruneFolder(
       layers: pruned.layers,
       skipped: pruned.skipped,
       seconds: clock.seconds,
+      memory: layout === null ? null : { limit: account.limit, counted: account.peak },
       peakBytes: process.resourceUsage().maxRSS * 1024,
     });
-    const whole = join(place, "checkpoint");
     if (!work.isComplete) {
       step(options, "write", 0, 1);
       const card = cardOfZeros(model, report(), options);

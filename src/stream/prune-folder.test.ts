@@ -138,6 +138,23 @@ describe("a checkpoint that is pruned into a folder", () => {
     expect(await contents(join(folder, "late"))).toEqual(await contents(join(folder, "whole")));
   });
 
+  it("is done where it was killed while the work was being cleared away", async () => {
+    await expect(run("cleared", stoppedBefore(3))).rejects.toThrow("stopped");
+    const work = join(folder, ".cleared.espalier");
+    const journal = `${await readFile(join(work, "journal.jsonl"), "utf8")}{"complete":true}\n`;
+    await run("cleared", { resume: true });
+    await mkdir(work);
+    await writeFile(join(work, "journal.jsonl"), journal);
+    const report = await run("cleared", { resume: true });
+    expect(report.layers).toHaveLength(21);
+    expect(await contents(join(folder, "cleared"))).toEqual(await contents(join(folder, "whole")));
+    expect(await readdir(folder)).not.toContain(".cleared.espalier");
+    // What is left without a journal is no work.
+    await mkdir(work);
+    await expect(run("cleared", { resume: true })).rejects.toThrow("expected no folder or an empty one");
+    await rm(work, { recursive: true });
+  });
+
   it("is not the same when a finished stage is another's", async () => {
     await expect(run("mixed", stoppedBefore(1))).rejects.toThrow("stopped");
     await expect(run("other", stoppedBefore(1), planned(0.25))).rejects.toThrow("stopped");

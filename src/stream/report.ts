@@ -33,6 +33,8 @@ export interface CheckpointReport {
   readonly resumed: number;
   /** Seconds of each phase of this run. */
   readonly seconds: Readonly<Record<string, number>>;
+  /** What the run was allowed to take, and the most that it counted; null where it was not told. */
+  readonly memory: { readonly limit: number; readonly counted: number } | null;
   /** Largest resident memory of the process, mapped files included; null where the platform does not tell. */
   readonly peakBytes: number | null;
 }

@@ -1,7 +1,8 @@
 import type { CheckpointModel } from "../models/checkpoint/checkpoint-model.ts";
 import { fedTensor } from "../models/checkpoint/lift.ts";
 import type { State } from "../runtime/runtime.ts";
-import { type HostTensor, load, type TensorRef } from "../tensor/tensor.ts";
+import { bytesOf, type HostTensor, load, type TensorRef } from "../tensor/tensor.ts";
+import type { Account, GiveBack } from "./account.ts";
 import { checkWeights } from "./check-weights.ts";
 import type { PlacedStage } from "./stage-kinds.ts";
 
@@ -26,6 +27,28 @@ export async function loadWeights(
     loaded.set(name, tensor);
   }
   return loaded;
+}
+
+/** Parameters of a stage in memory, counted until they are given back. */
+export interface CountedWeights {
+  readonly weights: StageWeights;
+  readonly back: GiveBack;
+}
+
+/** Nothing to read. */
+export const noWeights: CountedWeights = { weights: new Map(), back: () => undefined };
+
+/** The same on an account. */
+export async function loadCounted(
+  account: Account,
+  ...[model, placed, changed]: Parameters<typeof loadWeights>
+): Promise<CountedWeights> {
+  const refs = placed.tensors.flatMap((name) => changed?.get(name) ?? model.checkpoint.tensors.get(name) ?? []);
+  const back = account.take(
+    `the weights of ${placed.stage.name}`,
+    refs.reduce((sum, ref) => sum + bytesOf(ref), 0),
+  );
+  return { weights: await loadWeights(model, placed, changed), back };
 }
 
 /** Puts parameters of a stage beside the runtime, under the names that sessions of its kind read. */

@@ -1,4 +1,4 @@
-import { mkdir, open, readdir, readFile, rm, truncate } from "node:fs/promises";
+import { access, mkdir, open, readdir, readFile, rm, truncate } from "node:fs/promises";
 import { join } from "node:path";
 import * as z from "zod";
 import { readSafetensors } from "../formats/safetensors/read.ts";
@@ -18,6 +18,17 @@ export interface WorkFolder extends Work {
 }
 
 const journalFile = "journal.jsonl";
+
+/** True where a run left a journal: a folder without one is nothing that could be gone on with. */
+export function hasJournal(path: string): Promise<boolean> {
+  return access(join(path, journalFile)).then(
+    () => true,
+    () => false,
+  );
+}
+
+/** Says that everything is done. */
+const completeLine = JSON.stringify({ complete: true });
 
 const layer = z.object({ name: z.string(), before: z.number(), after: z.number() });
 const line = z.union([
@@ -64,6 +75,7 @@ export async function openWorkFolder(
   }
   const stages = new Map<string, FinishedStage>();
   let isComplete = false;
+  const there = new Set(await readdir(path));
   for (const [i, content] of lines.entries()) {
     const parsed = line.safeParse(jsonOf(content));
     if (!parsed.success) {
@@ -72,7 +84,9 @@ export async function openWorkFolder(
     if ("complete" in parsed.data) isComplete = true;
     else {
       const { stage, file, layers, skipped } = parsed.data;
-      stages.set(stage, { layers, skipped, tensors: await tensorsIn(join(path, file)) });
+      // Where the whole is in its place, the files of its stages may be gone.
+      const kept = there.has(file) || lines.at(-1) !== completeLine;
+      stages.set(stage, { layers, skipped, tensors: kept ? await tensorsIn(join(path, file)) : new Map() });
     }
   }
   if (text !== null && whole !== text) await truncate(journal, Buffer.byteLength(whole));
@@ -90,8 +104,14 @@ export async function openWorkFolder(
       await append(`${JSON.stringify({ stage, file, layers, skipped })}\n`);
       stages.set(stage, { layers, skipped, tensors: await tensorsIn(join(path, file)) });
     },
-    complete: () => append(`${JSON.stringify({ complete: true })}\n`),
-    remove: () => rm(path, { recursive: true, force: true }),
+    complete: () => append(`${completeLine}\n`),
+    remove: async () => {
+      // The journal last: as long as it is there, a run that is killed here is gone on with.
+      for (const file of await readdir(path)) {
+        if (file !== journalFile) await rm(join(path, file), { recursive: true, force: true });
+      }
+      await rm(path, { recursive: true, force: true });
+    },
   };
 }
 

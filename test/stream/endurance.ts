@@ -11,8 +11,8 @@ import { fromInts } from "../../src/tensor/numeric.ts";
 import { random } from "../../src/tensor/random.ts";
 import type { LlamaSizes } from "../../src/testbeds/models/llama-checkpoint.ts";
 
-/** A Llama of six blocks, small enough to be pruned a hundred times. */
-export const sizes: LlamaSizes = { vocabulary: 60, width: 32, layers: 6, heads: 4, kvHeads: 2, inner: 48 };
+/** A Llama of four blocks, small enough to be pruned a hundred times. */
+export const sizes: LlamaSizes = { vocabulary: 60, width: 32, layers: 4, heads: 4, kvHeads: 2, inner: 48 };
 
 /** Prunes half of the checkpoint in a folder, always the same way. */
 export async function pruneAlike(

@@ -93,6 +93,20 @@ Config, tensors and everything beside them have the names that they had. Besides
   positions, in that order, unless a recovery wrote it anew; gains of norms follow the width. −1 stands for a place filled
   with zeros.
 
+## Larger than memory
+
+Single weights and patterns such as 2:4 are pruned block by block: a block is read, measured on all windows, pruned, written and noted in a
+journal before the next. What it takes in time and memory is in [results/stream.md](results/stream.md).
+
+\`--memory 3GB\` is a promise. Parameters, hidden states of the windows, statistics and gradients are counted before they are allocated, and
+what the runtime works with is set aside. Where not all has room, hidden states go to disk, then the next block is not read ahead, then fewer
+windows run at once; where the least has no room, the run is refused and says how much it needs. Sessions then give their memory back
+after each run, which costs some 5 % of the time.
+
+A run that was killed, or that found the disk full, is repeated with \`--resume\` and goes on behind the last finished block, to the same
+bytes. Nothing appears under the name of the result before it is whole, and nothing of the input is written to
+(\`test/stream\`: killed at twenty moments, a disk full after any byte).
+
 ## What loads it
 
 \`espalier prune FOLDER -o OUT --target NAME\`, once for each program that has to load the result, chooses widths by what these
