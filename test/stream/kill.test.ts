@@ -27,7 +27,7 @@ beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "espalier-kill-"));
   from = join(folder, "llama");
   await saveCheckpoint(llamaCheckpoint(sizes), from);
-});
+}, patient.timeout);
 afterAll(async () => {
   for (const path of [folder, bundle]) await rm(path, { recursive: true, force: true });
 });
