@@ -3,7 +3,6 @@ import { once } from "node:events";
 import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { setTimeout as wait } from "node:timers/promises";
 import { build } from "vite";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { saveCheckpoint } from "../../src/formats/checkpoint/save.node.ts";
@@ -32,25 +31,33 @@ afterAll(async () => {
   for (const path of [folder, bundle]) await rm(path, { recursive: true, force: true });
 });
 
-/** Prunes in a process of its own, killed so many milliseconds after it began unless it is through by then. */
-async function pruned(out: string, criterion: string, after?: number): Promise<{ killed: boolean; ms: number }> {
-  const child = spawn(process.execPath, [script, from, out, criterion], {
-    stdio: ["ignore", "ignore", "pipe", "ipc"],
-  });
+/** A moment of a run: so many milliseconds behind a step, counted from 0. */
+interface Moment {
+  readonly step: number;
+  readonly ms: number;
+}
+
+interface Ended {
+  readonly killed: boolean;
+  readonly steps: number;
+  readonly ms: number;
+}
+
+/** Prunes in a process of its own, which is killed at a moment unless it is through by then. */
+async function pruned(out: string, criterion: string, moment?: Moment): Promise<Ended> {
+  const start = performance.now();
+  const child = spawn(process.execPath, [script, from, out, criterion], { stdio: ["ignore", "ignore", "pipe", "ipc"] });
   let said = "";
   child.stderr?.on("data", (data: Buffer) => {
     said += data.toString();
   });
-  const ended = once(child, "close");
-  await Promise.race([once(child, "message"), ended]);
-  const start = performance.now();
-  if (after !== undefined) {
-    await Promise.race([wait(after), ended]);
-    child.kill("SIGKILL");
-  }
-  const [code, signal]: unknown[] = await ended;
+  let steps = 0;
+  child.on("message", () => {
+    if (steps++ === moment?.step) setTimeout(() => child.kill("SIGKILL"), moment.ms);
+  });
+  const [code, signal]: unknown[] = await once(child, "close");
   if (code !== 0 && signal !== "SIGKILL") throw new Error(`expected the process to be through, got ${code}: ${said}`);
-  return { killed: signal === "SIGKILL", ms: performance.now() - start };
+  return { killed: signal === "SIGKILL", steps, ms: performance.now() - start };
 }
 
 it.each([
@@ -62,16 +69,16 @@ it.each([
   async (criterion, moments) => {
     const input = await prints(from);
     const whole = join(folder, criterion);
-    const { ms } = await pruned(whole, criterion);
+    const { steps, ms } = await pruned(whole, criterion);
     const expected = await prints(whole);
     expect([...expected.keys()]).toEqual(["README.md", "config.json", "model.safetensors"]);
     // One moment in each part of the run, in random order.
     const source = random(5, criterion);
     const order = [...source.permutation(moments)];
     let [run, kills, halfway] = [0, 0, 0];
-    const goOn = async (after?: number): Promise<boolean> => {
+    const goOn = async (moment?: Moment): Promise<boolean> => {
       const name = `${criterion}-${run}`;
-      const { killed } = await pruned(join(folder, name), criterion, after);
+      const { killed } = await pruned(join(folder, name), criterion, moment);
       if (killed) kills++;
       // The process may be killed when all is done, and has to be gone on with when it is not.
       const work = join(folder, `.${name}.espalier`);
@@ -85,9 +92,12 @@ it.each([
       return killed;
     };
     for (const part of order) {
-      const after = ((part + source.uniform()) / moments) * ms;
+      const moment = {
+        step: Math.floor((part / moments) * steps) + source.int(Math.ceil(steps / moments)),
+        ms: source.uniform() * (ms / steps),
+      };
       // What went on may be through before its moment, which then comes in a run from the start.
-      if (!(await goOn(after))) await goOn(after);
+      if (!(await goOn(moment))) await goOn(moment);
     }
     while (run === 0 || (await readdir(folder)).some((name) => name.startsWith("."))) await goOn();
     expect(kills).toBeGreaterThanOrEqual(moments - 2);
