@@ -71,7 +71,7 @@ describe("a memory", () => {
   const measured = async (more: Partial<MemoryNeeds> = {}) => {
     const needs = { ...wanted, ...more };
     const stages = await stageBytes(model, runtime, needs);
-    return (bytes: number) => layoutWithin(stages, 64, needs, bytes);
+    return (bytes: number) => layoutWithin(stages, { width: 64, depth: 2 }, needs, bytes);
   };
 
   it("that is tighter holds fewer hidden states, does not read ahead, runs fewer windows, then says what it needs", async () => {

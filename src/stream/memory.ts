@@ -72,13 +72,18 @@ export async function memoryLayout(
   wanted: MemoryNeeds,
   limit: number,
 ): Promise<MemoryLayout> {
-  return layoutWithin(await stageBytes(model, runtime, wanted), model.outline.width, wanted, limit);
+  return layoutWithin(
+    await stageBytes(model, runtime, wanted),
+    { width: model.outline.width, depth: model.stages.filter(({ role }) => role === "block").length },
+    wanted,
+    limit,
+  );
 }
 
-/** The same from what each kind of stage of a model of this width takes. */
+/** The same from what each kind of stage takes of a model of this width and number of blocks. */
 export function layoutWithin(
   stages: Awaited<ReturnType<typeof stageBytes>>,
-  width: number,
+  { width, depth }: { readonly width: number; readonly depth: number },
   { windows, time, gradients, most }: MemoryNeeds,
   limit: number,
 ): MemoryLayout {
@@ -115,7 +120,7 @@ export function layoutWithin(
     const found = [at(batchSize, true), at(batchSize, false)].find(({ bytes }) => bytes <= limit);
     if (found === undefined) continue;
     // Every stage forward and the gradients between them are kept for the way back.
-    const kept = gradients.length === 0 ? 1 : blocks.length + 2;
+    const kept = gradients.length === 0 ? 1 : depth + 2;
     const hidden = Math.min(limit - found.bytes, 4 * windows * time * width * kept);
     return { ...found, hidden, bytes: found.bytes + hidden };
   }
