@@ -3,7 +3,7 @@ import { int, intAttr, ints } from "../../graph/attributes.ts";
 import { sizeOf } from "../../tensor/tensor.ts";
 import { blockedKernelGradient } from "../lowerings/blocked.ts";
 import type { FormulaContext, GradRule } from "../spec.ts";
-import { seen, type Window, windowOf } from "./window.ts";
+import { kernelRoom, seen, type Window, windowOf } from "./window.ts";
 
 /** What the gradients of a convolution look at. x: [n, g·i, ...inputs], w: [g·o, i, ...kernel], dy: [n, g·o, ...outputs]. */
 interface Convolution {
@@ -134,11 +134,7 @@ function fromConvolution(g: Algebra, x: Value, dy: Value, { window }: Convolutio
     strides: ints(window.dilations),
     pads: ints([...window.before, ...window.after.map((n) => Math.max(n, 0))]),
   };
-  // A window that does not reach the end leaves room for kernel positions that are not there.
-  const sizes = window.kernel.map(
-    (n, i) => n + Math.floor(Math.max(-(window.after[i] ?? 0), 0) / (window.dilations[i] ?? 1)),
-  );
-  const type = { dtype: x.dtype, shape: [channels, out, ...sizes] };
+  const type = { dtype: x.dtype, shape: [channels, out, ...kernelRoom(window)] };
   const whole = g.op("Conv", [swapFirst(g, x), swapFirst(g, dy)], attributes, type);
   return swapFirst(
     g,

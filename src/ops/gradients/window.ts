@@ -36,6 +36,17 @@ export function windowOf(node: Node, kernel: readonly number[], x: Shape, y: Sha
   return { kernel, strides, dilations, before, after: needed.map((n, i) => n - (before[i] ?? 0)), inputs, outputs };
 }
 
+/**
+ * Kernel positions that a convolution of the input with the output's gradient finds: a window that does not reach the end
+ * leaves room for some that are not there.
+ */
+export const kernelRoom = ({
+  kernel,
+  after,
+  dilations,
+}: Pick<Window, "kernel" | "after" | "dilations">): readonly number[] =>
+  kernel.map((n, i) => n + Math.floor(Math.max(-(after[i] ?? 0), 0) / (dilations[i] ?? 1)));
+
 /** Offsets of the window's positions, row by row: one entry for each axis. */
 function offsetsOf({ kernel, dilations }: Window): readonly (readonly number[])[] {
   let offsets: readonly (readonly number[])[] = [[]];

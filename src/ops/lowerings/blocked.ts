@@ -2,7 +2,7 @@ import type { Algebra, Value } from "../../graph/algebra.ts";
 import { int, intAttr, ints } from "../../graph/attributes.ts";
 import type { Node } from "../../graph/graph.ts";
 import { sizeOf } from "../../tensor/tensor.ts";
-import { windowOf } from "../gradients/window.ts";
+import { kernelRoom, windowOf } from "../gradients/window.ts";
 import type { FormulaContext } from "../spec.ts";
 
 /**
@@ -117,20 +117,15 @@ export function blockedKernelGradient(
   w: Moves & { readonly kernel: readonly number[] },
   block: number,
 ): Value | null {
-  const [batch = 0, channels = 1, ...inputs] = x.shape;
-  const [, out = 0, ...outputs] = dy.shape;
+  const [batch = 0, channels = 1] = x.shape;
+  const [, out = 0] = dy.shape;
   if (x.dtype !== "f32" || w.kernel.length !== 2 || sizeOf(w.kernel) === 1) return null;
   if (filled(block, batch, out) < fullEnough) return null;
   const after = w.after.map((n) => Math.max(n, 0));
   const padded = g.pad(x, [0, 0, ...w.before], [upTo(batch, 4) - batch, 0, ...after]);
   const moves = { strides: w.dilations, dilations: w.strides, before: [0, 0], after: [0, 0] };
-  // A window that does not reach the end leaves room for kernel positions that are not there.
-  const sizes = inputs.map((n, i) => {
-    const room = n + (w.before[i] ?? 0) + (after[i] ?? 0) - ((outputs[i] ?? 1) - 1) * (w.strides[i] ?? 1) - 1;
-    return Math.floor(room / (w.dilations[i] ?? 1)) + 1;
-  });
   const operands = [blocked(g, g.transpose(padded, [1, 0, 2, 3]), block), blockedKernelOf(g, dy, block)] as const;
-  const found = convolution(g, operands, moves, [out, ...sizes]);
+  const found = convolution(g, operands, moves, [out, ...kernelRoom(w)]);
   const kept = g.cut(
     found,
     w.kernel.map((n, i) => ({ axis: i + 2, start: 0, end: n, step: 1 })),
