@@ -9,7 +9,7 @@ import { mkdtemp, readFile, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { magnitude } from "../src/criteria/magnitude.ts";
+import { magnitude } from "../src/criteria/weights/magnitude.ts";
 import { modelOf } from "../src/formats/onnx/encode.ts";
 import { openOnnx } from "../src/formats/onnx/external.node.ts";
 import { saveOnnx } from "../src/formats/onnx/save.node.ts";

@@ -6,10 +6,10 @@
 import { parseArgs } from "node:util";
 import { gradient } from "../src/autodiff/gradient.ts";
 import { blockChannels } from "../src/autodiff/lower.ts";
-import { type Algebra, algebra, type Value } from "../src/graph/algebra.ts";
+import { type Algebra, algebra, type Value } from "../src/graph/algebra/algebra.ts";
 import { int, ints, string } from "../src/graph/attributes.ts";
 import { builder } from "../src/graph/builder.ts";
-import { removeDeadCode } from "../src/graph/dead-code.ts";
+import { removeDeadCode } from "../src/graph/passes/dead-code.ts";
 import { openRuntime } from "../src/runtime/open-runtime.node.ts";
 import { fromFloats, fromInts } from "../src/tensor/numeric.ts";
 import { random } from "../src/tensor/random.ts";

@@ -2,8 +2,8 @@
  * Error of SparseGPT's sweep over that of Wanda's mask at the same share of a layer of 64 rows, by the columns of the blocks in which
  * the sweep chooses. Usage: npx tsx bench/obs-blocks.ts
  */
-import { sweep } from "../src/sparsify/sweep.ts";
-import { smallestPerRow } from "../src/tensor/select.ts";
+import { sweep } from "../src/sparsify/sweep/sweep.ts";
+import { smallestPerRow } from "../src/tensor/selection/select.ts";
 import { layerProblem, outputDistance, smoothProblem } from "../test/layer-problems.ts";
 
 const rows = 64;

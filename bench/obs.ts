@@ -15,10 +15,10 @@ import { parseArgs } from "node:util";
 import { builder } from "../src/graph/builder.ts";
 import { openRuntime } from "../src/index.node.ts";
 import { openProducts } from "../src/runtime/open-products.ts";
-import { sweep, sweepFactor } from "../src/sparsify/sweep.ts";
-import { tapGram } from "../src/stats/gram.ts";
+import { sweep, sweepFactor } from "../src/sparsify/sweep/sweep.ts";
+import { tapGram } from "../src/stats/taps/gram.ts";
+import { type Floats, part } from "../src/tensor/linalg/products.ts";
 import { float32Tensor } from "../src/tensor/numeric.ts";
-import { type Floats, part } from "../src/tensor/products.ts";
 import { random } from "../src/tensor/random.ts";
 
 const { values: options } = parseArgs({

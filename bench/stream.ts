@@ -12,7 +12,7 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { cpus, tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { writeNpy } from "../src/data/npy.ts";
+import { writeNpy } from "../src/data/files/npy.ts";
 import { saveCheckpoint } from "../src/formats/checkpoint/save.node.ts";
 import { int } from "../src/graph/attributes.ts";
 import { builder } from "../src/graph/builder.ts";

@@ -6,7 +6,7 @@
  */
 import { parseArgs } from "node:util";
 import { openRuntime } from "../src/index.node.ts";
-import { classify } from "../src/testbeds/classify.ts";
+import { classify } from "../src/testbeds/bench/classify.ts";
 import { openTestbed, testbedIds } from "../src/testbeds/open.node.ts";
 
 const { values, positionals } = parseArgs({ allowPositionals: true, options: { threads: { type: "string" } } });

@@ -16,7 +16,7 @@ import { readSafetensors } from "../src/formats/safetensors/read.ts";
 import { fileSource } from "../src/formats/source/file.node.ts";
 import type { Graph } from "../src/graph/graph.ts";
 import { load, openData, openRuntime } from "../src/index.node.ts";
-import { likelihood } from "../src/stats/likelihood.ts";
+import { likelihood } from "../src/stats/answers/likelihood.ts";
 import { llama } from "../src/testbeds/models/llama.ts";
 import { asCheckpoint } from "../src/testbeds/text/as-checkpoint.ts";
 import { corpus } from "../src/testbeds/text/corpus.ts";

@@ -1,5 +1,5 @@
 import type { IndexedDataset } from "./data/dataset.ts";
-import { isFolder } from "./data/file.node.ts";
+import { isFolder } from "./data/files/file.node.ts";
 import { type OpenOptions as DataOptions, openData as openDataAt } from "./data/open.node.ts";
 import { openCheckpointFolder } from "./formats/checkpoint/open.node.ts";
 import { modelOf } from "./formats/onnx/encode.ts";
@@ -10,13 +10,13 @@ import { httpSource } from "./formats/source/http.ts";
 import { type CheckpointModel, checkpointModel } from "./models/checkpoint/checkpoint-model.ts";
 import { withFixed } from "./models/fix.ts";
 import { type Model, modelFrom } from "./models/model.ts";
-import type { Report } from "./pipeline/report.ts";
+import type { Report } from "./pipeline/measuring/report.ts";
 import { type LoadOptions, loadFrom } from "./public.ts";
 import type { TrainReport } from "./recipes/train-recipe.ts";
 import type { CompareReport } from "./studies/compare.ts";
 import type { SensitivityReport } from "./studies/sensitivity.ts";
 
-export { imageFolder } from "./data/images.node.ts";
+export { imageFolder } from "./data/files/images.node.ts";
 export type { OpenOptions as DataOptions } from "./data/open.node.ts";
 export { type SaveOptions, saveCheckpoint } from "./formats/checkpoint/save.node.ts";
 export { type ExportedFile, type ExportOptions, exportFolder } from "./models/export/export-folder.node.ts";
@@ -32,8 +32,8 @@ export {
   trainModel,
 } from "./recipes/train-recipe.ts";
 export { type OpenOptions, openRuntime } from "./runtime/open-runtime.node.ts";
-export { type FolderPruneOptions, pruneFolder } from "./stream/prune-folder.node.ts";
-export { type FolderUnitOptions, pruneFolderUnits } from "./stream/prune-folder-units.node.ts";
+export { type FolderPruneOptions, pruneFolder } from "./stream/folders/prune-folder.node.ts";
+export { type FolderUnitOptions, pruneFolderUnits } from "./stream/folders/prune-folder-units.node.ts";
 export { openTestbed, testbedIds } from "./testbeds/open.node.ts";
 export { tokenizerAt } from "./tokenizers/tokenizer-files.node.ts";
 export { keepSnapshots, type SnapshotKeeper } from "./train/snapshot-file.node.ts";

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Feeds, Graph, ValueInfo } from "../src/graph/graph.ts";
-import { verify } from "../src/graph/verify.ts";
+import { verify } from "../src/graph/passes/verify.ts";
 import { upgrade } from "../src/ops/upgrade/upgrade.ts";
 import { openRuntime } from "../src/runtime/open-runtime.node.ts";
 import type { Runtime } from "../src/runtime/runtime.ts";

@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { branchesOf } from "../src/coupling/branches.ts";
-import { random } from "../src/criteria/random.ts";
-import { inlineIf } from "../src/graph/inline-if.ts";
-import { verify } from "../src/graph/verify.ts";
+import { random } from "../src/criteria/weights/random.ts";
+import { inlineIf } from "../src/graph/passes/inline-if.ts";
+import { verify } from "../src/graph/passes/verify.ts";
 import { analyse } from "../src/models/analysis.ts";
 import { openRuntime } from "../src/runtime/open-runtime.node.ts";
 import type { Runtime } from "../src/runtime/runtime.ts";

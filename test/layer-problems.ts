@@ -1,4 +1,4 @@
-import { gram, matMul, matMulTransposed } from "../src/tensor/matrix.ts";
+import { gram, matMul, matMulTransposed } from "../src/tensor/linalg/matrix.ts";
 import { random } from "../src/tensor/random.ts";
 
 /** A linear layer and the inputs that it sees. */

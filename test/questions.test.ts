@@ -4,7 +4,7 @@ import { type Question, readQuestions } from "../src/data/text/questions.ts";
 import { memorySource } from "../src/formats/source/source.ts";
 import { builder } from "../src/graph/builder.ts";
 import { openRuntime } from "../src/runtime/open-runtime.node.ts";
-import { scoreContinuations } from "../src/stats/continuations.ts";
+import { scoreContinuations } from "../src/stats/answers/continuations.ts";
 import { answerQuestions } from "../src/studies/answer-questions.ts";
 import { float32Tensor } from "../src/tensor/numeric.ts";
 import { random } from "../src/tensor/random.ts";

@@ -1,9 +1,9 @@
 import { afterAll, describe, expect, it } from "vitest";
-import { random } from "../src/criteria/random.ts";
+import { random } from "../src/criteria/weights/random.ts";
 import { int, ints } from "../src/graph/attributes.ts";
 import { builder } from "../src/graph/builder.ts";
 import type { Draft } from "../src/graph/edit.ts";
-import { verify } from "../src/graph/verify.ts";
+import { verify } from "../src/graph/passes/verify.ts";
 import { type Analysis, analyse } from "../src/models/analysis.ts";
 import { openRuntime } from "../src/runtime/open-runtime.node.ts";
 import { cut } from "../src/surgery/cut.ts";

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { random } from "../src/criteria/random.ts";
+import { random } from "../src/criteria/weights/random.ts";
 import type { Graph } from "../src/graph/graph.ts";
-import { verify } from "../src/graph/verify.ts";
+import { verify } from "../src/graph/passes/verify.ts";
 import { analyse } from "../src/models/analysis.ts";
 import { openRuntime } from "../src/runtime/open-runtime.node.ts";
 import type { Runtime } from "../src/runtime/runtime.ts";

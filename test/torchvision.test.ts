@@ -1,8 +1,8 @@
 import { existsSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { magnitude } from "../src/criteria/magnitude.ts";
-import { random } from "../src/criteria/random.ts";
-import { verify } from "../src/graph/verify.ts";
+import { magnitude } from "../src/criteria/weights/magnitude.ts";
+import { random } from "../src/criteria/weights/random.ts";
+import { verify } from "../src/graph/passes/verify.ts";
 import { analyse } from "../src/models/analysis.ts";
 import { openRuntime } from "../src/runtime/open-runtime.node.ts";
 import type { Runtime } from "../src/runtime/runtime.ts";

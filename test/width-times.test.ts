@@ -1,6 +1,6 @@
 import { afterAll, describe, expect, it } from "vitest";
 import { analyse } from "../src/models/analysis.ts";
-import { latencyFeeds } from "../src/pipeline/latency-feeds.ts";
+import { latencyFeeds } from "../src/pipeline/measuring/latency-feeds.ts";
 import { openRuntime } from "../src/runtime/open-runtime.node.ts";
 import type { Runtime } from "../src/runtime/runtime.ts";
 import { widthsOf, widthTimes } from "../src/search/width-times.ts";

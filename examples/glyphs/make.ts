@@ -7,10 +7,10 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { zipSync } from "fflate";
-import { writeNpy } from "../../src/data/npy.ts";
+import { writeNpy } from "../../src/data/files/npy.ts";
 import { openRuntime } from "../../src/runtime/open-runtime.node.ts";
 import { fromInts } from "../../src/tensor/numeric.ts";
-import { classify } from "../../src/testbeds/classify.ts";
+import { classify } from "../../src/testbeds/bench/classify.ts";
 import { openTestbed } from "../../src/testbeds/open.node.ts";
 import { type Scenes, scenes } from "../../src/testbeds/scenes/scenes.ts";
 import { glyphs } from "../../src/testbeds/scenes/settings.ts";

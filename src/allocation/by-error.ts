@@ -1,6 +1,6 @@
 import { sizesAt, type UnitCounts } from "../cost/sizes-at.ts";
 import { type Group, unitCount } from "../coupling/couple.ts";
-import type { ErrorCurve } from "../criteria/error-curves.ts";
+import type { ErrorCurve } from "../criteria/inputs/error-curves.ts";
 import type { Analysis } from "../models/analysis.ts";
 import { type Choice, multipleChoice } from "../solve/multiple-choice.ts";
 import { meets, type Target, unreachable } from "./target.ts";

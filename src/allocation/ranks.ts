@@ -1,5 +1,5 @@
 import type { Cost } from "../cost/cost.ts";
-import { rankOf } from "../tensor/low-rank.ts";
+import { rankOf } from "../tensor/linalg/low-rank.ts";
 import { meets, type Target, unreachable } from "./target.ts";
 
 /** A layer that can be taken apart into factors of a rank. */

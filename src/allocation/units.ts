@@ -3,7 +3,7 @@ import { sizesAt, type UnitCounts } from "../cost/sizes-at.ts";
 import type { Alike } from "../coupling/alike.ts";
 import { type Coupling, type Group, unitCount } from "../coupling/couple.ts";
 import { growGreedily } from "../solve/greedy.ts";
-import { countOf } from "../tensor/select.ts";
+import { countOf } from "../tensor/selection/select.ts";
 import { type Budget, costBudget, unitBudget, unitsOf } from "./budget.ts";
 import { type Target, unreachable } from "./target.ts";
 

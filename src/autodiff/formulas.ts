@@ -1,4 +1,4 @@
-import type { Algebra, Value } from "../graph/algebra.ts";
+import type { Algebra, Value } from "../graph/algebra/algebra.ts";
 import { describeNode } from "../graph/attributes.ts";
 import type { Node } from "../graph/graph.ts";
 import type { FormulaContext, Gradient, Operand } from "../ops/spec.ts";

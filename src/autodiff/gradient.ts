@@ -1,6 +1,6 @@
-import type { Algebra, Value } from "../graph/algebra.ts";
+import type { Algebra, Value } from "../graph/algebra/algebra.ts";
+import { broadcastShapes } from "../graph/algebra/broadcast.ts";
 import { describeNode, graphAttrs } from "../graph/attributes.ts";
-import { broadcastShapes } from "../graph/broadcast.ts";
 import type { Node } from "../graph/graph.ts";
 import { sortNodes } from "../graph/topological.ts";
 import type { GradContext, GradRule } from "../ops/spec.ts";

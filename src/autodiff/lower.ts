@@ -1,4 +1,4 @@
-import type { Algebra, Value } from "../graph/algebra.ts";
+import type { Algebra, Value } from "../graph/algebra/algebra.ts";
 import { describeNode } from "../graph/attributes.ts";
 import { blockedForm } from "../ops/lowerings/blocked.ts";
 import type { FormulaContext, Gradient } from "../ops/spec.ts";

@@ -1,8 +1,8 @@
-import { algebra, type SizedGraph } from "../graph/algebra.ts";
-import { removeDeadCode } from "../graph/dead-code.ts";
+import { algebra, type SizedGraph } from "../graph/algebra/algebra.ts";
 import { edit } from "../graph/edit.ts";
 import type { Graph, TensorType } from "../graph/graph.ts";
-import { integerValues, shapeConstants } from "../graph/specialise.ts";
+import { removeDeadCode } from "../graph/passes/dead-code.ts";
+import { integerValues, shapeConstants } from "../graph/passes/specialise.ts";
 import { upgrade } from "../ops/upgrade/upgrade.ts";
 import { evaluate } from "../runtime/evaluate.ts";
 import type { Runtime } from "../runtime/runtime.ts";

@@ -1,9 +1,9 @@
 import { afterAll, describe, expect, it } from "vitest";
-import { type Algebra, algebra, type Value } from "../graph/algebra.ts";
+import { type Algebra, algebra, type Value } from "../graph/algebra/algebra.ts";
 import { float, int } from "../graph/attributes.ts";
 import { builder } from "../graph/builder.ts";
-import { removeDeadCode } from "../graph/dead-code.ts";
 import type { Graph } from "../graph/graph.ts";
+import { removeDeadCode } from "../graph/passes/dead-code.ts";
 import { openRuntime } from "../runtime/open-runtime.node.ts";
 import { fromFloats, toFloat64 } from "../tensor/numeric.ts";
 import { random } from "../tensor/random.ts";

@@ -1,4 +1,4 @@
-import type { Algebra, Value } from "../graph/algebra.ts";
+import type { Algebra, Value } from "../graph/algebra/algebra.ts";
 import type { Node } from "../graph/graph.ts";
 import { opSpec } from "../ops/table.ts";
 import { formulaContext } from "./formulas.ts";

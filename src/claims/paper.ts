@@ -1,5 +1,5 @@
 import type { Plan } from "../plans/plan.ts";
-import type { SparseTraining } from "../sparsify/train-sparse.ts";
+import type { SparseTraining } from "../sparsify/training/train-sparse.ts";
 import { type OptionTable, type OptionValue, type PlanOption, readOptions, type ValuesOf } from "./plan-options.ts";
 import type { PaperRecord, Some } from "./record.ts";
 import type { Bench, Findings } from "./reproduction.ts";

@@ -1,5 +1,5 @@
 import type { Plan, UnitPlan, WeightPlan } from "../plans/plan.ts";
-import type { SparseTraining } from "../sparsify/train-sparse.ts";
+import type { SparseTraining } from "../sparsify/training/train-sparse.ts";
 import type { Interval } from "../tensor/statistics.ts";
 import type { LedgerTotals } from "./ledger.ts";
 import type { Some } from "./record.ts";

@@ -1,15 +1,15 @@
 import type { Command } from "./command.ts";
-import { compareCommand } from "./compare.ts";
-import { evalCommand } from "./eval.ts";
-import { explainCommand } from "./explain.ts";
-import { exportCommand } from "./export.ts";
-import { generateCommand } from "./generate.ts";
-import { inspectCommand } from "./inspect.ts";
-import { papersCommand } from "./papers.ts";
-import { pruneCommand } from "./prune.ts";
-import { runCommand } from "./run.ts";
-import { sensitivityCommand } from "./sensitivity.ts";
-import { trainCommand } from "./train.ts";
+import { compareCommand } from "./commands/compare.ts";
+import { evalCommand } from "./commands/eval.ts";
+import { explainCommand } from "./commands/explain.ts";
+import { exportCommand } from "./commands/export.ts";
+import { generateCommand } from "./commands/generate.ts";
+import { inspectCommand } from "./commands/inspect.ts";
+import { papersCommand } from "./commands/papers.ts";
+import { pruneCommand } from "./commands/prune.ts";
+import { runCommand } from "./commands/run.ts";
+import { sensitivityCommand } from "./commands/sensitivity.ts";
+import { trainCommand } from "./commands/train.ts";
 
 /** Every command, in the order of --help. */
 export const commands: readonly Command[] = [

@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
-import { svd } from "../tensor/eigen.ts";
-import { gram, transposed } from "../tensor/matrix.ts";
+import { svd } from "../tensor/linalg/eigen.ts";
+import { gram, transposed } from "../tensor/linalg/matrix.ts";
 import { random } from "../tensor/random.ts";
 import { condition } from "./condition.ts";
 import type { WeightView } from "./criterion.ts";

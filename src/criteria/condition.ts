@@ -1,5 +1,5 @@
-import { symmetricEigen } from "../tensor/eigen.ts";
-import { gram as products, transposed } from "../tensor/matrix.ts";
+import { symmetricEigen } from "../tensor/linalg/eigen.ts";
+import { gram as products, transposed } from "../tensor/linalg/matrix.ts";
 import type { Criterion } from "./criterion.ts";
 
 /** Singular values below this part of the largest count as none. */

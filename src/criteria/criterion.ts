@@ -1,6 +1,6 @@
 import type { Matrix } from "../coupling/matrices.ts";
 import type { VectorRole } from "../coupling/roles.ts";
-import type { AnchorStrength, PathSettings } from "../stats/importance-along.ts";
+import type { AnchorStrength, PathSettings } from "../stats/gradients/importance-along.ts";
 import type { Shape } from "../tensor/tensor.ts";
 
 /** What calibration can measure at the input of a matrix, per input feature unless said otherwise. */

@@ -2,7 +2,7 @@ import type { Matrix } from "../coupling/matrices.ts";
 import { edit } from "../graph/edit.ts";
 import type { Graph } from "../graph/graph.ts";
 import { type Numbers, runningStatistics } from "../ops/linear.ts";
-import { formOf } from "../stats/unfold.ts";
+import { formOf } from "../stats/taps/unfold.ts";
 import { isFloat } from "../tensor/dtype.ts";
 import { EspalierError } from "../tensor/error.ts";
 import { fromFloats, toFloat64 } from "../tensor/numeric.ts";

@@ -1,19 +1,19 @@
 import { didYouMean, EspalierError } from "../tensor/error.ts";
-import { alignment } from "./alignment.ts";
 import type { Criterion, Statistic } from "./criterion.ts";
-import { crop, fisher, grasp, hessian } from "./curvature.ts";
-import { fluctuation } from "./fluctuation.ts";
-import { gblm } from "./gblm.ts";
-import { geometricMedian } from "./geometric-median.ts";
-import { inputNorm } from "./input-norm.ts";
-import { magnitude } from "./magnitude.ts";
-import { normScale } from "./norm-scale.ts";
-import { obs } from "./obs.ts";
-import { random } from "./random.ts";
-import { rowRange } from "./row-range.ts";
-import { synflow } from "./synflow.ts";
-import { sampleTaylor, signedTaylor, snip, taylor } from "./taylor.ts";
-import { wanda } from "./wanda.ts";
+import { alignment } from "./gradients/alignment.ts";
+import { crop, fisher, grasp, hessian } from "./gradients/curvature.ts";
+import { gblm } from "./gradients/gblm.ts";
+import { synflow } from "./gradients/synflow.ts";
+import { sampleTaylor, signedTaylor, snip, taylor } from "./gradients/taylor.ts";
+import { fluctuation } from "./inputs/fluctuation.ts";
+import { inputNorm } from "./inputs/input-norm.ts";
+import { obs } from "./inputs/obs.ts";
+import { wanda } from "./inputs/wanda.ts";
+import { geometricMedian } from "./weights/geometric-median.ts";
+import { magnitude } from "./weights/magnitude.ts";
+import { normScale } from "./weights/norm-scale.ts";
+import { random } from "./weights/random.ts";
+import { rowRange } from "./weights/row-range.ts";
 
 /** A criterion that a user can ask for by name. */
 export interface CriterionEntry {

@@ -2,16 +2,16 @@ import { expect, it } from "vitest";
 import { random as seeded } from "../tensor/random.ts";
 import { tensor } from "../tensor/tensor.ts";
 import { reduceElements, type WeightView } from "./criterion.ts";
-import { fluctuation } from "./fluctuation.ts";
-import { geometricMedian } from "./geometric-median.ts";
-import { inputNorm } from "./input-norm.ts";
-import { magnitude } from "./magnitude.ts";
+import { fluctuation } from "./inputs/fluctuation.ts";
+import { inputNorm } from "./inputs/input-norm.ts";
+import { wanda } from "./inputs/wanda.ts";
 import { product } from "./product.ts";
-import { random } from "./random.ts";
 import { criterionNamed } from "./registry.ts";
-import { rowRange } from "./row-range.ts";
-import { wanda } from "./wanda.ts";
 import { matrixView } from "./weight-view.ts";
+import { geometricMedian } from "./weights/geometric-median.ts";
+import { magnitude } from "./weights/magnitude.ts";
+import { random } from "./weights/random.ts";
+import { rowRange } from "./weights/row-range.ts";
 
 const node = { name: "n", domain: "", op: "x", inputs: [], outputs: [], attributes: new Map() };
 

@@ -5,10 +5,10 @@ import { int } from "../graph/attributes.ts";
 import { builder } from "../graph/builder.ts";
 import { float32Tensor } from "../tensor/numeric.ts";
 import { random as seeded } from "../tensor/random.ts";
-import { inputNorm } from "./input-norm.ts";
-import { magnitude } from "./magnitude.ts";
-import { obs } from "./obs.ts";
+import { inputNorm } from "./inputs/input-norm.ts";
+import { obs } from "./inputs/obs.ts";
 import { unitScores } from "./unit-scores.ts";
+import { magnitude } from "./weights/magnitude.ts";
 
 const groups = 3;
 const inside = 4;

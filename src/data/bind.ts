@@ -1,9 +1,9 @@
 import type { DType } from "../tensor/dtype.ts";
 import { didYouMean, EspalierError } from "../tensor/error.ts";
 import { formatShape, type HostTensor, type Shape, sizeOf } from "../tensor/tensor.ts";
-import { canCast, castTo } from "./cast.ts";
+import { canCast, castTo } from "./changes/cast.ts";
+import { checkFinite } from "./changes/finite.ts";
 import { type Feature, type IndexedDataset, indexed } from "./dataset.ts";
-import { checkFinite } from "./finite.ts";
 
 /** A model input that data can feed; the `ValueInfo` of a graph input is one. */
 export interface InputType {

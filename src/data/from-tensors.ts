@@ -1,7 +1,7 @@
 import { EspalierError } from "../tensor/error.ts";
 import { formatShape, type HostTensor, sizeOf } from "../tensor/tensor.ts";
+import { checkFinite } from "./changes/finite.ts";
 import { type IndexedDataset, indexed } from "./dataset.ts";
-import { checkFinite } from "./finite.ts";
 import { type Rows, residentRowsOf } from "./rows.ts";
 
 /**

@@ -8,14 +8,14 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { EspalierError } from "../tensor/error.ts";
 import { float32Tensor, fromInts, toFloat32 } from "../tensor/numeric.ts";
 import { tensor } from "../tensor/tensor.ts";
-import { bytesSource } from "./bytes.ts";
-import { openCifar } from "./cifar.ts";
 import type { IndexedDataset } from "./dataset.ts";
-import { openIdx } from "./idx.ts";
-import { imageFolder } from "./images.node.ts";
-import { writeNpy } from "./npy.ts";
+import { bytesSource } from "./files/bytes.ts";
+import { openCifar } from "./files/cifar.ts";
+import { openIdx } from "./files/idx.ts";
+import { imageFolder } from "./files/images.node.ts";
+import { writeNpy } from "./files/npy.ts";
+import { parsePreprocessor } from "./files/preprocessor.ts";
 import { openData } from "./open.node.ts";
-import { parsePreprocessor } from "./preprocessor.ts";
 
 let folder = "";
 beforeAll(async () => {

@@ -3,17 +3,17 @@ import { describe, expect, it } from "vitest";
 import { fromInts, toInts } from "../tensor/numeric.ts";
 import { type Random, random } from "../tensor/random.ts";
 import { refOf } from "../tensor/tensor.ts";
-import { removeDeadCode } from "./dead-code.ts";
-import { distinctNodes } from "./distinct.ts";
 import { edit } from "./edit.ts";
-import { type Evaluate, foldConstants } from "./fold.ts";
 import type { Attribute, Graph, Node } from "./graph.ts";
-import { inlineIf } from "./inline-if.ts";
+import { removeDeadCode } from "./passes/dead-code.ts";
+import { distinctNodes } from "./passes/distinct.ts";
+import { type Evaluate, foldConstants } from "./passes/fold.ts";
+import { inlineIf } from "./passes/inline-if.ts";
+import { verify } from "./passes/verify.ts";
 import { printGraph } from "./print.ts";
 import { reparameterise } from "./reparameterise.ts";
 import { expose, extract } from "./subgraph.ts";
 import { sortNodes } from "./topological.ts";
-import { verify } from "./verify.ts";
 
 /** A random graph over i64 scalars, with Ifs (nested, reading outer values, shadowing names) and dead parts. */
 function randomGraph(seed: number, size: number): Graph {

@@ -1,8 +1,8 @@
 import { didYouMean, EspalierError } from "../tensor/error.ts";
 import { captures, localNames } from "./captures.ts";
-import { removeDeadCode } from "./dead-code.ts";
 import { edit } from "./edit.ts";
 import type { Graph, TensorType, ValueInfo } from "./graph.ts";
+import { removeDeadCode } from "./passes/dead-code.ts";
 
 /** Types of values by name, as far as they are known. */
 export type Types = ReadonlyMap<string, TensorType>;

@@ -1,5 +1,5 @@
 import { EspalierError } from "../tensor/error.ts";
-import { countOf, keepNofM } from "../tensor/select.ts";
+import { countOf, keepNofM } from "../tensor/selection/select.ts";
 
 /**
  * What goes or stays together: single weights; N of every M neighbours along the input axis, for a convolution along

@@ -1,6 +1,6 @@
 import type { UnitCounts } from "../cost/sizes-at.ts";
 import type { Group } from "../coupling/couple.ts";
-import { smallestPerRow } from "../tensor/select.ts";
+import { smallestPerRow } from "../tensor/selection/select.ts";
 
 /** Keeps the best units of each set of each group: one byte a unit, 1 keeps; of equal scores the later unit stays. */
 export function unitMasks(

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import type { FloatType } from "../tensor/dtype.ts";
 import { fromFloats, toFloat32 } from "../tensor/numeric.ts";
 import { random } from "../tensor/random.ts";
-import { keepNofM, smallestPerRow } from "../tensor/select.ts";
+import { keepNofM, smallestPerRow } from "../tensor/selection/select.ts";
 import { type ColumnScores, type RowRule, zeroInRows } from "./zero-rows.ts";
 
 const source = random(11, "rows");

@@ -1,6 +1,6 @@
 import { EspalierError } from "../tensor/error.ts";
-import { magnitudesOf } from "../tensor/magnitudes.ts";
-import { RowRanker } from "../tensor/row-ranker.ts";
+import { magnitudesOf } from "../tensor/selection/magnitudes.ts";
+import { RowRanker } from "../tensor/selection/row-ranker.ts";
 import { type Elements, storedElements } from "../tensor/stored-elements.ts";
 import type { HostTensor } from "../tensor/tensor.ts";
 

@@ -2,7 +2,7 @@ import { type CostModel, costModel } from "../cost/cost.ts";
 import { type Coupling, type CouplingFacts, couple, sizeValues } from "../coupling/couple.ts";
 import { type Matrix, matrices } from "../coupling/matrices.ts";
 import type { Graph, TensorType, ValueInfo } from "../graph/graph.ts";
-import { integerValues } from "../graph/specialise.ts";
+import { integerValues } from "../graph/passes/specialise.ts";
 import { evaluate } from "../runtime/evaluate.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { didYouMean, EspalierError } from "../tensor/error.ts";

@@ -1,6 +1,6 @@
 import type { OnnxModel } from "../formats/onnx/model.ts";
 import type { Graph } from "../graph/graph.ts";
-import { inlineIf } from "../graph/inline-if.ts";
+import { inlineIf } from "../graph/passes/inline-if.ts";
 import { isFloat } from "../tensor/dtype.ts";
 import { didYouMean, EspalierError } from "../tensor/error.ts";
 import { fromFloats, fromInts } from "../tensor/numeric.ts";

@@ -1,4 +1,4 @@
-import type { Algebra, Value } from "../graph/algebra.ts";
+import type { Algebra, Value } from "../graph/algebra/algebra.ts";
 import { floatAttr, stringAttr } from "../graph/attributes.ts";
 import { elementwise, unary } from "./elementwise.ts";
 import type { FormulaContext, GradContext, GradRule, OpSpec } from "./spec.ts";

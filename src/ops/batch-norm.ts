@@ -1,4 +1,4 @@
-import type { Algebra, Value } from "../graph/algebra.ts";
+import type { Algebra, Value } from "../graph/algebra/algebra.ts";
 import { float, floatAttr, intAttr } from "../graph/attributes.ts";
 import type { Node } from "../graph/graph.ts";
 import { sizeOf } from "../tensor/tensor.ts";

@@ -1,4 +1,4 @@
-import type { Value } from "../graph/algebra.ts";
+import type { Value } from "../graph/algebra/algebra.ts";
 import { intAttr } from "../graph/attributes.ts";
 import type { Node } from "../graph/graph.ts";
 import { blockAxis, need, tie } from "./axis-rules.ts";

@@ -1,4 +1,4 @@
-import type { Value } from "../graph/algebra.ts";
+import type { Value } from "../graph/algebra/algebra.ts";
 import { int, intAttr } from "../graph/attributes.ts";
 import { toFloat64 } from "../tensor/numeric.ts";
 import { sizeOf } from "../tensor/tensor.ts";

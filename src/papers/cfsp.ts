@@ -1,10 +1,10 @@
 import { unitAllocationDefaults } from "../allocation/units.ts";
 import { paper } from "../claims/paper.ts";
 import { fraction, oneOf, whole, without } from "../claims/plan-options.ts";
-import { inputNorm } from "../criteria/input-norm.ts";
-import { magnitude } from "../criteria/magnitude.ts";
+import { inputNorm } from "../criteria/inputs/input-norm.ts";
 import { product } from "../criteria/product.ts";
-import { relativeSize } from "../criteria/relative-size.ts";
+import { magnitude } from "../criteria/weights/magnitude.ts";
+import { relativeSize } from "../criteria/weights/relative-size.ts";
 import { structured } from "../plans/methods.ts";
 import { languageTestbeds } from "../testbeds/language-testbeds.ts";
 import { flap } from "./flap.ts";

@@ -1,7 +1,7 @@
 import { paper } from "../claims/paper.ts";
 import { amongOption, fraction, oneOf } from "../claims/plan-options.ts";
-import { obsSequential } from "../criteria/obs-sequential.ts";
-import { pathImportance } from "../criteria/path-importance.ts";
+import { pathImportance } from "../criteria/gradients/path-importance.ts";
+import { obsSequential } from "../criteria/inputs/obs-sequential.ts";
 import { rankMix } from "../criteria/rank-mix.ts";
 import { layered } from "../plans/layered.ts";
 import { sparsegpt } from "./sparsegpt.ts";

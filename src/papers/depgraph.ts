@@ -1,8 +1,8 @@
 import { unitAllocationDefaults } from "../allocation/units.ts";
 import { paper } from "../claims/paper.ts";
 import { fraction, oneOf, shareOf, without } from "../claims/plan-options.ts";
-import { magnitude } from "../criteria/magnitude.ts";
 import { groupDefaults } from "../criteria/unit-scores.ts";
+import { magnitude } from "../criteria/weights/magnitude.ts";
 
 /** Removes the units of coupled groups whose weights are smallest in the mean over all members of the group. */
 export const depgraph = paper({

@@ -1,7 +1,7 @@
 import { paper } from "../claims/paper.ts";
 import { amongOption, fraction, oneOf, patternNamed, patternOption } from "../claims/plan-options.ts";
 import { dense } from "../claims/reproduction.ts";
-import { magnitude } from "../criteria/magnitude.ts";
+import { magnitude } from "../criteria/weights/magnitude.ts";
 import { layered } from "../plans/layered.ts";
 import { languageTestbeds } from "../testbeds/language-testbeds.ts";
 

@@ -1,10 +1,10 @@
 import { unitAllocationDefaults } from "../allocation/units.ts";
 import { paper } from "../claims/paper.ts";
 import { fraction, oneOf, parameterShareOf, without } from "../claims/plan-options.ts";
-import { fluctuation } from "../criteria/fluctuation.ts";
-import { inputNorm } from "../criteria/input-norm.ts";
-import { magnitude } from "../criteria/magnitude.ts";
+import { fluctuation } from "../criteria/inputs/fluctuation.ts";
+import { inputNorm } from "../criteria/inputs/input-norm.ts";
 import { product } from "../criteria/product.ts";
+import { magnitude } from "../criteria/weights/magnitude.ts";
 import { structured } from "../plans/methods.ts";
 import { biasCompensation } from "../recovery/bias.ts";
 import { languageTestbeds } from "../testbeds/language-testbeds.ts";

@@ -1,7 +1,7 @@
 import { paper } from "../claims/paper.ts";
 import { amongOption, fraction, oneOf } from "../claims/plan-options.ts";
-import { alignment } from "../criteria/alignment.ts";
-import { fisher } from "../criteria/curvature.ts";
+import { alignment } from "../criteria/gradients/alignment.ts";
+import { fisher } from "../criteria/gradients/curvature.ts";
 import { layered } from "../plans/layered.ts";
 import { finetune } from "../recovery/finetune.ts";
 import { essentialSparsity } from "./essential-sparsity.ts";

@@ -1,7 +1,7 @@
 import { paper } from "../claims/paper.ts";
 import { amongOption, fraction, oneOf, patternNamed, patternOption, whole } from "../claims/plan-options.ts";
-import { fisher } from "../criteria/curvature.ts";
-import { gblm } from "../criteria/gblm.ts";
+import { fisher } from "../criteria/gradients/curvature.ts";
+import { gblm } from "../criteria/gradients/gblm.ts";
 import { layered } from "../plans/layered.ts";
 import { languageTestbeds } from "../testbeds/language-testbeds.ts";
 import { wanda } from "./wanda.ts";

@@ -1,6 +1,6 @@
 import { trainingPaper } from "../claims/paper.ts";
 import { fraction } from "../claims/plan-options.ts";
-import { gradualMagnitude, oneCut } from "../sparsify/programmes.ts";
+import { gradualMagnitude, oneCut } from "../sparsify/training/programmes.ts";
 
 /** The gradual form of global magnitude pruning: one threshold for all layers, which rises while the network is trained. */
 export const globalMpGradual = trainingPaper({

@@ -1,6 +1,6 @@
 import { paper } from "../claims/paper.ts";
 import { fraction } from "../claims/plan-options.ts";
-import { magnitude } from "../criteria/magnitude.ts";
+import { magnitude } from "../criteria/weights/magnitude.ts";
 import { layered } from "../plans/layered.ts";
 
 /** Removes the weights below one magnitude for the whole model, a floor of weights kept in each layer. */

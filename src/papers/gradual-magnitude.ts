@@ -1,9 +1,9 @@
 import { trainingPaper } from "../claims/paper.ts";
 import { fraction, oneOf } from "../claims/plan-options.ts";
 import { dense } from "../claims/reproduction.ts";
-import { random } from "../criteria/random.ts";
+import { random } from "../criteria/weights/random.ts";
 import { structured } from "../plans/methods.ts";
-import { oneCut, gradualMagnitude as programme } from "../sparsify/programmes.ts";
+import { oneCut, gradualMagnitude as programme } from "../sparsify/training/programmes.ts";
 
 /** Raises sparsity along a cubic while a network is trained; the smallest magnitudes go. */
 export const gradualMagnitude = trainingPaper({

@@ -1,6 +1,6 @@
 import { trainingPaper } from "../claims/paper.ts";
 import { fraction, oneOf } from "../claims/plan-options.ts";
-import * as programmes from "../sparsify/programmes.ts";
+import * as programmes from "../sparsify/training/programmes.ts";
 
 /** Prunes by global magnitude along a cubic while it trains, and exchanges weights by gradient after every step. */
 export const granet = trainingPaper({

@@ -1,9 +1,9 @@
 import { paper } from "../claims/paper.ts";
 import { fraction, whole } from "../claims/plan-options.ts";
 import { beforeTraining } from "../claims/reproduction.ts";
-import { grasp as gradientFlow } from "../criteria/curvature.ts";
-import { random } from "../criteria/random.ts";
-import { snip } from "../criteria/taylor.ts";
+import { grasp as gradientFlow } from "../criteria/gradients/curvature.ts";
+import { snip } from "../criteria/gradients/taylor.ts";
+import { random } from "../criteria/weights/random.ts";
 import { sparse } from "../plans/methods.ts";
 
 /** Keeps the weights without which the gradient would be smaller, before the network is trained. */

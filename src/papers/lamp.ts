@@ -1,7 +1,7 @@
 import { paper } from "../claims/paper.ts";
 import { fraction } from "../claims/plan-options.ts";
 import type { Phase } from "../claims/reproduction.ts";
-import { magnitude } from "../criteria/magnitude.ts";
+import { magnitude } from "../criteria/weights/magnitude.ts";
 import { layered } from "../plans/layered.ts";
 import { sparse } from "../plans/methods.ts";
 import type { Plan } from "../plans/plan.ts";

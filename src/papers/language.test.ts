@@ -15,7 +15,7 @@ import { openRuntime } from "../runtime/open-runtime.node.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { random } from "../tensor/random.ts";
 import { load } from "../tensor/tensor.ts";
-import { benchOn } from "../testbeds/bench.ts";
+import { benchOn } from "../testbeds/bench/bench.ts";
 import { llamaCheckpoint } from "../testbeds/models/llama-checkpoint.ts";
 import type { Testbed } from "../testbeds/testbed.ts";
 import type { Tokenizer } from "../tokenizers/tokenizer.ts";

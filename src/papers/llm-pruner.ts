@@ -1,8 +1,8 @@
 import { unitAllocationDefaults } from "../allocation/units.ts";
 import { paper } from "../claims/paper.ts";
 import { fraction, oneOf, parameterShareOf, without } from "../claims/plan-options.ts";
-import { fisher } from "../criteria/curvature.ts";
-import { snip, taylor } from "../criteria/taylor.ts";
+import { fisher } from "../criteria/gradients/curvature.ts";
+import { snip, taylor } from "../criteria/gradients/taylor.ts";
 import { structured } from "../plans/methods.ts";
 import { lowRankUpdates } from "../recovery/perp.ts";
 import { languageTestbeds } from "../testbeds/language-testbeds.ts";

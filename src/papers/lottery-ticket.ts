@@ -1,6 +1,6 @@
 import { trainingPaper } from "../claims/paper.ts";
 import { fraction, oneOf, whole } from "../claims/plan-options.ts";
-import { roundsAt } from "../sparsify/rounds.ts";
+import { roundsAt } from "../sparsify/training/rounds.ts";
 
 /** Trains, prunes the smallest survivors, goes back to the first parameters, and trains again. */
 export const lotteryTicket = trainingPaper({

@@ -2,7 +2,7 @@ import { unitAllocationDefaults } from "../allocation/units.ts";
 import { paper } from "../claims/paper.ts";
 import { fraction, shareOf, without } from "../claims/plan-options.ts";
 import type { Phase } from "../claims/reproduction.ts";
-import { normScale } from "../criteria/norm-scale.ts";
+import { normScale } from "../criteria/weights/norm-scale.ts";
 import type { UnitPlan } from "../plans/plan.ts";
 
 const strength = 0.02;

@@ -1,8 +1,8 @@
 import { unitAllocationDefaults } from "../allocation/units.ts";
 import { paper } from "../claims/paper.ts";
 import { fraction, oneOf, without } from "../claims/plan-options.ts";
-import { magnitude } from "../criteria/magnitude.ts";
-import { rowRange } from "../criteria/row-range.ts";
+import { magnitude } from "../criteria/weights/magnitude.ts";
+import { rowRange } from "../criteria/weights/row-range.ts";
 import { structured } from "../plans/methods.ts";
 import { languageTestbeds } from "../testbeds/language-testbeds.ts";
 import { flap } from "./flap.ts";

@@ -1,6 +1,6 @@
 import { trainingPaper } from "../claims/paper.ts";
 import { fraction, oneOf, patternNamed, patternOption } from "../claims/plan-options.ts";
-import { gradualMagnitude } from "../sparsify/programmes.ts";
+import { gradualMagnitude } from "../sparsify/training/programmes.ts";
 
 /** Trains under soft masks that follow from the weights and a threshold per layer, which the wanted sparsity sets. */
 export const pdp = trainingPaper({

@@ -1,9 +1,9 @@
 import { trainingPaper } from "../claims/paper.ts";
 import { fraction, oneOf } from "../claims/plan-options.ts";
 import { beforeTraining, dense } from "../claims/reproduction.ts";
-import { snip } from "../criteria/taylor.ts";
+import { snip } from "../criteria/gradients/taylor.ts";
 import { sparse } from "../plans/methods.ts";
-import { staticRandom } from "../sparsify/programmes.ts";
+import { staticRandom } from "../sparsify/training/programmes.ts";
 
 /** Draws a mask before training and keeps it; only the shares of the layers are chosen. */
 export const randomPruning = trainingPaper({

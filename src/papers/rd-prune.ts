@@ -1,7 +1,7 @@
 import { paper } from "../claims/paper.ts";
 import { fraction, oneOf, whole } from "../claims/plan-options.ts";
-import { magnitude } from "../criteria/magnitude.ts";
-import { rateDistortion } from "../pipeline/rate-distortion.ts";
+import { magnitude } from "../criteria/weights/magnitude.ts";
+import { rateDistortion } from "../pipeline/choosing/rate-distortion.ts";
 import { layered } from "../plans/layered.ts";
 
 /** Prunes each layer by magnitude; the shares of layers are those with the least sum of single output distortions. */

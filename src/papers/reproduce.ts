@@ -1,7 +1,7 @@
 import { reproductionOn } from "../claims/paper.ts";
 import type { Findings } from "../claims/reproduction.ts";
 import { EspalierError } from "../tensor/error.ts";
-import { type BenchOptions, benchOn } from "../testbeds/bench.ts";
+import { type BenchOptions, benchOn } from "../testbeds/bench/bench.ts";
 import type { Absent, Testbed } from "../testbeds/testbed.ts";
 import type { AnyPaper } from "./registry.ts";
 

@@ -1,7 +1,7 @@
 import { expect, it } from "vitest";
 import type { Reproduction } from "../claims/paper.ts";
 import { asLongAs, type Bench, type Comparison, dense, type TrainingComparison } from "../claims/reproduction.ts";
-import { baselines, trainingBaselines } from "../testbeds/baselines.ts";
+import { baselines, trainingBaselines } from "../testbeds/bench/baselines.ts";
 import { testbedIds } from "../testbeds/open.node.ts";
 import { papers } from "./registry.ts";
 

@@ -1,8 +1,8 @@
 import { paper } from "../claims/paper.ts";
 import { fraction, shareOf, without } from "../claims/plan-options.ts";
 import type { Phase } from "../claims/reproduction.ts";
-import { magnitude } from "../criteria/magnitude.ts";
 import type { UnitScoreOptions } from "../criteria/unit-scores.ts";
+import { magnitude } from "../criteria/weights/magnitude.ts";
 import { sparse, structured } from "../plans/methods.ts";
 
 /** The filters that make a unit, and not what reads it. */

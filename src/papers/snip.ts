@@ -1,8 +1,8 @@
 import { paper } from "../claims/paper.ts";
 import { fraction, whole } from "../claims/plan-options.ts";
 import { beforeTraining } from "../claims/reproduction.ts";
-import { random } from "../criteria/random.ts";
-import { snip as connectionSensitivity } from "../criteria/taylor.ts";
+import { snip as connectionSensitivity } from "../criteria/gradients/taylor.ts";
+import { random } from "../criteria/weights/random.ts";
 import { sparse } from "../plans/methods.ts";
 
 /** Removes the weights whose absence changes the loss least, to first order, before the network is trained. */

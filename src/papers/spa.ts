@@ -1,8 +1,8 @@
 import { unitAllocationDefaults } from "../allocation/units.ts";
 import { paper } from "../claims/paper.ts";
 import { fraction, oneOf, shareOf, without } from "../claims/plan-options.ts";
-import { magnitude } from "../criteria/magnitude.ts";
-import { obs } from "../criteria/obs.ts";
+import { obs } from "../criteria/inputs/obs.ts";
+import { magnitude } from "../criteria/weights/magnitude.ts";
 import { leastSquares } from "../recovery/lsq.ts";
 import { normEstimation } from "../recovery/norm.ts";
 

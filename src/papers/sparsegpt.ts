@@ -1,7 +1,7 @@
 import { paper } from "../claims/paper.ts";
 import { amongOption, fraction, oneOf, patternNamed, patternOption, whole } from "../claims/plan-options.ts";
-import { obs } from "../criteria/obs.ts";
-import { wanda } from "../criteria/wanda.ts";
+import { obs } from "../criteria/inputs/obs.ts";
+import { wanda } from "../criteria/inputs/wanda.ts";
 import { layered } from "../plans/layered.ts";
 import { languageTestbeds } from "../testbeds/language-testbeds.ts";
 import { wanda as wandaPaper } from "./wanda.ts";

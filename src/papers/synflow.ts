@@ -1,10 +1,10 @@
 import { paper } from "../claims/paper.ts";
 import { fraction, whole } from "../claims/plan-options.ts";
 import { beforeTraining } from "../claims/reproduction.ts";
-import { magnitude } from "../criteria/magnitude.ts";
-import { random } from "../criteria/random.ts";
-import { synflow as synapticFlow } from "../criteria/synflow.ts";
-import { snip } from "../criteria/taylor.ts";
+import { synflow as synapticFlow } from "../criteria/gradients/synflow.ts";
+import { snip } from "../criteria/gradients/taylor.ts";
+import { magnitude } from "../criteria/weights/magnitude.ts";
+import { random } from "../criteria/weights/random.ts";
 import { sparse } from "../plans/methods.ts";
 
 /** Removes the weights through which least flows, a little at a time, without data and before training. */

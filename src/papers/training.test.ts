@@ -4,7 +4,7 @@ import { builder } from "../graph/builder.ts";
 import type { Graph } from "../graph/graph.ts";
 import { analyse } from "../models/analysis.ts";
 import { openRuntime } from "../runtime/open-runtime.node.ts";
-import { type SparseTraining, trainSparse } from "../sparsify/train-sparse.ts";
+import { type SparseTraining, trainSparse } from "../sparsify/training/train-sparse.ts";
 import { float32Tensor, toFloat32 } from "../tensor/numeric.ts";
 import { random } from "../tensor/random.ts";
 import { load } from "../tensor/tensor.ts";

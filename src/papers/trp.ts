@@ -1,7 +1,7 @@
 import { paper } from "../claims/paper.ts";
 import { fraction, oneOf } from "../claims/plan-options.ts";
 import type { Phase } from "../claims/reproduction.ts";
-import type { TrainedRanks } from "../sparsify/trained-ranks.ts";
+import type { TrainedRanks } from "../sparsify/training/trained-ranks.ts";
 
 const ranks: TrainedRanks = {
   factors: "channel",

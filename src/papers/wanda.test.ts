@@ -9,7 +9,7 @@ import { openRuntime } from "../runtime/open-runtime.node.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { float32Tensor, toFloat32 } from "../tensor/numeric.ts";
 import { load, refOf } from "../tensor/tensor.ts";
-import { classify } from "../testbeds/classify.ts";
+import { classify } from "../testbeds/bench/classify.ts";
 import { tinyInputs, tinyNet } from "../testbeds/tiny-net.ts";
 import { sparsegpt } from "./sparsegpt.ts";
 import { wanda } from "./wanda.ts";

@@ -1,6 +1,6 @@
 import { paper } from "../claims/paper.ts";
 import { amongOption, fraction, oneOf, patternNamed, patternOption } from "../claims/plan-options.ts";
-import { wanda as wandaScore } from "../criteria/wanda.ts";
+import { wanda as wandaScore } from "../criteria/inputs/wanda.ts";
 import { layered } from "../plans/layered.ts";
 import { languageTestbeds } from "../testbeds/language-testbeds.ts";
 

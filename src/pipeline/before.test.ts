@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { magnitude } from "../criteria/magnitude.ts";
+import { magnitude } from "../criteria/weights/magnitude.ts";
 import { layers, sparse, structured } from "../plans/methods.ts";
 import type { BranchPlan, UnitPlan } from "../plans/plan.ts";
 import { leastSquares } from "../recovery/lsq.ts";

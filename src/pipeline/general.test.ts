@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, it } from "vitest";
 import type { Criterion, Statistic } from "../criteria/criterion.ts";
-import { obsSequential } from "../criteria/obs-sequential.ts";
-import { pathImportance } from "../criteria/path-importance.ts";
+import { pathImportance } from "../criteria/gradients/path-importance.ts";
+import { obsSequential } from "../criteria/inputs/obs-sequential.ts";
 import { type Analysis, analyse } from "../models/analysis.ts";
 import { openRuntime } from "../runtime/open-runtime.node.ts";
 import type { Runtime } from "../runtime/runtime.ts";

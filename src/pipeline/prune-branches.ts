@@ -6,7 +6,7 @@ import { chooseBranches, looksAtBranches, scoreBranches, spansOf } from "../sear
 import { dropBranches, maskBranches } from "../surgery/bypass.ts";
 import { keptPositions } from "../surgery/kept.ts";
 import { EspalierError } from "../tensor/error.ts";
-import { holdToLaw } from "./hold-to-law.ts";
+import { holdToLaw } from "./measuring/hold-to-law.ts";
 import type { Engine } from "./prune.ts";
 import { recover } from "./recover.ts";
 import { needsData } from "./statistics.ts";

@@ -18,7 +18,7 @@ import { bitsOf } from "../tensor/dtype.ts";
 import { EspalierError } from "../tensor/error.ts";
 import { step } from "../tensor/progress.ts";
 import { sizeOf } from "../tensor/tensor.ts";
-import { holdToLaw } from "./hold-to-law.ts";
+import { holdToLaw } from "./measuring/hold-to-law.ts";
 import type { Engine, SettledOptions } from "./prune.ts";
 import { recover } from "./recover.ts";
 

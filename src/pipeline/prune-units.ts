@@ -15,14 +15,14 @@ import { keptPositions } from "../surgery/kept.ts";
 import { masked } from "../surgery/masked.ts";
 import { EspalierError } from "../tensor/error.ts";
 import { step } from "../tensor/progress.ts";
-import { choose } from "./choose.ts";
-import { byError, byScores, type Chooser } from "./chooser.ts";
-import { coarseProfile } from "./coarse.ts";
-import { holdToLaw } from "./hold-to-law.ts";
-import type { PhaseClock } from "./phase-clock.ts";
+import { choose } from "./choosing/choose.ts";
+import { byError, byScores, type Chooser } from "./choosing/chooser.ts";
+import { coarseProfile } from "./choosing/coarse.ts";
+import { freeGroups, scoreUnits } from "./choosing/score-units.ts";
+import { holdToLaw } from "./measuring/hold-to-law.ts";
+import type { PhaseClock } from "./measuring/phase-clock.ts";
 import type { Engine, SettledOptions } from "./prune.ts";
 import { recover } from "./recover.ts";
-import { freeGroups, scoreUnits } from "./score-units.ts";
 import { needsData } from "./statistics.ts";
 
 /** Removes whole units: scores, counts, masks, surgery, the law, then recovery. */

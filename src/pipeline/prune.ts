@@ -8,16 +8,16 @@ import type { Origin } from "../recovery/recovery.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { through } from "../surgery/kept.ts";
 import { type Job, step } from "../tensor/progress.ts";
-import { checkDevice } from "./check-device.ts";
-import { lawFeeds } from "./law-feeds.ts";
-import { measurePair } from "./measure.ts";
-import { type PhaseClock, phaseClock } from "./phase-clock.ts";
+import { checkDevice } from "./measuring/check-device.ts";
+import { lawFeeds } from "./measuring/law-feeds.ts";
+import { measurePair } from "./measuring/measure.ts";
+import { type PhaseClock, phaseClock } from "./measuring/phase-clock.ts";
+import type { Report } from "./measuring/report.ts";
 import { pruneBranches } from "./prune-branches.ts";
 import { pruneRanks } from "./prune-ranks.ts";
 import { pruneUnits } from "./prune-units.ts";
 import { pruneWeights } from "./prune-weights.ts";
 import { originOf } from "./recover.ts";
-import type { Report } from "./report.ts";
 import { needsData } from "./statistics.ts";
 
 /** Everything around a plan: where to run, which data, what to leave alone. */

@@ -3,7 +3,7 @@ import type { Analysis } from "../models/analysis.ts";
 import type { Origin, Recovery } from "../recovery/recovery.ts";
 import { type KeptPositions, through } from "../surgery/kept.ts";
 import type { TrainingRecord } from "../train/training-record.ts";
-import type { PhaseClock } from "./phase-clock.ts";
+import type { PhaseClock } from "./measuring/phase-clock.ts";
 import type { SettledOptions } from "./prune.ts";
 import { needsData } from "./statistics.ts";
 

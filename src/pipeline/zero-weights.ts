@@ -5,7 +5,7 @@ import type { Graph } from "../graph/graph.ts";
 import type { WeightPlan } from "../plans/plan.ts";
 import { pruneWeights, type SparseGraph, type WeightOptions, type WeightSelection } from "../sparsify/prune-weights.ts";
 import { type SweepWeightsOptions, sweepWeights } from "../sparsify/sweep-weights.ts";
-import type { PhaseClock } from "./phase-clock.ts";
+import type { PhaseClock } from "./measuring/phase-clock.ts";
 
 export interface ZeroOptions extends WeightOptions, Pick<SweepWeightsOptions, "products"> {
   readonly clock: PhaseClock;

@@ -1,4 +1,4 @@
-import { magnitude } from "../criteria/magnitude.ts";
+import { magnitude } from "../criteria/weights/magnitude.ts";
 import type { WeightPlan } from "./plan.ts";
 
 /** Magnitude inside each layer, shares of layers by a profile: what allocations are compared with. */

@@ -1,6 +1,6 @@
 import * as z from "zod";
-import { jitter } from "../data/jitter.ts";
-import { mix as mixed } from "../data/mix.ts";
+import { jitter } from "../data/changes/jitter.ts";
+import { mix as mixed } from "../data/changes/mix.ts";
 import type { Part, RetrainOptions } from "../recovery/retrain.ts";
 import { EspalierError } from "../tensor/error.ts";
 import { adam, adamW } from "../train/optimisers/adam.ts";

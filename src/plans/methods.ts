@@ -1,8 +1,8 @@
 import type { Target } from "../allocation/target.ts";
 import { type UnitAllocationOptions, unitAllocationDefaults } from "../allocation/units.ts";
 import type { Criterion, Statistic } from "../criteria/criterion.ts";
-import { magnitude } from "../criteria/magnitude.ts";
 import { groupDefaults, type UnitScoreOptions } from "../criteria/unit-scores.ts";
+import { magnitude } from "../criteria/weights/magnitude.ts";
 import type { Factors } from "../ops/factoring.ts";
 import { biasCompensation } from "../recovery/bias.ts";
 import { distill } from "../recovery/distill.ts";

@@ -6,7 +6,7 @@ import type { UnitScoreOptions } from "../criteria/unit-scores.ts";
 import type { Factors } from "../ops/factoring.ts";
 import type { Recovery } from "../recovery/recovery.ts";
 import type { BranchCriterion, ChoiceOptions } from "../search/choose-branches.ts";
-import type { SweepOptions } from "../sparsify/sweep.ts";
+import type { SweepOptions } from "../sparsify/sweep/sweep.ts";
 import type { InfluenceOptions } from "../stats/branches.ts";
 import type { WeightAllocator } from "./allocator.ts";
 

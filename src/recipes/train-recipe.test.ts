@@ -5,7 +5,7 @@ import { modelOf } from "../formats/onnx/encode.ts";
 import { builder } from "../graph/builder.ts";
 import { type Model, modelFrom } from "../models/model.ts";
 import { openRuntime } from "../runtime/open-runtime.node.ts";
-import { likelihood } from "../stats/likelihood.ts";
+import { likelihood } from "../stats/answers/likelihood.ts";
 import { float32Tensor, fromInts } from "../tensor/numeric.ts";
 import { random } from "../tensor/random.ts";
 import { load } from "../tensor/tensor.ts";

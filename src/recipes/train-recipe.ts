@@ -7,7 +7,7 @@ import { matcher } from "../plans/ignore.ts";
 import { forLabels, learningShape, trainingSettings } from "../plans/learning.ts";
 import { beside } from "../recovery/beside.ts";
 import type { Runtime } from "../runtime/runtime.ts";
-import { judge, type Metric } from "../stats/metric.ts";
+import { judge, type Metric } from "../stats/answers/metric.ts";
 import { EspalierError } from "../tensor/error.ts";
 import { type Job, step } from "../tensor/progress.ts";
 import { crossEntropy, distillation, nextToken } from "../train/objectives/losses.ts";

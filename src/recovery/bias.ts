@@ -1,7 +1,7 @@
 import { readMatrix, shiftOutput } from "../criteria/parameters.ts";
 import { layersOf } from "../stats/layers.ts";
-import { collect } from "../stats/taps.ts";
-import { formOf } from "../stats/unfold.ts";
+import { collect } from "../stats/taps/taps.ts";
+import { formOf } from "../stats/taps/unfold.ts";
 import { EspalierError } from "../tensor/error.ts";
 import type { Recovery } from "./recovery.ts";
 

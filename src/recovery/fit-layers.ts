@@ -1,9 +1,9 @@
 import { readMatrix, shiftOutput, smallConstants, writeMatrix } from "../criteria/parameters.ts";
 import type { Graph } from "../graph/graph.ts";
-import { type Ending, endingOf } from "../stats/ending.ts";
+import { type Ending, endingOf } from "../stats/answers/ending.ts";
 import { isAlone } from "../stats/layers.ts";
-import { everyPosition, type InputMoments, type TargetMoments, tapInputs, tapTarget } from "../stats/moments.ts";
-import { featuresFirst } from "../stats/unfold.ts";
+import { everyPosition, type InputMoments, type TargetMoments, tapInputs, tapTarget } from "../stats/taps/moments.ts";
+import { featuresFirst } from "../stats/taps/unfold.ts";
 import { step } from "../tensor/progress.ts";
 import { sizeOf } from "../tensor/tensor.ts";
 import type { RecoveryContext } from "./recovery.ts";

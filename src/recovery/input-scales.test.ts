@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import type { InputMoments, TargetMoments } from "../stats/moments.ts";
-import { gram, matMul, transposed } from "../tensor/matrix.ts";
+import type { InputMoments, TargetMoments } from "../stats/taps/moments.ts";
+import { gram, matMul, transposed } from "../tensor/linalg/matrix.ts";
 import { random } from "../tensor/random.ts";
 import { scaleInputs } from "./input-scales.ts";
 

@@ -1,5 +1,5 @@
-import type { InputMoments, TargetMoments } from "../stats/moments.ts";
-import { factorise, solveRows } from "../tensor/cholesky.ts";
+import type { InputMoments, TargetMoments } from "../stats/taps/moments.ts";
+import { factorise, solveRows } from "../tensor/linalg/cholesky.ts";
 import { fitLayers, type LayerNumbers } from "./fit-layers.ts";
 import type { Recovery } from "./recovery.ts";
 

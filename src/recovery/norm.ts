@@ -2,7 +2,7 @@ import { readMatrix, shiftOutput, smallConstants, withConstant, writeMatrix } fr
 import type { Graph } from "../graph/graph.ts";
 import { runningStatistics } from "../ops/linear.ts";
 import type { Layer } from "../stats/layers.ts";
-import { type ChannelMoments, tapChannels, tapFeatures } from "../stats/moments.ts";
+import { type ChannelMoments, tapChannels, tapFeatures } from "../stats/taps/moments.ts";
 import { isFloat } from "../tensor/dtype.ts";
 import { fromFloats } from "../tensor/numeric.ts";
 import { step } from "../tensor/progress.ts";

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
-import type { InputMoments, TargetMoments } from "../stats/moments.ts";
-import { leastSquares } from "../tensor/least-squares.ts";
-import { gram, matMul, transposed } from "../tensor/matrix.ts";
+import type { InputMoments, TargetMoments } from "../stats/taps/moments.ts";
+import { leastSquares } from "../tensor/linalg/least-squares.ts";
+import { gram, matMul, transposed } from "../tensor/linalg/matrix.ts";
 import { random } from "../tensor/random.ts";
 import { refit } from "./refit.ts";
 

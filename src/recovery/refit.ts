@@ -1,6 +1,6 @@
-import { centred, type InputMoments, type TargetMoments } from "../stats/moments.ts";
-import { factorise, solveRows } from "../tensor/cholesky.ts";
-import { dot } from "../tensor/matrix.ts";
+import { centred, type InputMoments, type TargetMoments } from "../stats/taps/moments.ts";
+import { factorise, solveRows } from "../tensor/linalg/cholesky.ts";
+import { dot } from "../tensor/linalg/matrix.ts";
 
 /** A matrix with what is added to each row. */
 export interface Refitted {

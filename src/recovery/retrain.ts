@@ -1,6 +1,6 @@
 import { gradient } from "../autodiff/gradient.ts";
 import { sized } from "../autodiff/sized.ts";
-import { algebra, type Value } from "../graph/algebra.ts";
+import { algebra, type Value } from "../graph/algebra/algebra.ts";
 import { captures } from "../graph/captures.ts";
 import type { Graph } from "../graph/graph.ts";
 import { useDef } from "../graph/uses.ts";

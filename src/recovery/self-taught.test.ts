@@ -7,7 +7,7 @@ import { prune } from "../pipeline/prune.ts";
 import type { BranchPlan } from "../plans/plan.ts";
 import { openRuntime } from "../runtime/open-runtime.node.ts";
 import type { Runtime } from "../runtime/runtime.ts";
-import { likelihood } from "../stats/likelihood.ts";
+import { likelihood } from "../stats/answers/likelihood.ts";
 import { toInts } from "../tensor/numeric.ts";
 import { madeUpText } from "../testbeds/made-up-text.ts";
 import { llamaCheckpoint } from "../testbeds/models/llama-checkpoint.ts";

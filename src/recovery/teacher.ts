@@ -4,7 +4,7 @@ import { edit } from "../graph/edit.ts";
 import type { Graph } from "../graph/graph.ts";
 import type { Analysis } from "../models/analysis.ts";
 import { evaluate } from "../runtime/evaluate.ts";
-import { endingOf } from "../stats/ending.ts";
+import { endingOf } from "../stats/answers/ending.ts";
 import { layersOf } from "../stats/layers.ts";
 import { isFloat } from "../tensor/dtype.ts";
 import { fromInts, toFloat32 } from "../tensor/numeric.ts";

@@ -1,4 +1,4 @@
-import type { Report } from "../pipeline/report.ts";
+import type { Report } from "../pipeline/measuring/report.ts";
 import { shareBars, timings, widthBars } from "./charts.ts";
 import { figures, metricFigure, share, short } from "./numbers.ts";
 import { figure, fileName, type Html, html, page, raw, section, tableOf } from "./page.ts";

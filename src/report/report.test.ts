@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import type { Measured, Report } from "../pipeline/report.ts";
+import type { Measured, Report } from "../pipeline/measuring/report.ts";
 import type { TrainReport } from "../recipes/train-recipe.ts";
 import type { CompareReport, CompareRow } from "../studies/compare.ts";
 import { compareHtml } from "./compare-html.ts";

@@ -1,5 +1,5 @@
 import { EspalierError } from "../tensor/error.ts";
-import { ortEngine } from "./ort-engine.ts";
+import { ortEngine } from "./ort/ort-engine.ts";
 import type { Device, Runtime } from "./runtime.ts";
 import { runtimeOverEngine } from "./runtime-over-engine.ts";
 

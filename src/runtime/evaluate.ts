@@ -1,6 +1,6 @@
 import { freeNames } from "../graph/captures.ts";
-import { removeDeadCode } from "../graph/dead-code.ts";
 import type { Feeds, Graph } from "../graph/graph.ts";
+import { removeDeadCode } from "../graph/passes/dead-code.ts";
 import { EspalierError } from "../tensor/error.ts";
 import { type HostTensor, load } from "../tensor/tensor.ts";
 import type { Runtime } from "./runtime.ts";

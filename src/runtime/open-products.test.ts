@@ -1,6 +1,6 @@
 import { afterAll, describe, expect, it } from "vitest";
 import { EspalierError } from "../tensor/error.ts";
-import { type Floats, type Part, part, plainProducts } from "../tensor/products.ts";
+import { type Floats, type Part, part, plainProducts } from "../tensor/linalg/products.ts";
 import { random } from "../tensor/random.ts";
 import { openProducts } from "./open-products.ts";
 import { openRuntime } from "./open-runtime.node.ts";

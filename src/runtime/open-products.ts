@@ -2,8 +2,8 @@ import { int } from "../graph/attributes.ts";
 import { builder } from "../graph/builder.ts";
 import type { Graph } from "../graph/graph.ts";
 import { EspalierError } from "../tensor/error.ts";
+import { addTo, type Floats, type Part, type Products, packInto, plainProducts } from "../tensor/linalg/products.ts";
 import { toFloat32, toFloat64 } from "../tensor/numeric.ts";
-import { addTo, type Floats, type Part, type Products, packInto, plainProducts } from "../tensor/products.ts";
 import type { HostTensor } from "../tensor/tensor.ts";
 import type { Runtime, Session } from "./runtime.ts";
 

@@ -1,10 +1,10 @@
 import { realpath } from "node:fs/promises";
 import { parse, relative, sep } from "node:path";
-import { openEngine } from "./open-engine.node.ts";
-import type { Locate } from "./pack.ts";
+import { openEngine } from "./ort/open-engine.node.ts";
+import type { Locate } from "./ort/pack.ts";
 import type { Device, Runtime } from "./runtime.ts";
 import { runtimeOverEngine } from "./runtime-over-engine.ts";
-import { openWorkerEngine } from "./worker-engine.node.ts";
+import { openWorkerEngine } from "./worker/worker-engine.node.ts";
 
 export interface OpenOptions {
   /** Default `cpu`. */
@@ -29,7 +29,7 @@ export async function openRuntime(options: OpenOptions = {}): Promise<Runtime> {
   const opened =
     worker && built
       ? await openWorkerEngine(
-          new URL("./runtime-worker.node.js", import.meta.url),
+          new URL("./worker/runtime-worker.node.js", import.meta.url),
           { device, ...(threads === undefined ? {} : { threads }) },
           signal,
         )

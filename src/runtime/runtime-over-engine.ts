@@ -4,8 +4,8 @@ import { checkBounds, checkTypes } from "./bounds.ts";
 import type { Carried, Engine } from "./engine.ts";
 import { explain } from "./explain.ts";
 import { checkFeeds, checkFetch } from "./feeds.ts";
-import { inferTypes } from "./infer-types.ts";
-import { type Locate, pack } from "./pack.ts";
+import { inferTypes } from "./ort/infer-types.ts";
+import { type Locate, pack } from "./ort/pack.ts";
 import type { Carry, Device, Runtime, Session, SessionOptions, State } from "./runtime.ts";
 
 export interface RuntimeSettings {

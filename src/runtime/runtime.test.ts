@@ -6,8 +6,8 @@ import { EspalierError } from "../tensor/error.ts";
 import { float32Tensor, fromInts, toFloat32, toInts } from "../tensor/numeric.ts";
 import type { HostTensor } from "../tensor/tensor.ts";
 import { evaluate } from "./evaluate.ts";
-import { openEngine } from "./open-engine.node.ts";
 import { openRuntime } from "./open-runtime.node.ts";
+import { openEngine } from "./ort/open-engine.node.ts";
 
 const cpu = await openRuntime({ device: "cpu", threads: 1 });
 afterAll(() => cpu.close());

@@ -5,13 +5,13 @@ import type { IndexedDataset } from "../data/dataset.ts";
 import type { Graph } from "../graph/graph.ts";
 import type { Analysis } from "../models/analysis.ts";
 import type { Runtime } from "../runtime/runtime.ts";
+import { fidelity } from "../stats/answers/fidelity.ts";
 import { branchStatistics, type InfluenceOptions } from "../stats/branches.ts";
-import { fidelity } from "../stats/fidelity.ts";
 import { type DroppedBranch, dropBranches } from "../surgery/bypass.ts";
 import { EspalierError } from "../tensor/error.ts";
 import { type Job, step } from "../tensor/progress.ts";
 import { random } from "../tensor/random.ts";
-import { countOf } from "../tensor/select.ts";
+import { countOf } from "../tensor/selection/select.ts";
 import { bytesOf } from "../tensor/tensor.ts";
 
 /**

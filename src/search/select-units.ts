@@ -8,8 +8,8 @@ import {
 import type { Target } from "../allocation/target.ts";
 import type { UnitCounts } from "../cost/sizes-at.ts";
 import type { Group } from "../coupling/couple.ts";
-import { type ErrorCurve, errorCurves, onResidual } from "../criteria/error-curves.ts";
-import { type Sensitivity, shrinkSensitivity } from "../criteria/shrink-sensitivity.ts";
+import { type ErrorCurve, errorCurves, onResidual } from "../criteria/inputs/error-curves.ts";
+import { type Sensitivity, shrinkSensitivity } from "../criteria/inputs/shrink-sensitivity.ts";
 import type { Dataset, IndexedDataset } from "../data/dataset.ts";
 import { take } from "../data/subset.ts";
 import type { Analysis } from "../models/analysis.ts";

@@ -1,16 +1,16 @@
 import { describe, expect, it } from "vitest";
 import type { Matrix } from "../coupling/matrices.ts";
 import { type Criterion, noStatistics as nothingMeasured, type Statistic } from "../criteria/criterion.ts";
-import { geometricMedian } from "../criteria/geometric-median.ts";
-import { magnitude } from "../criteria/magnitude.ts";
-import { random as noise } from "../criteria/random.ts";
-import { wanda } from "../criteria/wanda.ts";
+import { wanda } from "../criteria/inputs/wanda.ts";
 import { matrixView } from "../criteria/weight-view.ts";
+import { geometricMedian } from "../criteria/weights/geometric-median.ts";
+import { magnitude } from "../criteria/weights/magnitude.ts";
+import { random as noise } from "../criteria/weights/random.ts";
 import type { Graph } from "../graph/graph.ts";
 import type { FloatType } from "../tensor/dtype.ts";
 import { fromFloats, toFloat64 } from "../tensor/numeric.ts";
 import { random } from "../tensor/random.ts";
-import { smallest } from "../tensor/select.ts";
+import { smallest } from "../tensor/selection/select.ts";
 import { load, refOf, sizeOf, type TensorRef } from "../tensor/tensor.ts";
 import { noStatistics, pruneWeights, type WeightSelection } from "./prune-weights.ts";
 

@@ -19,7 +19,7 @@ import { type ColumnScores, type RowRule, zeroInRows } from "../masks/zero-rows.
 import { isFloat } from "../tensor/dtype.ts";
 import { EspalierError } from "../tensor/error.ts";
 import { type Job, step } from "../tensor/progress.ts";
-import { countOf, smallestPerRow, ThresholdFinder } from "../tensor/select.ts";
+import { countOf, smallestPerRow, ThresholdFinder } from "../tensor/selection/select.ts";
 import { storedElements } from "../tensor/stored-elements.ts";
 import { bytesOf, type HostTensor, loadOwn, type TensorRef } from "../tensor/tensor.ts";
 

@@ -1,14 +1,14 @@
 import { expect, it } from "vitest";
 import type { Matrix } from "../coupling/matrices.ts";
-import { magnitude } from "../criteria/magnitude.ts";
 import { matrixView } from "../criteria/weight-view.ts";
+import { magnitude } from "../criteria/weights/magnitude.ts";
 import type { Graph } from "../graph/graph.ts";
-import { gram as gramOf } from "../tensor/matrix.ts";
+import { gram as gramOf } from "../tensor/linalg/matrix.ts";
 import { float32Tensor } from "../tensor/numeric.ts";
 import { random } from "../tensor/random.ts";
 import { load, refOf, sizeOf } from "../tensor/tensor.ts";
 import { noStatistics, pruneWeights } from "./prune-weights.ts";
-import { sweep } from "./sweep.ts";
+import { sweep } from "./sweep/sweep.ts";
 import { sweepWeights } from "./sweep-weights.ts";
 
 /** One parameter in a given layout, with a Gram matrix for each group of rows. */

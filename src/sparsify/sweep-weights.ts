@@ -11,7 +11,7 @@ import { type Job, step } from "../tensor/progress.ts";
 import { transpose } from "../tensor/slice.ts";
 import { type HostTensor, load, type TensorRef } from "../tensor/tensor.ts";
 import type { SparseGraph, WeightLayer } from "./prune-weights.ts";
-import { type SweepChoice, type SweepFactor, type SweepOptions, sweep, sweepFactor } from "./sweep.ts";
+import { type SweepChoice, type SweepFactor, type SweepOptions, sweep, sweepFactor } from "./sweep/sweep.ts";
 
 export interface SweepWeightsOptions extends Job, Pick<SweepOptions, "products" | "blockSize" | "damping" | "order"> {
   /** What goes: a share of each block of columns, an N:M pattern, or what is zero in another version of the graph. */

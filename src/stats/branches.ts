@@ -9,7 +9,7 @@ import { EspalierError } from "../tensor/error.ts";
 import { toFloat32, toInts } from "../tensor/numeric.ts";
 import { type Job, step } from "../tensor/progress.ts";
 import type { HostTensor } from "../tensor/tensor.ts";
-import { featuresFirst, sumLast } from "./unfold.ts";
+import { featuresFirst, sumLast } from "./taps/unfold.ts";
 
 /** What a residual branch does to what passes it. */
 export interface BranchStatistics {

@@ -4,7 +4,7 @@ import { useDef } from "../graph/uses.ts";
 import type { Analysis } from "../models/analysis.ts";
 import type { LinearForm } from "../ops/linear.ts";
 import { isFloat } from "../tensor/dtype.ts";
-import { formOf } from "./unfold.ts";
+import { formOf } from "./taps/unfold.ts";
 
 /** A trained matrix with one input and one output, as recoveries repair it. */
 export interface Layer {

@@ -2,11 +2,11 @@ import { afterAll, beforeAll, expect, it } from "vitest";
 import { checkpointModel } from "../models/checkpoint/checkpoint-model.ts";
 import { openRuntime } from "../runtime/open-runtime.node.ts";
 import type { Runtime } from "../runtime/runtime.ts";
-import { likelihood } from "../stats/likelihood.ts";
+import { likelihood } from "../stats/answers/likelihood.ts";
 import { madeUpText } from "../testbeds/made-up-text.ts";
 import { llamaCheckpoint } from "../testbeds/models/llama-checkpoint.ts";
 import { checkpointLikelihood } from "./evaluate-checkpoint.ts";
-import { hiddenInMemory } from "./hidden-states.ts";
+import { hiddenInMemory } from "./memory/hidden-states.ts";
 
 const sizes = { vocabulary: 40, width: 16, layers: 2, heads: 2, kvHeads: 1, inner: 24 };
 const time = 10;

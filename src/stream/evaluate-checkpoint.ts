@@ -2,16 +2,16 @@ import type { Dataset } from "../data/dataset.ts";
 import { edit } from "../graph/edit.ts";
 import type { Feeds } from "../graph/graph.ts";
 import type { CheckpointModel } from "../models/checkpoint/checkpoint-model.ts";
-import { type Likelihood, likelihoodFeeds, runSize, writeLikelihood } from "../stats/likelihood.ts";
+import { type Likelihood, likelihoodFeeds, runSize, writeLikelihood } from "../stats/answers/likelihood.ts";
 import { EspalierError } from "../tensor/error.ts";
 import { toFloat64 } from "../tensor/numeric.ts";
 import { step } from "../tensor/progress.ts";
 import type { HostTensor } from "../tensor/tensor.ts";
-import { ahead } from "./ahead.ts";
-import { type FlowOptions, openFlow } from "./flow.ts";
-import { openRoom, sessionMemory } from "./room.ts";
-import { stageKinds } from "./stage-kinds.ts";
-import { loadCounted, noWeights } from "./stage-weights.ts";
+import { openRoom, sessionMemory } from "./memory/room.ts";
+import { ahead } from "./stages/ahead.ts";
+import { type FlowOptions, openFlow } from "./stages/flow.ts";
+import { stageKinds } from "./stages/stage-kinds.ts";
+import { loadCounted, noWeights } from "./stages/stage-weights.ts";
 
 /**
  * How likely a checkpoint finds the next tokens of windows, stage by stage: one stage is in memory, and the hidden states.

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { fromTensors } from "../data/from-tensors.ts";
 import { type Analysis, analyse } from "../models/analysis.ts";
 import { type CheckpointModel, checkpointModel } from "../models/checkpoint/checkpoint-model.ts";
-import { phaseClock } from "../pipeline/phase-clock.ts";
+import { phaseClock } from "../pipeline/measuring/phase-clock.ts";
 import { pruneWeights } from "../pipeline/prune-weights.ts";
 import type { WeightPlan } from "../plans/plan.ts";
 import { planOf, type Settings } from "../plans/settings.ts";
@@ -13,7 +13,7 @@ import { random as seeded } from "../tensor/random.ts";
 import { load, refOf, type TensorRef } from "../tensor/tensor.ts";
 import { madeUpText } from "../testbeds/made-up-text.ts";
 import { llamaCheckpoint } from "../testbeds/models/llama-checkpoint.ts";
-import { versionsInMemory } from "./parameter-versions.ts";
+import { versionsInMemory } from "./memory/parameter-versions.ts";
 import { pruneCheckpoint } from "./prune-checkpoint.ts";
 import { memoryWork, type Work } from "./work.ts";
 

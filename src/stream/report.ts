@@ -1,7 +1,7 @@
 import type { CheckpointModel } from "../models/checkpoint/checkpoint-model.ts";
 import type { Load } from "../models/loaders/will-load.ts";
 import type { WeightLayer } from "../sparsify/prune-weights.ts";
-import type { Metric } from "../stats/metric.ts";
+import type { Metric } from "../stats/answers/metric.ts";
 import { bytesOf, sizeOf } from "../tensor/tensor.ts";
 import type { FinishedStage } from "./work.ts";
 

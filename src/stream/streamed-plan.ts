@@ -3,10 +3,10 @@ import type { Dataset } from "../data/dataset.ts";
 import { needsData, needsGeneral } from "../pipeline/statistics.ts";
 import { needsOf } from "../pipeline/zero-weights.ts";
 import type { WeightPlan } from "../plans/plan.ts";
-import type { Need } from "../stats/tap-matrices.ts";
+import type { Need } from "../stats/taps/tap-matrices.ts";
 import { EspalierError } from "../tensor/error.ts";
-import type { GradientNeed } from "./backward-session.ts";
 import type { Target } from "./courses.ts";
+import type { GradientNeed } from "./stages/backward-session.ts";
 
 /** True where weights of different stages compete, so that all have to be measured before one can be pruned. */
 export function isJoint({ pattern, scope, profile, sweep }: WeightPlan): boolean {

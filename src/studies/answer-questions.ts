@@ -2,7 +2,7 @@ import type { ChoiceQuestion, MatchQuestion, Question } from "../data/text/quest
 import type { Graph } from "../graph/graph.ts";
 import { generate, type Prompt } from "../models/generation/generate.ts";
 import type { Runtime } from "../runtime/runtime.ts";
-import { type ContinuationOptions, scoreContinuations } from "../stats/continuations.ts";
+import { type ContinuationOptions, scoreContinuations } from "../stats/answers/continuations.ts";
 import { step } from "../tensor/progress.ts";
 import type { Tokenizer } from "../tokenizers/tokenizer.ts";
 

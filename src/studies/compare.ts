@@ -1,6 +1,6 @@
 import type { Model } from "../models/model.ts";
+import type { Fidelity, Measured, Metric } from "../pipeline/measuring/report.ts";
 import { type PruneOptions, prune } from "../pipeline/prune.ts";
-import type { Fidelity, Measured, Metric } from "../pipeline/report.ts";
 import type { Amount, Contender } from "../plans/settings.ts";
 import { EspalierError } from "../tensor/error.ts";
 import { type Journal, noJournal } from "./journal.ts";

@@ -1,10 +1,10 @@
 import type { Dataset } from "../data/dataset.ts";
 import { analyse } from "../models/analysis.ts";
 import type { Model } from "../models/model.ts";
-import { latencies } from "../pipeline/measure.ts";
-import type { Fidelity, Measured } from "../pipeline/report.ts";
+import { latencies } from "../pipeline/measuring/measure.ts";
+import type { Fidelity, Measured } from "../pipeline/measuring/report.ts";
 import type { Runtime } from "../runtime/runtime.ts";
-import { type Judgement, judge, judgePair } from "../stats/metric.ts";
+import { type Judgement, judge, judgePair } from "../stats/answers/metric.ts";
 import { type Job, step } from "../tensor/progress.ts";
 
 export interface EvaluateOptions extends Job {

@@ -1,7 +1,7 @@
 import { afterAll, describe, expect, it } from "vitest";
 import { builder } from "../graph/builder.ts";
 import type { Graph, TensorType } from "../graph/graph.ts";
-import { verify } from "../graph/verify.ts";
+import { verify } from "../graph/passes/verify.ts";
 import { evaluate } from "../runtime/evaluate.ts";
 import { openRuntime } from "../runtime/open-runtime.node.ts";
 import { float32Tensor, toFloat32 } from "../tensor/numeric.ts";

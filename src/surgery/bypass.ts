@@ -1,7 +1,7 @@
-import { removeDeadCode } from "../graph/dead-code.ts";
 import type { Draft } from "../graph/draft.ts";
 import { edit } from "../graph/edit.ts";
 import type { Graph, Node, TensorType } from "../graph/graph.ts";
+import { removeDeadCode } from "../graph/passes/dead-code.ts";
 import { otherAddend } from "../ops/linear.ts";
 import { type FloatType, isFloat } from "../tensor/dtype.ts";
 import { EspalierError } from "../tensor/error.ts";

@@ -1,7 +1,7 @@
 import { type Coupling, type CouplingFacts, isBookkeeping } from "../coupling/couple.ts";
-import { removeDeadCode } from "../graph/dead-code.ts";
 import { edit } from "../graph/edit.ts";
 import type { Graph, ValueInfo } from "../graph/graph.ts";
+import { removeDeadCode } from "../graph/passes/dead-code.ts";
 import { isFloat } from "../tensor/dtype.ts";
 import { takeAcross, takeMany } from "../tensor/slice.ts";
 import { type HostTensor, load } from "../tensor/tensor.ts";

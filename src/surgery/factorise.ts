@@ -1,10 +1,10 @@
 import type { Matrix } from "../coupling/matrices.ts";
-import { removeDeadCode } from "../graph/dead-code.ts";
 import { edit } from "../graph/edit.ts";
 import type { Graph } from "../graph/graph.ts";
+import { removeDeadCode } from "../graph/passes/dead-code.ts";
 import { type Factoring, type Factors, factoringOf, type KernelLayout } from "../ops/factoring.ts";
 import { type FloatType, isFloat } from "../tensor/dtype.ts";
-import { type RankRule, rankOf, type Spectrum, spectrum, truncate } from "../tensor/low-rank.ts";
+import { type RankRule, rankOf, type Spectrum, spectrum, truncate } from "../tensor/linalg/low-rank.ts";
 import { fromFloats, toFloat64 } from "../tensor/numeric.ts";
 import { transpose } from "../tensor/slice.ts";
 import { type HostTensor, load, type Shape, sizeOf } from "../tensor/tensor.ts";

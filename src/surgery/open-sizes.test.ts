@@ -2,7 +2,7 @@ import { afterAll, describe, expect, it } from "vitest";
 import { asRef } from "../graph/attributes.ts";
 import { builder } from "../graph/builder.ts";
 import type { Graph } from "../graph/graph.ts";
-import { verify } from "../graph/verify.ts";
+import { verify } from "../graph/passes/verify.ts";
 import { analyse } from "../models/analysis.ts";
 import { evaluate } from "../runtime/evaluate.ts";
 import { openRuntime } from "../runtime/open-runtime.node.ts";

@@ -1,7 +1,7 @@
 import { afterAll, describe, expect, it } from "vitest";
 import { builder } from "../graph/builder.ts";
 import type { Draft } from "../graph/draft.ts";
-import { verify } from "../graph/verify.ts";
+import { verify } from "../graph/passes/verify.ts";
 import { analyse } from "../models/analysis.ts";
 import { evaluate } from "../runtime/evaluate.ts";
 import { openRuntime } from "../runtime/open-runtime.node.ts";

@@ -1,5 +1,5 @@
 import { EspalierError } from "./error.ts";
-import { polynomialFit } from "./least-squares.ts";
+import { polynomialFit } from "./linalg/least-squares.ts";
 import { random } from "./random.ts";
 
 /** A range that holds the true value with some confidence. */

@@ -4,7 +4,7 @@ import { tokenInputs } from "../data/text/token-inputs.ts";
 import type { Graph } from "../graph/graph.ts";
 import { generate } from "../models/generation/generate.ts";
 import type { Runtime } from "../runtime/runtime.ts";
-import { openScorer } from "../stats/likelihood.ts";
+import { openScorer } from "../stats/answers/likelihood.ts";
 import { EspalierError } from "../tensor/error.ts";
 import { toInts } from "../tensor/numeric.ts";
 

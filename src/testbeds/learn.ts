@@ -1,7 +1,7 @@
 import { sized } from "../autodiff/sized.ts";
 import { trainingMode } from "../autodiff/training-mode.ts";
+import { jitter } from "../data/changes/jitter.ts";
 import type { IndexedDataset } from "../data/dataset.ts";
-import { jitter } from "../data/jitter.ts";
 import type { Graph, TensorType } from "../graph/graph.ts";
 import { analyse } from "../models/analysis.ts";
 import type { Runtime } from "../runtime/runtime.ts";

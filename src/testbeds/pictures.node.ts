@@ -1,11 +1,11 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { openCifar } from "../data/cifar.ts";
+import { type Normalisation, normalise } from "../data/changes/normalise.ts";
 import type { IndexedDataset } from "../data/dataset.ts";
-import { openFile } from "../data/file.node.ts";
+import { openCifar } from "../data/files/cifar.ts";
+import { openFile } from "../data/files/file.node.ts";
+import { openIdx } from "../data/files/idx.ts";
 import { fromRows, withLabels } from "../data/from-tensors.ts";
-import { openIdx } from "../data/idx.ts";
-import { type Normalisation, normalise } from "../data/normalise.ts";
 import { resident } from "../data/resident.ts";
 import type { Rows } from "../data/rows.ts";
 import { sample, skip, take } from "../data/subset.ts";

@@ -1,13 +1,13 @@
 import { afterAll, beforeAll, expect, it } from "vitest";
 import type { Matrix } from "../coupling/matrices.ts";
-import { magnitude } from "../criteria/magnitude.ts";
+import { magnitude } from "../criteria/weights/magnitude.ts";
 import { type Analysis, analyse } from "../models/analysis.ts";
-import { rateDistortion } from "../pipeline/rate-distortion.ts";
+import { rateDistortion } from "../pipeline/choosing/rate-distortion.ts";
 import { openRuntime } from "../runtime/open-runtime.node.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { outputDistortion } from "../search/output-distortion.ts";
 import { noStatistics, pruneWeights } from "../sparsify/prune-weights.ts";
-import { countOf } from "../tensor/select.ts";
+import { countOf } from "../tensor/selection/select.ts";
 import { type HostTensor, load, sizeOf } from "../tensor/tensor.ts";
 import { tinyInputs, tinyNet } from "./tiny-net.ts";
 

@@ -1,6 +1,6 @@
 import { describeNode } from "../graph/attributes.ts";
-import { removeDeadCode } from "../graph/dead-code.ts";
 import type { Feeds, Graph } from "../graph/graph.ts";
+import { removeDeadCode } from "../graph/passes/dead-code.ts";
 import { expose } from "../graph/subgraph.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { isFloat } from "../tensor/dtype.ts";

@@ -1,8 +1,8 @@
 import { gradient } from "../autodiff/gradient.ts";
 import { blockChannels, composeAll } from "../autodiff/lower.ts";
-import { type Algebra, algebra, type SizedGraph, type Value } from "../graph/algebra.ts";
-import { removeDeadCode } from "../graph/dead-code.ts";
+import { type Algebra, algebra, type SizedGraph, type Value } from "../graph/algebra/algebra.ts";
 import type { Feeds, Graph } from "../graph/graph.ts";
+import { removeDeadCode } from "../graph/passes/dead-code.ts";
 import { EspalierError } from "../tensor/error.ts";
 import { float32Tensor } from "../tensor/numeric.ts";
 import { type HostTensor, sizeOf, type TensorRef } from "../tensor/tensor.ts";

@@ -1,7 +1,7 @@
 import { sized } from "../autodiff/sized.ts";
 import { trainingMode } from "../autodiff/training-mode.ts";
 import type { IndexedDataset } from "../data/dataset.ts";
-import { type Algebra, algebra, type SizedGraph } from "../graph/algebra.ts";
+import { type Algebra, algebra, type SizedGraph } from "../graph/algebra/algebra.ts";
 import type { Feeds, Graph, Node, TensorType } from "../graph/graph.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { EspalierError } from "../tensor/error.ts";

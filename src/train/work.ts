@@ -1,5 +1,5 @@
 import { formulaContext } from "../autodiff/formulas.ts";
-import type { Algebra } from "../graph/algebra.ts";
+import type { Algebra } from "../graph/algebra/algebra.ts";
 import type { Node } from "../graph/graph.ts";
 import { opSpec } from "../ops/table.ts";
 

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { random } from "../../src/criteria/random.ts";
-import { verify } from "../../src/graph/verify.ts";
+import { random } from "../../src/criteria/weights/random.ts";
+import { verify } from "../../src/graph/passes/verify.ts";
 import { analyse } from "../../src/models/analysis.ts";
 import { checkpointModel } from "../../src/models/checkpoint/checkpoint-model.ts";
 import { openRuntime } from "../../src/runtime/open-runtime.node.ts";

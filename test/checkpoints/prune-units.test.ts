@@ -9,7 +9,7 @@ import { analyse } from "../../src/models/analysis.ts";
 import { type CheckpointModel, checkpointModel } from "../../src/models/checkpoint/checkpoint-model.ts";
 import { openRuntime } from "../../src/runtime/open-runtime.node.ts";
 import type { Runtime } from "../../src/runtime/runtime.ts";
-import { randomTokens } from "../../src/stream/random-tokens.ts";
+import { randomTokens } from "../../src/stream/stages/random-tokens.ts";
 import { checkLaw } from "../../src/surgery/law.ts";
 import { float32Tensor, toFloat32 } from "../../src/tensor/numeric.ts";
 import { load, refOf, type TensorRef } from "../../src/tensor/tensor.ts";

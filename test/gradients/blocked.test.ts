@@ -1,11 +1,11 @@
 import { afterAll, describe, expect, it } from "vitest";
 import { gradient } from "../../src/autodiff/gradient.ts";
 import { blockChannels } from "../../src/autodiff/lower.ts";
-import { type Algebra, algebra } from "../../src/graph/algebra.ts";
+import { type Algebra, algebra } from "../../src/graph/algebra/algebra.ts";
 import { ints } from "../../src/graph/attributes.ts";
 import { builder } from "../../src/graph/builder.ts";
-import { removeDeadCode } from "../../src/graph/dead-code.ts";
 import type { Feeds } from "../../src/graph/graph.ts";
+import { removeDeadCode } from "../../src/graph/passes/dead-code.ts";
 import { openRuntime } from "../../src/runtime/open-runtime.node.ts";
 import { float32Tensor, toFloat64 } from "../../src/tensor/numeric.ts";
 import { random } from "../../src/tensor/random.ts";

@@ -1,10 +1,10 @@
 import { gradient } from "../../src/autodiff/gradient.ts";
 import { sized } from "../../src/autodiff/sized.ts";
-import { type Algebra, algebra, type SizedGraph, type Value } from "../../src/graph/algebra.ts";
+import { type Algebra, algebra, type SizedGraph, type Value } from "../../src/graph/algebra/algebra.ts";
 import type { Attributes } from "../../src/graph/attributes.ts";
 import { builder } from "../../src/graph/builder.ts";
-import { removeDeadCode } from "../../src/graph/dead-code.ts";
 import type { Graph, TensorType } from "../../src/graph/graph.ts";
+import { removeDeadCode } from "../../src/graph/passes/dead-code.ts";
 import type { Runtime } from "../../src/runtime/runtime.ts";
 import { fromFloats, fromInts, toFloat64 } from "../../src/tensor/numeric.ts";
 import { random } from "../../src/tensor/random.ts";

@@ -1,8 +1,8 @@
 import { afterAll, describe, expect, it } from "vitest";
 import { gradient } from "../../src/autodiff/gradient.ts";
 import { sized } from "../../src/autodiff/sized.ts";
-import { algebra } from "../../src/graph/algebra.ts";
-import { removeDeadCode } from "../../src/graph/dead-code.ts";
+import { algebra } from "../../src/graph/algebra/algebra.ts";
+import { removeDeadCode } from "../../src/graph/passes/dead-code.ts";
 import { openRuntime } from "../../src/runtime/open-runtime.node.ts";
 import { fromFloats, toFloat64 } from "../../src/tensor/numeric.ts";
 import { titleOf } from "./cases.ts";

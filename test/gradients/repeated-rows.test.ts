@@ -1,8 +1,8 @@
 import { afterAll, expect, it } from "vitest";
 import { gradient } from "../../src/autodiff/gradient.ts";
-import { algebra } from "../../src/graph/algebra.ts";
+import { algebra } from "../../src/graph/algebra/algebra.ts";
 import { builder } from "../../src/graph/builder.ts";
-import { removeDeadCode } from "../../src/graph/dead-code.ts";
+import { removeDeadCode } from "../../src/graph/passes/dead-code.ts";
 import { openRuntime } from "../../src/runtime/open-runtime.node.ts";
 import { fromFloats, fromInts, toFloat64 } from "../../src/tensor/numeric.ts";
 

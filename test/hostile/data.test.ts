@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { zipSync } from "fflate";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { writeNpy } from "../../src/data/npy.ts";
+import { writeNpy } from "../../src/data/files/npy.ts";
 import {
   criterionNamed,
   type ErrorCode,

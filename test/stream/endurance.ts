@@ -6,7 +6,7 @@ import { openCheckpointFolder } from "../../src/formats/checkpoint/open.node.ts"
 import { checkpointModel } from "../../src/models/checkpoint/checkpoint-model.ts";
 import { planOf } from "../../src/plans/settings.ts";
 import type { Runtime } from "../../src/runtime/runtime.ts";
-import { type FolderPruneOptions, pruneFolder } from "../../src/stream/prune-folder.node.ts";
+import { type FolderPruneOptions, pruneFolder } from "../../src/stream/folders/prune-folder.node.ts";
 import { fromInts } from "../../src/tensor/numeric.ts";
 import { random } from "../../src/tensor/random.ts";
 import type { LlamaSizes } from "../../src/testbeds/models/llama-checkpoint.ts";

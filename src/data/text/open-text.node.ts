@@ -4,7 +4,7 @@ import type { ByteSource } from "../../tensor/tensor.ts";
 import { checkVocabulary, type Tokenizer } from "../../tokenizers/tokenizer.ts";
 import { tokenizerAt } from "../../tokenizers/tokenizer-files.node.ts";
 import type { IndexedDataset } from "../dataset.ts";
-import { describePath, openFile, readText } from "../file.node.ts";
+import { describePath, openFile, readText } from "../files/file.node.ts";
 import type { OpenOptions } from "../open.node.ts";
 import type { DialogueForm } from "./dialogue.ts";
 import { dialogues } from "./dialogues.ts";

@@ -1,4 +1,4 @@
-import type { Algebra, Value } from "../../graph/algebra.ts";
+import type { Algebra, Value } from "../../graph/algebra/algebra.ts";
 import { int, intAttr, ints } from "../../graph/attributes.ts";
 import { sizeOf } from "../../tensor/tensor.ts";
 import { blockedKernelGradient } from "../lowerings/blocked.ts";

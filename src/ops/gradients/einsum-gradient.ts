@@ -1,4 +1,4 @@
-import type { Algebra, Value } from "../../graph/algebra.ts";
+import type { Algebra, Value } from "../../graph/algebra/algebra.ts";
 import { string } from "../../graph/attributes.ts";
 import { fromFloats } from "../../tensor/numeric.ts";
 import type { GradContext, GradRule } from "../spec.ts";

@@ -1,4 +1,4 @@
-import type { Algebra, Value } from "../../graph/algebra.ts";
+import type { Algebra, Value } from "../../graph/algebra/algebra.ts";
 import { float, floatAttr, int, intAttr, ints, intsAttr } from "../../graph/attributes.ts";
 import { sizeOf } from "../../tensor/tensor.ts";
 import { axisOf } from "../axis-rules.ts";

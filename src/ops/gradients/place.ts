@@ -1,4 +1,4 @@
-import type { Algebra, Range, Value } from "../../graph/algebra.ts";
+import type { Algebra, Range, Value } from "../../graph/algebra/algebra.ts";
 import { int, string } from "../../graph/attributes.ts";
 import { type Shape, sizeOf } from "../../tensor/tensor.ts";
 

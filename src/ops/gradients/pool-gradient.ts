@@ -1,4 +1,4 @@
-import type { Algebra, Value } from "../../graph/algebra.ts";
+import type { Algebra, Value } from "../../graph/algebra/algebra.ts";
 import { int, intAttr, ints, intsAttr, string } from "../../graph/attributes.ts";
 import { fromFloats } from "../../tensor/numeric.ts";
 import { sizeOf } from "../../tensor/tensor.ts";

@@ -1,4 +1,4 @@
-import type { Algebra, Value } from "../../graph/algebra.ts";
+import type { Algebra, Value } from "../../graph/algebra/algebra.ts";
 import { ints, string, stringAttr } from "../../graph/attributes.ts";
 import type { Attribute } from "../../graph/graph.ts";
 import { fromFloats, fromInts, toFloat64 } from "../../tensor/numeric.ts";

@@ -1,4 +1,4 @@
-import type { Range, Value } from "../../graph/algebra.ts";
+import type { Range, Value } from "../../graph/algebra/algebra.ts";
 import { int, intAttr, intsAttr, stringAttr } from "../../graph/attributes.ts";
 import { axisOf, intsOf } from "../axis-rules.ts";
 import { type FormulaContext, type GradContext, type GradRule, input, type NodeContext } from "../spec.ts";

@@ -1,4 +1,4 @@
-import type { Algebra, Value } from "../../graph/algebra.ts";
+import type { Algebra, Value } from "../../graph/algebra/algebra.ts";
 import { floatAttr, int, intAttr, intsAttr } from "../../graph/attributes.ts";
 import { fromFloats } from "../../tensor/numeric.ts";
 import type { FormulaContext } from "../spec.ts";

@@ -1,4 +1,4 @@
-import type { Algebra, Value } from "../../graph/algebra.ts";
+import type { Algebra, Value } from "../../graph/algebra/algebra.ts";
 import { type Attributes, float, floatAttr, intAttr, stringAttr } from "../../graph/attributes.ts";
 import type { Attribute } from "../../graph/graph.ts";
 import type { FormulaContext } from "../spec.ts";

@@ -1,4 +1,4 @@
-import type { Algebra, Value } from "../../graph/algebra.ts";
+import type { Algebra, Value } from "../../graph/algebra/algebra.ts";
 import { intAttr } from "../../graph/attributes.ts";
 import type { FormulaContext } from "../spec.ts";
 

@@ -1,4 +1,4 @@
-import type { Algebra, Value } from "../../graph/algebra.ts";
+import type { Algebra, Value } from "../../graph/algebra/algebra.ts";
 import { float, int, intAttr, stringAttr } from "../../graph/attributes.ts";
 import type { Node } from "../../graph/graph.ts";
 import { toInts } from "../../tensor/numeric.ts";

@@ -1,7 +1,7 @@
-import { removeDeadCode } from "../../graph/dead-code.ts";
 import type { Draft } from "../../graph/draft.ts";
 import { edit } from "../../graph/edit.ts";
 import type { Graph, Node } from "../../graph/graph.ts";
+import { removeDeadCode } from "../../graph/passes/dead-code.ts";
 import { isLookup } from "./uses.ts";
 
 /**

@@ -1,8 +1,8 @@
 import { int } from "../../graph/attributes.ts";
-import { removeDeadCode } from "../../graph/dead-code.ts";
 import type { Draft } from "../../graph/draft.ts";
 import { edit } from "../../graph/edit.ts";
 import type { Graph, Node } from "../../graph/graph.ts";
+import { removeDeadCode } from "../../graph/passes/dead-code.ts";
 import { onnxNumberOf } from "../../tensor/dtype.ts";
 import { float32Tensor, toFloat32 } from "../../tensor/numeric.ts";
 import { load, sizeOf, type TensorRef, tensor } from "../../tensor/tensor.ts";

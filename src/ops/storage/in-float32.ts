@@ -1,7 +1,7 @@
 import { intAttr } from "../../graph/attributes.ts";
-import { removeDeadCode } from "../../graph/dead-code.ts";
 import { edit } from "../../graph/edit.ts";
 import type { Graph, Node } from "../../graph/graph.ts";
+import { removeDeadCode } from "../../graph/passes/dead-code.ts";
 import { isFloat, onnxNumberOf } from "../../tensor/dtype.ts";
 import { fromFloats, toFloat32 } from "../../tensor/numeric.ts";
 import { load, type TensorRef } from "../../tensor/tensor.ts";

@@ -2,7 +2,7 @@ import { afterAll, describe, expect, it } from "vitest";
 import { int } from "../../graph/attributes.ts";
 import { builder } from "../../graph/builder.ts";
 import type { Graph } from "../../graph/graph.ts";
-import { verify } from "../../graph/verify.ts";
+import { verify } from "../../graph/passes/verify.ts";
 import { openRuntime } from "../../runtime/open-runtime.node.ts";
 import { onnxNumberOf } from "../../tensor/dtype.ts";
 import { float32Tensor, fromFloats, fromInts, toFloat32 } from "../../tensor/numeric.ts";

@@ -2,7 +2,7 @@ import { afterAll, describe, expect, it } from "vitest";
 import { type Attributes, float, floats, int, ints, string, subgraph } from "../../graph/attributes.ts";
 import { builder } from "../../graph/builder.ts";
 import type { Feeds, Graph } from "../../graph/graph.ts";
-import { verify } from "../../graph/verify.ts";
+import { verify } from "../../graph/passes/verify.ts";
 import { openRuntime } from "../../runtime/open-runtime.node.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { fromFloats, fromInts, toFloat64 } from "../../tensor/numeric.ts";

@@ -1,12 +1,12 @@
 import { afterAll, describe, expect, it } from "vitest";
 import { gradient } from "../../autodiff/gradient.ts";
 import { sized } from "../../autodiff/sized.ts";
-import { algebra } from "../../graph/algebra.ts";
+import { algebra } from "../../graph/algebra/algebra.ts";
 import { builder } from "../../graph/builder.ts";
 import { evaluate } from "../../runtime/evaluate.ts";
 import { openRuntime } from "../../runtime/open-runtime.node.ts";
-import { svd, symmetricEigen } from "../../tensor/eigen.ts";
-import { rankOf, truncate } from "../../tensor/low-rank.ts";
+import { svd, symmetricEigen } from "../../tensor/linalg/eigen.ts";
+import { rankOf, truncate } from "../../tensor/linalg/low-rank.ts";
 import { float32Tensor, toFloat32 } from "../../tensor/numeric.ts";
 import { random } from "../../tensor/random.ts";
 import { sgd } from "../optimisers/sgd.ts";

@@ -1,4 +1,4 @@
-import type { Algebra, Value } from "../../graph/algebra.ts";
+import type { Algebra, Value } from "../../graph/algebra/algebra.ts";
 import { EspalierError } from "../../tensor/error.ts";
 import { float32Tensor } from "../../tensor/numeric.ts";
 import type { LossContext, Objective, Objectives } from "../step.ts";

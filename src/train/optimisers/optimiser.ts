@@ -1,4 +1,4 @@
-import type { Algebra, Value } from "../../graph/algebra.ts";
+import type { Algebra, Value } from "../../graph/algebra/algebra.ts";
 
 /** What an update of one parameter sees; everything has the parameter's shape. */
 export interface Update {

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { masksOf } from "../../../test/laws.ts";
-import { random as randomScores } from "../../criteria/random.ts";
+import { random as randomScores } from "../../criteria/weights/random.ts";
 import { int, ints } from "../../graph/attributes.ts";
 import { builder } from "../../graph/builder.ts";
 import type { Graph } from "../../graph/graph.ts";

@@ -1,4 +1,4 @@
-import type { Algebra, Value } from "../../graph/algebra.ts";
+import type { Algebra, Value } from "../../graph/algebra/algebra.ts";
 import { EspalierError } from "../../tensor/error.ts";
 import { fromInts } from "../../tensor/numeric.ts";
 import { formatShape, type Shape, sizeOf } from "../../tensor/tensor.ts";

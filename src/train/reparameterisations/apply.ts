@@ -1,4 +1,4 @@
-import { type Algebra, algebra, type SizedGraph, type Value } from "../../graph/algebra.ts";
+import { type Algebra, algebra, type SizedGraph, type Value } from "../../graph/algebra/algebra.ts";
 import type { Feeds } from "../../graph/graph.ts";
 import { evaluate } from "../../runtime/evaluate.ts";
 import type { Runtime } from "../../runtime/runtime.ts";

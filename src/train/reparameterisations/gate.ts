@@ -1,4 +1,4 @@
-import type { Value } from "../../graph/algebra.ts";
+import type { Value } from "../../graph/algebra/algebra.ts";
 import { float32Tensor, fromInts } from "../../tensor/numeric.ts";
 import { sizeOf } from "../../tensor/tensor.ts";
 import type { Relaxation } from "./relaxations.ts";

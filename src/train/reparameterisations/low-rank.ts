@@ -1,4 +1,4 @@
-import { svd } from "../../tensor/eigen.ts";
+import { svd } from "../../tensor/linalg/eigen.ts";
 import { float32Tensor, toFloat64 } from "../../tensor/numeric.ts";
 import { load } from "../../tensor/tensor.ts";
 import { sidesOf } from "./lora.ts";

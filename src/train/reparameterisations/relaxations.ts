@@ -1,4 +1,4 @@
-import type { Algebra, Value } from "../../graph/algebra.ts";
+import type { Algebra, Value } from "../../graph/algebra/algebra.ts";
 
 /** How a gate that is open or closed is made something to differentiate by. All are functions of its logits, log α. */
 export interface Relaxation {

@@ -1,4 +1,4 @@
-import type { Algebra, Value } from "../../graph/algebra.ts";
+import type { Algebra, Value } from "../../graph/algebra/algebra.ts";
 import type { Random } from "../../tensor/random.ts";
 import type { HostTensor, Shape, TensorRef } from "../../tensor/tensor.ts";
 

@@ -1,7 +1,7 @@
 import { afterAll, describe, expect, it } from "vitest";
 import { gradient } from "../../autodiff/gradient.ts";
 import { sized } from "../../autodiff/sized.ts";
-import { algebra, type SizedGraph } from "../../graph/algebra.ts";
+import { algebra, type SizedGraph } from "../../graph/algebra/algebra.ts";
 import { builder } from "../../graph/builder.ts";
 import type { Feeds } from "../../graph/graph.ts";
 import { evaluate } from "../../runtime/evaluate.ts";

@@ -1,4 +1,4 @@
-import type { Value } from "../../graph/algebra.ts";
+import type { Value } from "../../graph/algebra/algebra.ts";
 import { float32Tensor, toFloat32 } from "../../tensor/numeric.ts";
 import { random } from "../../tensor/random.ts";
 import { load, type Shape, sizeOf, type TensorRef } from "../../tensor/tensor.ts";

@@ -1,4 +1,4 @@
-import type { Algebra, Value } from "../../graph/algebra.ts";
+import type { Algebra, Value } from "../../graph/algebra/algebra.ts";
 import { int } from "../../graph/attributes.ts";
 import { sizeOf } from "../../tensor/tensor.ts";
 

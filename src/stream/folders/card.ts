@@ -1,0 +1,94 @@
+import { stringify } from "yaml";
+import { modelCard } from "../../formats/checkpoint/model-card.ts";
+import type { CheckpointModel } from "../../models/checkpoint/checkpoint-model.ts";
+import type { Load } from "../../models/loaders/will-load.ts";
+import type { Report } from "../../pipeline/measuring/report.ts";
+import type { UnitPlan } from "../../plans/plan.ts";
+import type { Metric } from "../../stats/answers/metric.ts";
+import type { CheckpointReport } from "../report.ts";
+
+/** How the result is made again. */
+export interface Making {
+  /** The command line that made it, where one did. */
+  readonly commandLine?: string;
+}
+
+/**
+ * README.md of a checkpoint with zeros. It states nothing that a run which was resumed, or one into another folder, would
+ * say otherwise.
+ */
+export function cardOfZeros(model: CheckpointModel, report: CheckpointReport, making: Making): string {
+  const { pruned, params, nonzero, plan, metric, loads, calibration, seed } = report;
+  const share = (100 * (1 - pruned.after / Math.max(1, pruned.before))).toFixed(1);
+  const figures = new Map([
+    ["parameters", String(params)],
+    ["of them not zero", String(nonzero)],
+    ...metricRows(metric),
+    ...loadRows(loads),
+  ]);
+  return modelCard({
+    ...namesOf(model),
+    summary: `${share} % of the weights of ${report.layers.length} matrices are zero. Shapes are those of the original.`,
+    recipe: recipeOf({ ...plan, calibration, seed }, making),
+    figures,
+    ...pipelineOf(model),
+  });
+}
+
+/** README.md of a checkpoint with fewer units. */
+export function cardOfUnits(model: CheckpointModel, plan: UnitPlan, report: Report, making: Making): string {
+  const { before, after, layers, metric, law, fidelity, loads = [], seed, training } = report;
+  const smaller = layers.filter((layer) => layer.after < layer.before).length;
+  const figures = new Map([
+    ["parameters", `${after.params} of ${before.params}`],
+    ["multiply-accumulates", `${after.macs} of ${before.macs}`],
+    ...(law === null ? [] : [["difference from the original with masks", law.relative.toExponential(1)] as const]),
+    ...(fidelity === null ? [] : [["relative error of the answers", fidelity.relativeError.toPrecision(3)] as const]),
+    ...metricRows(metric),
+    ...training.map(({ name, updates }) => [name, `${updates} updates`] as const),
+    ...loadRows(loads),
+  ]);
+  const { criterion, scores, selection, target, allocation, units, recovery } = plan;
+  const settled = { criterion: criterion.id, scores, selection, target, allocation, units };
+  return modelCard({
+    ...namesOf(model),
+    summary: `${smaller} of ${layers.length} groups of channels, neurons and heads are smaller than the original's. kept-indices.json says which of its positions are left.`,
+    recipe: recipeOf({ ...settled, recovery: recovery.map(({ id }) => id), seed }, making),
+    figures,
+    ...pipelineOf(model),
+  });
+}
+
+/** Where the original is from, the name that its config remembers or that of its folder; and a title made of it. */
+function namesOf({ checkpoint: { config, name } }: CheckpointModel): { readonly base: string; readonly title: string } {
+  const from = config["_name_or_path"];
+  const base = typeof from === "string" && /^[\w.-]+\/[\w.-]+$/.test(from) ? from : name;
+  return { base, title: `${base.slice(base.lastIndexOf("/") + 1)}-pruned` };
+}
+
+/** Every setting with its value, behind the command line that gives them. */
+function recipeOf(settings: Readonly<Record<string, unknown>>, { commandLine }: Making): string {
+  const text = stringify(JSON.parse(JSON.stringify(settings)));
+  return commandLine === undefined ? text : `# ${commandLine}\n${text}`;
+}
+
+function metricRows(metric: Metric | null): readonly (readonly [string, string])[] {
+  if (metric === null) return [];
+  const { name, before, after, n } = metric;
+  return [[name, `${after.toPrecision(5)} (${before.toPrecision(5)} before, n = ${n})`]];
+}
+
+/** What loaders make of it, as their rules say; nothing here was tried. */
+function loadRows(loads: readonly Load[]): readonly (readonly [string, string])[] {
+  const refused = loads.filter(({ verdict }) => verdict === "refused").map(({ loader }) => loader);
+  const rest = loads.filter(({ verdict }) => verdict !== "refused").map(({ loader }) => loader);
+  return [
+    ...(rest.length === 0 ? [] : [["sizes that are taken by", rest.join(", ")] as const]),
+    ...(refused.length === 0 ? [] : [["sizes that are refused by", refused.join(", ")] as const]),
+  ];
+}
+
+function pipelineOf({ kind }: CheckpointModel): { readonly pipeline?: string } {
+  const pipelines = { decoder: "text-generation", encoder: "feature-extraction", vision: "image-feature-extraction" };
+  return { pipeline: pipelines[kind] };
+}

@@ -1,0 +1,184 @@
+import { readdir, rename, stat } from "node:fs/promises";
+import { basename, dirname, join, resolve } from "node:path";
+import type { Dataset } from "../../data/dataset.ts";
+import { openCheckpointFolder } from "../../formats/checkpoint/open.node.ts";
+import type { Checkpoint } from "../../formats/checkpoint/open.ts";
+import { saveCheckpoint } from "../../formats/checkpoint/save.node.ts";
+import { syncFolder } from "../../formats/whole-files.node.ts";
+import { type CheckpointModel, checkpointModel } from "../../models/checkpoint/checkpoint-model.ts";
+import { loadSizes } from "../../models/loaders/sizes.ts";
+import type { LoaderName } from "../../models/loaders/table.ts";
+import { refuseUnloadable, willLoad } from "../../models/loaders/will-load.ts";
+import { phaseClock } from "../../pipeline/measuring/phase-clock.ts";
+import type { WeightPlan } from "../../plans/plan.ts";
+import type { Metric } from "../../stats/answers/metric.ts";
+import { EspalierError } from "../../tensor/error.ts";
+import { step } from "../../tensor/progress.ts";
+import type { CheckpointPruneOptions } from "../courses.ts";
+import { checkpointLikelihood } from "../evaluate-checkpoint.ts";
+import { openAccount } from "../memory/account.ts";
+import { hiddenOnDisk } from "../memory/hidden-on-disk.node.ts";
+import { hiddenWithin } from "../memory/hidden-within.ts";
+import { memoryLayout } from "../memory/memory.ts";
+import type { Room } from "../memory/room.ts";
+import { versionsOnDisk } from "../memory/versions-on-disk.node.ts";
+import { pruneCheckpoint } from "../prune-checkpoint.ts";
+import { type CheckpointReport, sizesOf } from "../report.ts";
+import type { FlowOptions } from "../stages/flow.ts";
+import { streamedNeeds } from "../streamed-plan.ts";
+import { cardOfZeros, type Making } from "./card.ts";
+import { checkpointPrint, planText, windowFacts } from "./fingerprint.ts";
+import { hasJournal, openWorkFolder } from "./work-folder.node.ts";
+
+export interface FolderPruneOptions extends Omit<CheckpointPruneOptions, "work" | "clock" | "hidden" | "room">, Making {
+  /** What has to load the result; nothing is done where one would not. */
+  readonly loaders?: readonly LoaderName[];
+  /**
+   * Bytes that the run may take: fewer windows run at once, stages are not read ahead, and hidden states go to disk where they would
+   * not fit. What is kept is counted before it is allocated.
+   */
+  readonly memory?: number;
+  /** Goes on with what an earlier run of the same request left. */
+  readonly resume?: boolean;
+  /** Text to tell the perplexity of both on, the original and the pruned one. */
+  readonly evaluation?: Dataset | null;
+  /** Seed that the plan was made with, for the report. */
+  readonly seed?: number;
+  /** Files that are written beside the tensors, by their names, beside or in place of the model card in README.md. */
+  readonly texts?: (report: CheckpointReport) => ReadonlyMap<string, string>;
+}
+
+/**
+ * Prunes a checkpoint into a folder, which appears under its name when it is complete. Finished stages lie in a folder of work
+ * beside it until then: a run that was killed goes on with `resume` to the same bytes, for the same threads of the same
+ * runtime. Nothing of the input is written to. Throws `file` where something is there already or the disk refuses.
+ */
+export async function pruneFolder(
+  model: CheckpointModel,
+  out: string,
+  plan: WeightPlan,
+  options: FolderPruneOptions,
+): Promise<CheckpointReport> {
+  const target = resolve(out);
+  const place = join(dirname(target), `.${basename(target)}.espalier`);
+  const { runtime, inputs = "pruned", ignore = [], seed = 0, resume = false, memory } = options;
+  const sizes = loadSizes(model);
+  const loads = willLoad(sizes, sizes);
+  refuseUnloadable(willLoad(sizes, sizes, options.loaders ?? []), model.name);
+  const needs = streamedNeeds(plan, options);
+  const calibration = needs.inputs.length === 0 && needs.gradients.length === 0 ? null : options.calibration;
+  const general = needs.gradients.some((gradient) => gradient.general) ? (options.general ?? null) : null;
+  const clock = phaseClock();
+  const facts = calibration === null ? null : await windowFacts(model, calibration);
+  const others = general === null ? null : await windowFacts(model, general);
+  const layout =
+    facts === null || memory === undefined
+      ? null
+      : await memoryLayout(
+          model,
+          runtime,
+          {
+            windows: Math.max(facts.count, others?.count ?? 0),
+            time: Math.max(facts.time, others?.time ?? 0),
+            needs: needs.inputs,
+            gradients: needs.gradients.map(({ need }) => need),
+            ...{ head: (options.evaluation ?? null) !== null, most: options.batchSize },
+          },
+          memory,
+        );
+  const batchSize = layout?.batchSize ?? options.batchSize;
+  const account = openAccount(layout === null ? undefined : memory);
+  account.take("the process and the runtime", layout?.process ?? 0);
+  const room: Room = { ahead: true, forward: 0, backward: 0, ...layout, account };
+  const near = openAccount(layout?.hidden, account);
+  const device = { name: runtime.device, threads: runtime.threads, batch: batchSize };
+  const request = {
+    checkpoint: await checkpointPrint(model),
+    plan: planText(plan),
+    windows: facts?.print ?? null,
+    ...(others === null ? {} : { general: others.print }),
+    ...{ inputs, ignore, seed, device, version: runtime.version },
+  };
+  if (!(await hasJournal(place))) await refuseOccupied(target, out);
+  const work = await openWorkFolder(place, request, { resume });
+  try {
+    const resumed = model.stages.filter(({ name }) => work.get(name) !== undefined).length;
+    let files = 0;
+    const hidden = () => hiddenWithin(near, () => hiddenOnDisk(join(place, `hidden-${files++}.tmp`)));
+    const versions = await versionsOnDisk(place);
+    const settled = { ...options, calibration, general, batchSize, hidden, versions, room };
+    const pruned = await pruneCheckpoint(model, plan, { ...settled, work, clock });
+    const whole = join(place, "checkpoint");
+    const isPlaced = work.isComplete && !(await exists(whole));
+    const result = isPlaced ? await openCheckpointFolder(target) : pruned.checkpoint;
+    const { evaluation = null } = options;
+    const metric =
+      evaluation === null ? null : await clock.time("evaluate", () => perplexities(model, result, evaluation, settled));
+    const { params, bytes } = sizesOf(model);
+    const before = pruned.layers.reduce((sum, layer) => sum + layer.before, 0);
+    const after = pruned.layers.reduce((sum, layer) => sum + layer.after, 0);
+    const report = (): CheckpointReport => ({
+      model: model.name,
+      type: model.type,
+      plan: planText(plan),
+      inputs: calibration === null ? null : inputs,
+      calibration: calibration?.description ?? null,
+      ...{ seed, device, params, bytes, resumed, metric },
+      pruned: { before, after },
+      nonzero: params - before + after,
+      loads,
+      layers: pruned.layers,
+      skipped: pruned.skipped,
+      seconds: clock.seconds,
+      memory: layout === null ? null : { limit: account.limit, counted: account.peak },
+      peakBytes: process.resourceUsage().maxRSS * 1024,
+    });
+    if (!work.isComplete) {
+      step(options, "write", 0, 1);
+      const card = cardOfZeros(model, report(), options);
+      const texts = new Map([["README.md", card], ...(options.texts?.(report()) ?? [])]);
+      if (!(await exists(whole))) await clock.time("write", () => saveCheckpoint(pruned.checkpoint, whole, { texts }));
+      await work.complete();
+    }
+    if (await exists(whole)) await rename(whole, target);
+    await syncFolder(dirname(target));
+    await work.remove();
+    return report();
+  } catch (cause) {
+    if (!(cause instanceof EspalierError) || cause.code !== "file") throw cause;
+    const { where, message } = cause;
+    const hint = `Finished stages are kept in "${place}": make room or repair the path, and repeat with --resume.`;
+    throw new EspalierError("file", where, message.slice(where.length + 2), hint, { cause });
+  }
+}
+
+/** Perplexity of the original and the pruned checkpoint on the same windows. */
+async function perplexities(
+  model: CheckpointModel,
+  pruned: Checkpoint,
+  data: Dataset,
+  options: Omit<FlowOptions, "hidden"> & Required<Pick<CheckpointPruneOptions, "hidden">>,
+): Promise<Metric> {
+  const of = async (one: CheckpointModel) =>
+    checkpointLikelihood(one, data, { ...options, hidden: await options.hidden() });
+  const before = await of(model);
+  const after = await of(checkpointModel(pruned));
+  const { count } = before;
+  return { name: "perplexity", before: Math.exp(before.nll / count), after: Math.exp(after.nll / count), n: count };
+}
+
+/** Throws `file` where the result could not be put. */
+async function refuseOccupied(target: string, out: string): Promise<void> {
+  const there = await readdir(target).catch((cause: unknown) => (isMissing(cause) ? [] : ["a file"]));
+  if (there.length === 0) return;
+  const hint = "Name another folder, or remove this one; nothing is overwritten.";
+  throw new EspalierError("file", out, `expected no folder or an empty one, got one with ${there[0]}.`, hint);
+}
+
+function isMissing(cause: unknown): boolean {
+  return cause instanceof Error && "code" in cause && cause.code === "ENOENT";
+}
+
+async function exists(path: string): Promise<boolean> {
+  return (await stat(path).catch(() => undefined)) !== undefined;
+}
