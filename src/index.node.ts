@@ -22,6 +22,14 @@ export { type SaveOptions, saveCheckpoint } from "./formats/checkpoint/save.node
 export { type ExportedFile, type ExportOptions, exportFolder } from "./models/export/export-folder.node.ts";
 export { exportedModelIn } from "./models/export/exported-model.node.ts";
 export * from "./public.ts";
+export { byteCount } from "./recipes/byte-count.ts";
+export {
+  type CheckpointRecipeOptions,
+  type CheckpointRun,
+  checkpointDataOptions,
+  checkpointSteps,
+  runCheckpointRecipe,
+} from "./recipes/checkpoint-recipe.node.ts";
 export { parseRecipe, type Recipe, runRecipe } from "./recipes/recipe.ts";
 export {
   parseTrainRecipe,

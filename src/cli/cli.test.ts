@@ -280,19 +280,89 @@ describe("an ONNX model for a target", () => {
 });
 
 describe("a pruned checkpoint", () => {
-  test("says what loads it, and its card holds the command line that makes the same bytes", async () => {
-    const line = "prune llama -o first --keep-params 0.75 --scope global --target transformers --seed 3 --json";
-    const { out, code } = await cli(...line.split(" "));
-    expect(code).toBe(0);
-    expect(JSON.parse(out).loads[0]).toMatchObject({ loader: "transformers", verdict: "loads", findings: [] });
-    const card = readFileSync(join(folder, "first", "README.md"), "utf8");
-    const [, again = ""] = /^# espalier (prune .* -o FOLDER)$/m.exec(card) ?? [];
-    expect(again).toBe("prune llama --keep-params 0.75 --scope global --seed 3 --target transformers -o FOLDER");
-    expect(await cli(...words(again.replace("FOLDER", "second")))).toMatchObject({ code: 0, err: "" });
-    for (const file of readdirSync(join(folder, "first"))) {
-      expect(readFileSync(join(folder, "second", file)), file).toEqual(readFileSync(join(folder, "first", file)));
+  /** The recipe in the card of a folder. */
+  const recipeIn = (name: string): string => {
+    const card = readFileSync(join(folder, name, "README.md"), "utf8");
+    return /^## Recipe\n\n```yaml\n([^`]*)```$/m.exec(card)?.[1] ?? expect.fail(card);
+  };
+  const lines = [
+    "prune llama -o NAME --keep-params 0.75 --scope global --target transformers --seed 3",
+    "prune llama -o NAME --granularity 2:4 --calib text.txt --windows 9 --window 16 --ignore '*.o_proj.*' --seed 2",
+    "prune llama -o NAME --criterion sparsegpt --sparsity 0.4 --calib text.txt --limit 6 --window 16 --inputs dense --memory 2GB --eval text.txt",
+    "prune llama -o NAME --sparsity 0.3 --granularity channel --criterion wanda --calib text.txt --windows 6 --window 16 --threads 1",
+  ];
+
+  test.each(lines.map((line, i) => [line, i] as const))("holds a recipe that makes it again: %s", async (line, i) => {
+    const [first, second] = [`made-${i}`, `again-${i}`];
+    const { out, code, err } = await cli(...words(`${line.replace("NAME", first)} --json`));
+    expect({ code, err }).toEqual({ code: 0, err: "" });
+    expect(JSON.parse(out).loads[0]).toMatchObject({ loader: "transformers" });
+    const text = recipeIn(first);
+    expect(text).toContain("\nmodel: llama\nout: llama-pruned\n");
+    writeFileSync(join(folder, "card.yaml"), text.replace("out: llama-pruned", `out: ${second}`));
+    expect(await cli("run", "card.yaml")).toMatchObject({ code: 0, err: "" });
+    const files = readdirSync(join(folder, first));
+    expect(readdirSync(join(folder, second))).toEqual(files);
+    expect(files.includes("kept-indices.json")).toBe(i === 0 || i === 3);
+    for (const file of files) {
+      expect(readFileSync(join(folder, second, file)), file).toEqual(readFileSync(join(folder, first, file)));
     }
-    expect(readdirSync(join(folder, "second"))).toContain("kept-indices.json");
+    // Planted fault: another seed, or another amount, gives another model.
+    const other = text
+      .replace("out: llama-pruned", "out: other")
+      .replace(/seed: \d|sparsity: 0.\d/, (told) => (told.startsWith("seed") ? "seed: 9" : "sparsity: 0.6"));
+    writeFileSync(join(folder, "card.yaml"), i === 0 ? other.replace("0.75", "0.6") : other);
+    expect(await cli("run", "card.yaml")).toMatchObject({ code: 0, err: "" });
+    const tensors = (name: string): Buffer => readFileSync(join(folder, name, "model.safetensors"));
+    expect(tensors("other").equals(tensors(first))).toBe(false);
+    for (const name of [first, second, "other"]) rmSync(join(folder, name), { recursive: true });
+  });
+
+  const weights =
+    "model: llama\nout: run-sparse\ncalibration: { path: text.txt, window: 16 }\nwindows: 4\nsteps: [{ sparsity: 0.5 }]\n";
+
+  test.each([
+    ["several steps", weights.replace("}]", "}, { sparsity: 0.6 }]"), "expected one step for a checkpoint, got 2"],
+    ["sizes of inputs", `${weights}shape: { input_ids: [1, 4] }\n`, "shape: expected an ONNX model"],
+    ["data to train on", `${weights}training: text.txt\n`, "training: expected a step of units"],
+    [
+      "memory for units",
+      `${weights.replace("sparsity", "keep-macs")}memory: 2GB\n`,
+      "--memory: expected single weights",
+    ],
+    ["no size", `${weights}memory: much\n`, 'bad.yaml:6:9: memory: expected a size such as 500MB or 3GB, got "much"'],
+    ["a strange target", `${weights}target: vlm\n`, "target: expected one of transformers, vllm"],
+    ["layers", weights.replace("sparsity", "granularity: layer, sparsity"), "by which checkpoints are pruned"],
+    [
+      "windows of an ONNX model",
+      recipe.replace("steps", "windows: 3\nsteps"),
+      "windows: expected the folder of a checkpoint",
+    ],
+  ])("is refused where its recipe has %s", async (_, text, message) => {
+    writeFileSync(join(folder, "bad.yaml"), text);
+    const { code, err, out } = await cli("run", "bad.yaml");
+    expect({ code, out }).toEqual({ code: 2, out: "" });
+    expect(err).toContain(message);
+    rmSync(join(folder, "bad.yaml"));
+    expect(readdirSync(folder).filter((name) => name.startsWith("run-sparse"))).toEqual([]);
+  });
+
+  test("is not written in a dry run, which says what it would be", async () => {
+    writeFileSync(join(folder, "dry.yaml"), `${weights}report: dry.json\nevaluation: { path: text.txt, window: 16 }\n`);
+    const before = readdirSync(folder);
+    const { out, err } = await cli("run", "dry.yaml", "--dry-run", "--json");
+    expect(err).toBe("");
+    const { metric, pruned } = JSON.parse(out);
+    expect(metric).toMatchObject({ name: "perplexity" });
+    expect(pruned.after).toBe(pruned.before / 2);
+    for (const line of ["--keep-params 0.8", "--granularity 2:4 --criterion l1"]) {
+      expect(await cli(...words(`prune llama --dry-run ${line}`))).toMatchObject({ code: 0, err: "" });
+    }
+    expect(readdirSync(folder)).toEqual(before);
+    // The same written has the same figures.
+    const written = await cli("run", "dry.yaml", "--json");
+    expect(JSON.parse(written.out)).toMatchObject({ metric, pruned });
+    expect(readdirSync(folder)).toEqual([...before, "dry.json", "run-sparse"].sort());
   });
 });
 

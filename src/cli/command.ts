@@ -1,4 +1,4 @@
-import { EspalierError } from "../index.node.ts";
+import { byteCount, EspalierError } from "../index.node.ts";
 import type { Host } from "./host.ts";
 
 /** One option: its flag as users type it, how its text becomes a value, and what it is for. */
@@ -22,9 +22,6 @@ export interface Command {
   run(args: readonly string[], texts: ReadonlyMap<string, readonly string[]>, host: Host): Promise<void>;
 }
 
-/** What was typed, without some options, as a line that can be typed again. */
-export type Typed = (without: readonly string[]) => string;
-
 /** A command as data; `run` gets typed options. */
 export function command<const O extends Readonly<Record<string, Option<unknown>>>>(definition: {
   readonly name: string;
@@ -33,34 +30,13 @@ export function command<const O extends Readonly<Record<string, Option<unknown>>
   readonly options: O;
   readonly examples: readonly string[];
   readonly more?: string;
-  run(args: readonly string[], options: Values<O>, host: Host, typed: Typed): Promise<void>;
+  run(args: readonly string[], options: Values<O>, host: Host): Promise<void>;
 }): Command {
-  const { name, options } = definition;
+  const { options } = definition;
   return {
     ...definition,
-    run: (args, texts, host) =>
-      definition.run(args, valuesOf(options, texts), host, (without) => lineOf(name, args, options, texts, without)),
+    run: (args, texts, host) => definition.run(args, valuesOf(options, texts), host),
   };
-}
-
-function lineOf(
-  name: string,
-  args: readonly string[],
-  options: Command["options"],
-  texts: ReadonlyMap<string, readonly string[]>,
-  without: readonly string[],
-): string {
-  const words = Object.entries(options).flatMap(([key, { placeholder, many }]) => {
-    const given = without.includes(key) ? [] : (texts.get(key) ?? []);
-    const last = many ? given : given.slice(-1);
-    return last.flatMap((text) => (placeholder === null ? [flagOf(key)] : [flagOf(key), quoted(text)]));
-  });
-  return ["espalier", name, ...args.map(quoted), ...words].join(" ");
-}
-
-/** As a shell reads it. */
-function quoted(text: string): string {
-  return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 }
 
 /** Parses every option; mapped types over an index loop are the one place where the compiler needs a guard. */
@@ -139,9 +115,8 @@ export const integer = (placeholder: string, help: string, low: number, high: nu
 /** 500MB, 3GB, or a plain number of bytes. */
 export const bytes = (help: string): Option<number | undefined> =>
   one("SIZE", help, (text, name) => {
-    const [, digits = "", unit = ""] = /^(\d+(?:\.\d+)?)\s*(|[kMGT]B)$/.exec(text) ?? [];
-    const value = Number(digits) * 1000 ** ["", "kB", "MB", "GB", "TB"].indexOf(unit);
-    if (digits !== "" && value >= 1) return Math.floor(value);
+    const value = byteCount(text);
+    if (value !== null) return value;
     throw usage(name, "a size such as 500MB or 3GB", text);
   });
 

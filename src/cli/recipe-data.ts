@@ -6,17 +6,15 @@ export async function recipeData(
   data: NonNullable<Recipe["calibration"]>,
   near: (path: string) => string,
   options: DataOptions,
-  text: DataOptions["text"] = {},
 ): Promise<IndexedDataset> {
-  const { path, labels, tokenizer, window, stride, begin, documents, field, separator, limit, ...others } = data;
+  const { path, labels, tokenizer, window, stride, begin, documents, first, field, separator, limit, ...others } = data;
   const { prompt, response, messages, chat, ...rest } = others;
   return openData(path === "random" ? path : near(path), {
     ...options,
     ...given({ ...rest, limit: limit ?? options.limit, labels: labels === undefined ? undefined : near(labels) }),
     text: {
-      ...text,
       ...options.text,
-      ...given({ window, stride, begin, perDocument: documents, field, separator }),
+      ...given({ window, stride, begin, perDocument: documents, first, field, separator }),
       ...given({ prompt, response, messages, chat }),
       ...given({ tokenizer: tokenizer === undefined ? undefined : near(tokenizer) }),
     },

@@ -80,7 +80,9 @@ export const learningOptions = {
   freeze: list("PATTERN", "Parameters that training leaves alone: names, globs, or re: expressions."),
 };
 
-type LearningGiven = Readonly<Record<Exclude<keyof typeof learningOptions, "train" | "trainLabels">, unknown>> & {
+export type LearningGiven = Readonly<
+  Record<Exclude<keyof typeof learningOptions, "train" | "trainLabels">, unknown>
+> & {
   readonly epochs: number | undefined;
   readonly updates: number | undefined;
   readonly minutes: number | undefined;
@@ -149,7 +151,7 @@ export function textOf(reading: TextReading) {
   };
 }
 
-interface Reading extends TextReading {
+export interface Reading extends TextReading {
   readonly scale: number | undefined;
   readonly mean: readonly number[] | undefined;
   readonly std: readonly number[] | undefined;

@@ -1,5 +1,5 @@
-import { type FileHandle, open, rename, rm } from "node:fs/promises";
-import { basename, dirname, join } from "node:path";
+import { type FileHandle, open, readdir, rename, rm } from "node:fs/promises";
+import { basename, dirname, join, resolve } from "node:path";
 import { EspalierError } from "../tensor/error.ts";
 import type { Piece } from "./onnx/message.ts";
 import { type Sink, writePieces } from "./onnx/write.ts";
@@ -60,4 +60,16 @@ export async function syncFolder(path: string): Promise<void> {
   const handle = await open(path, "r").catch(() => undefined);
   await handle?.sync().catch(() => undefined);
   await handle?.close();
+}
+
+/** Throws `file` where a folder is to appear and something is there already. */
+export async function refuseOccupied(path: string): Promise<void> {
+  const there = await readdir(resolve(path)).catch((cause: unknown) => (isMissing(cause) ? [] : ["a file"]));
+  if (there.length === 0) return;
+  const hint = "Name another folder, or remove this one; nothing is overwritten.";
+  throw new EspalierError("file", path, `expected no folder or an empty one, got one with ${there[0]}.`, hint);
+}
+
+function isMissing(cause: unknown): boolean {
+  return cause instanceof Error && "code" in cause && cause.code === "ENOENT";
 }

@@ -19,6 +19,7 @@ export const dataShape = {
   stride: z.int().min(1).optional(),
   begin: z.enum(["window", "document", "none"]).optional(),
   documents: z.boolean().optional(),
+  first: z.boolean().optional(),
   field: z.string().optional(),
   separator: z.string().optional(),
   prompt: z.string().optional(),
@@ -29,6 +30,16 @@ export const dataShape = {
 
 const dataObject = z.strictObject(dataShape);
 export const data = z.union([z.string().transform((path): z.infer<typeof dataObject> => ({ path })), dataObject]);
+
+/** A text that is read by `read`, which gives null for what is not `expected`. */
+export function textAs<T>(read: (text: string) => T | null, expected: string) {
+  return z.string().transform((text, context): T => {
+    const value = read(text);
+    if (value !== null) return value;
+    context.addIssue({ code: "custom", message: expected });
+    return z.NEVER;
+  });
+}
 
 /** What every recipe says of its job: what is read, what is written, and where it runs. */
 export const jobShape = {
@@ -103,7 +114,7 @@ type Issue = z.core.$ZodIssue;
 function deepest(issue: Issue | undefined): Issue | undefined {
   if (issue?.code !== "invalid_union") return issue;
   const branches = issue.errors.map((issues) => issues[0]).filter((each) => each !== undefined);
-  const best = branches.find((each) => each.code === "unrecognized_keys" || each.path.length > 0);
+  const best = branches.find(({ code, path }) => code === "unrecognized_keys" || code === "custom" || path.length > 0);
   if (best === undefined) return issue;
   return deepest({ ...best, path: [...issue.path, ...best.path] });
 }
@@ -136,6 +147,8 @@ function sentence(issue: Issue, root: unknown): string {
       return `expected at least ${issue.minimum}, got ${found}.`;
     case "too_big":
       return `expected at most ${issue.maximum}, got ${found}.`;
+    case "custom":
+      return `expected ${issue.message}, got ${found}.`;
     default:
       return `expected ${got === undefined ? "a value" : "something else"}, got ${found}.`;
   }

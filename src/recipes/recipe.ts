@@ -1,6 +1,7 @@
 import * as z from "zod";
 import type { IndexedDataset } from "../data/dataset.ts";
 import { analyse } from "../models/analysis.ts";
+import { loaderNames } from "../models/loaders/table.ts";
 import type { Model } from "../models/model.ts";
 import { measurePair } from "../pipeline/measuring/measure.ts";
 import type { LayerReport, Report } from "../pipeline/measuring/report.ts";
@@ -8,11 +9,12 @@ import { type Pruned, type PruneOptions, prune } from "../pipeline/prune.ts";
 import { learningShape } from "../plans/learning.ts";
 import { planOf, type Settings } from "../plans/settings.ts";
 import { EspalierError } from "../tensor/error.ts";
-import { data, dataShape, jobShape, type Part, parseYaml } from "./recipe-file.ts";
+import { byteCount } from "./byte-count.ts";
+import { data, dataShape, jobShape, type Part, parseYaml, textAs } from "./recipe-file.ts";
 
 const share = z.number().min(0).max(1);
 
-const stepShape = {
+export const stepShape = {
   granularity: z.string().optional(),
   criterion: z.string().optional(),
   recover: z.string().optional(),
@@ -32,9 +34,20 @@ const stepShape = {
   train: z.strictObject(learningShape).optional(),
 };
 
-const recipeShape = {
+const loader = textAs((text) => loaderNames.find((name) => name === text) ?? null, `one of ${loaderNames.join(", ")}`);
+
+/** What only checkpoints have. */
+const checkpointShape = {
+  windows: z.int().min(1).max(1e9).optional(),
+  inputs: z.enum(["pruned", "dense"]).optional(),
+  memory: z.union([textAs(byteCount, "a size such as 500MB or 3GB"), z.int().min(1)]).optional(),
+};
+
+export const recipeShape = {
   ...jobShape,
+  ...checkpointShape,
   batch: z.int().min(1).max(4096).optional(),
+  target: z.union([loader.transform((name) => [name]), z.array(loader).min(1)]).optional(),
   shape: z.record(z.string(), z.array(z.int().min(1)).min(1)).optional(),
   calibration: data.optional(),
   general: data.optional(),
@@ -64,7 +77,8 @@ export function parseRecipe(text: string, file: string): Recipe {
   return parseYaml(text, file, recipe, parts);
 }
 
-function settingsOf(step: Recipe["steps"][number]): Settings {
+/** What a step says, as plans are made of it. */
+export function settingsOf(step: Recipe["steps"][number]): Settings {
   const { "round-to": roundTo, "keep-macs": keepMacs, "keep-params": keepParams, "max-bytes": maxBytes } = step;
   const { "max-latency": maxLatency, "keep-latency": keepLatency } = step;
   const { granularity, criterion, recover, train: learning, scope, allocation, rounds, order, sparsity, table } = step;

@@ -153,8 +153,8 @@ describe("units of a checkpoint", () => {
     const model = checkpointModel(await inFloat32(await fixtures.open("llama")));
     const out = join(folder, "sidecar");
     const plan = methods.structured({ sparsity: 0.3, roundTo: 1 });
-    const commandLine = "espalier prune llama -o sidecar --sparsity 0.3";
-    await pruneFolderUnits(model, out, plan, { runtime, measure: false, commandLine });
+    const recipe = "model: llama\nsteps:\n  - granularity: channel\n";
+    await pruneFolderUnits(model, out, plan, { runtime, measure: false, recipe });
     const { checkpoint } = await loadCheckpoint(out);
     const differing = await differingFrom(model, out, checkpoint);
     // Gains of norms follow the width; everything else is what it was.
@@ -164,7 +164,7 @@ describe("units of a checkpoint", () => {
     });
     expect(cut.length).toBeGreaterThan(10);
     const card = readFileSync(join(out, "README.md"), "utf8");
-    expect(card).toContain(`# ${commandLine}\n`);
+    expect(card).toContain(`espalier run recipe.yaml\n${recipe}\`\`\`\n`);
     expect(card).toMatch(/base_model: llama\n/);
     expect(card).toMatch(/\| parameters \| \d+ of \d+ \|/);
     expect(card).toMatch(/sparsity: 0.3/);

@@ -86,12 +86,38 @@ function whatIsWritten(): string {
 
 Config, tensors and everything beside them have the names that they had. Besides there are
 
-- \`README.md\`, a model card: the original in its header, the command line and every setting with its value, and figures that
-  this run measured. Wall time is not among them, so that a run that was stopped and resumed writes the same bytes.
+- \`README.md\`, a model card: the original in its header, the recipe, every setting with the value that it had in the end, and
+  figures that this run measured. Wall time is not among them, so that a run that was stopped and resumed writes the same bytes.
 - \`kept-indices.json\`, where units went: which positions of the original are left. \`tensors\` has an entry for each tensor that
   lost any: for each axis the number of one of \`lists\`, or null where the axis is whole. The tensor is the original at those
   positions, in that order, unless a recovery wrote it anew; gains of norms follow the width. −1 stands for a place filled
   with zeros.
+
+## Recipes
+
+\`espalier run recipe.yaml\` prunes a checkpoint as \`espalier prune FOLDER\` does with the same words as options: a command line is
+turned into a recipe first, and both run that.
+
+\`\`\`yaml
+model: llama
+out: llama-sparse
+report: llama-sparse.json
+windows: 128
+memory: 3GB
+target: [transformers, vllm]
+calibration: { path: text.txt, window: 1024 }
+evaluation: held-out.txt
+steps:
+  - { granularity: 2:4, criterion: wanda, ignore: ['*.o_proj.*'] }
+\`\`\`
+
+\`model\` and \`out\` are folders; \`windows\`, \`inputs\`, \`memory\` and \`batch\` mean what they do as options of \`espalier prune\`,
+\`calibration\`, \`general\`, \`training\` and \`evaluation\` are its \`--calib\`, \`--general\`, \`--train\` and \`--eval\`. With \`--dry-run\` all is
+done and nothing written; \`--resume\` goes on with what a run that was stopped has left.
+
+The card's recipe is of this form, with the paths as they were given: saved as \`recipe.yaml\` where these lead (where the command was
+typed, or where the recipe lay), it makes the same bytes on the same device with as many threads
+(\`npx vitest run src/cli/cli.test.ts -t recipe\`). Only \`out\` is another name.
 
 ## Larger than memory
 

@@ -6,15 +6,14 @@ import {
   load,
   loaderNamed,
   loaderNames,
-  loaders,
   planOf,
   prune,
   recoveries,
   refuseCheckpointLoaders,
-  refuseUncompiled,
   reportHtml,
 } from "../../index.node.ts";
 import { choice, command, flag, integer, list, number, string } from "../command.ts";
+import { compileFor } from "../compile-for.ts";
 import { reportText } from "../report-text.ts";
 import {
   dataFor,
@@ -110,10 +109,10 @@ export const pruneCommand = command({
     "espalier prune llama -o llama-sparse --criterion wanda --sparsity 0.5 --calib text.txt --windows 128 --window 64",
     "espalier prune llama -o llama-small --keep-params 0.7 --target transformers --target onnxruntime",
   ],
-  async run([path = ""], options, host, typed) {
+  async run([path = ""], options, host) {
     const targets = options.target.flatMap((text) => text.split(",")).map(loaderNamed);
     if (await isFolder(path)) {
-      await pruneCheckpointAt(path, { ...options, loaders: targets, typed }, host);
+      await pruneCheckpointAt(path, { ...options, loaders: targets }, host);
       return;
     }
     refuseCheckpointLoaders(targets, path);
@@ -148,11 +147,7 @@ export const pruneCommand = command({
     if (out !== undefined) await host.checkOutput(out, [path]);
     await checkReport(options.report, host, out === undefined ? [path] : [path, out]);
     const model = await load(path, { fix: options.fix });
-    for (const target of targets) {
-      await withRuntime({ device: loaders[target].device, threads: 1 }, host, (runtime) =>
-        refuseUncompiled(runtime, model, target),
-      );
-    }
+    await compileFor(targets, model, host);
     const calibration =
       options.calib === undefined ? null : await dataFor(model, options.calib, options, { seed, limit, whole: true });
     const general =

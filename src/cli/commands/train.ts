@@ -42,7 +42,11 @@ export const trainCommand = command({
     const model = await load(source);
     const teacher = recipe.teacher === undefined ? null : await load(near(recipe.teacher));
     const open = (data: TrainRecipe["training"], text: DataOptions["text"] = {}) =>
-      recipeData(data, near, { inputs: model.onnx.graph.inputs, model: source }, { ...textFormOf(model), ...text });
+      recipeData(data, near, {
+        inputs: model.onnx.graph.inputs,
+        model: source,
+        text: { ...textFormOf(model), ...text },
+      });
     const training = await open(recipe.training, { whole: true, repeat: true });
     const evaluation = recipe.evaluation === undefined ? null : await open(recipe.evaluation);
     const held = recipe["held-out"];

@@ -7,8 +7,10 @@ export interface CardFacts {
   readonly title: string;
   /** One sentence that says what was removed. */
   readonly summary: string;
-  /** The recipe that makes this checkpoint of the original. */
-  readonly recipe: string;
+  /** The recipe that makes this checkpoint of the original, as YAML that can be run; absent where none is known. */
+  readonly recipe?: string;
+  /** Every setting with the value that it had in the end, as YAML. */
+  readonly settled?: string;
   /** Figures that were measured, by what they say. */
   readonly figures: ReadonlyMap<string, string>;
   readonly tags?: readonly string[];
@@ -17,7 +19,7 @@ export interface CardFacts {
 
 /** README.md of a pruned checkpoint, with the recipe inside. The Hub has no word for pruned models: they count as fine-tuned. */
 export function modelCard(facts: CardFacts): string {
-  const { base, title, summary, recipe, figures, tags = [], pipeline } = facts;
+  const { base, title, summary, recipe, settled, figures, tags = [], pipeline } = facts;
   const header = {
     base_model: base,
     base_model_relation: "finetune",
@@ -27,5 +29,13 @@ export function modelCard(facts: CardFacts): string {
   };
   const table = [...figures].map(([name, value]) => `| ${name} | ${value} |`);
   const measured = table.length === 0 ? "" : `\n## Measured\n\n| what | value |\n| --- | --- |\n${table.join("\n")}\n`;
-  return `---\n${stringify(header)}---\n\n# ${title}\n\n${summary}\n${measured}\n## Recipe\n\n\`\`\`yaml\n${recipe.trimEnd()}\n\`\`\`\n`;
+  return `---\n${stringify(header)}---\n\n# ${title}\n\n${summary}\n${measured}${block("Recipe", recipe)}${block("Settings", settled)}`;
+}
+
+/** A section with a text between fences that no line of it closes. */
+function block(heading: string, text: string | undefined): string {
+  if (text === undefined) return "";
+  const longest = Math.max(2, ...[...text.matchAll(/`+/g)].map(([ticks]) => ticks.length));
+  const fence = "`".repeat(longest + 1);
+  return `\n## ${heading}\n\n${fence}yaml\n${text.trimEnd()}\n${fence}\n`;
 }

@@ -1,10 +1,10 @@
-import { mkdir, readdir, rename, rm } from "node:fs/promises";
+import { mkdir, rename, rm } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { EspalierError } from "../../tensor/error.ts";
 import type { ByteSource } from "../../tensor/tensor.ts";
 import type { Piece } from "../onnx/message.ts";
 import { encodeSafetensors } from "../safetensors/write.ts";
-import { syncFolder, writeWhole } from "../whole-files.node.ts";
+import { refuseOccupied, syncFolder, writeWhole } from "../whole-files.node.ts";
 import type { Checkpoint } from "./open.ts";
 import { indexOf, shardsOf } from "./shards.ts";
 
@@ -23,11 +23,7 @@ let saves = 0;
  */
 export async function saveCheckpoint(checkpoint: Checkpoint, path: string, options: SaveOptions = {}): Promise<void> {
   const target = resolve(path);
-  const there = await readdir(target).catch((cause: unknown) => (isMissing(cause) ? [] : ["a file"]));
-  if (there.length > 0) {
-    const hint = "Name another folder, or remove this one; nothing is overwritten.";
-    throw new EspalierError("file", path, `expected no folder or an empty one, got one with ${there[0]}.`, hint);
-  }
+  await refuseOccupied(path);
   saves++;
   const folder = join(dirname(target), `.${basename(target)}.${process.pid}-${saves}.tmp`);
   try {
@@ -74,8 +70,4 @@ function filesOf(
 /** A whole file as bytes that pass through when their turn comes. */
 function pieceOf(source: ByteSource): Piece {
   return { dtype: "u8", shape: [source.size], at: { source, offset: 0, length: source.size } };
-}
-
-function isMissing(cause: unknown): boolean {
-  return cause instanceof Error && "code" in cause && cause.code === "ENOENT";
 }

@@ -2,7 +2,7 @@ import { mkdir, readdir, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import type { Piece } from "../../formats/onnx/message.ts";
 import { saveOnnx } from "../../formats/onnx/save.node.ts";
-import { syncFolder, writeWhole } from "../../formats/whole-files.node.ts";
+import { refuseOccupied, syncFolder, writeWhole } from "../../formats/whole-files.node.ts";
 import { EspalierError } from "../../tensor/error.ts";
 import { type Job, step } from "../../tensor/progress.ts";
 import type { CheckpointModel } from "../checkpoint/checkpoint-model.ts";
@@ -33,7 +33,7 @@ export async function exportFolder(
   { forms = ["fp32"], externalData = "auto", ...job }: ExportOptions = {},
 ): Promise<readonly ExportedFile[]> {
   const target = resolve(out);
-  await refuseOccupied(target, out);
+  await refuseOccupied(out);
   const exported = await exportCheckpoint(model, forms);
   exports++;
   const folder = join(dirname(target), `.${basename(target)}.${process.pid}-export${exports}.tmp`);
@@ -77,13 +77,4 @@ async function sizesIn(folder: string): Promise<readonly ExportedFile[]> {
     if (status.isFile()) found.push({ file: file.replaceAll("\\", "/"), bytes: status.size });
   }
   return found;
-}
-
-async function refuseOccupied(target: string, out: string): Promise<void> {
-  const there = await readdir(target).catch((cause: unknown) =>
-    cause instanceof Error && "code" in cause && cause.code === "ENOENT" ? [] : ["a file"],
-  );
-  if (there.length === 0) return;
-  const hint = "Name another folder, or remove this one; nothing is overwritten.";
-  throw new EspalierError("file", out, `expected no folder or an empty one, got one with ${there[0]}.`, hint);
 }

@@ -9,8 +9,8 @@ import type { CheckpointReport } from "../report.ts";
 
 /** How the result is made again. */
 export interface Making {
-  /** The command line that made it, where one did. */
-  readonly commandLine?: string;
+  /** The recipe of it as YAML that can be run, where it was made by one. */
+  readonly recipe?: string;
 }
 
 /**
@@ -18,7 +18,7 @@ export interface Making {
  * say otherwise.
  */
 export function cardOfZeros(model: CheckpointModel, report: CheckpointReport, making: Making): string {
-  const { pruned, params, nonzero, plan, metric, loads, calibration, seed } = report;
+  const { pruned, params, nonzero, plan, metric, loads, calibration, seed, inputs, device } = report;
   const share = (100 * (1 - pruned.after / Math.max(1, pruned.before))).toFixed(1);
   const figures = new Map([
     ["parameters", String(params)],
@@ -29,7 +29,7 @@ export function cardOfZeros(model: CheckpointModel, report: CheckpointReport, ma
   return modelCard({
     ...namesOf(model),
     summary: `${share} % of the weights of ${report.layers.length} matrices are zero. Shapes are those of the original.`,
-    recipe: recipeOf({ ...plan, calibration, seed }, making),
+    ...recipeOf(making, { ...plan, calibration, inputs, seed, device }),
     figures,
     ...pipelineOf(model),
   });
@@ -49,11 +49,12 @@ export function cardOfUnits(model: CheckpointModel, plan: UnitPlan, report: Repo
     ...loadRows(loads),
   ]);
   const { criterion, scores, selection, target, allocation, units, recovery } = plan;
+  const { name, threads } = report.device;
   const settled = { criterion: criterion.id, scores, selection, target, allocation, units };
   return modelCard({
     ...namesOf(model),
     summary: `${smaller} of ${layers.length} groups of channels, neurons and heads are smaller than the original's. kept-indices.json says which of its positions are left.`,
-    recipe: recipeOf({ ...settled, recovery: recovery.map(({ id }) => id), seed }, making),
+    ...recipeOf(making, { ...settled, recovery: recovery.map(({ id }) => id), seed, device: { name, threads } }),
     figures,
     ...pipelineOf(model),
   });
@@ -66,10 +67,14 @@ function namesOf({ checkpoint: { config, name } }: CheckpointModel): { readonly 
   return { base, title: `${base.slice(base.lastIndexOf("/") + 1)}-pruned` };
 }
 
-/** Every setting with its value, behind the command line that gives them. */
-function recipeOf(settings: Readonly<Record<string, unknown>>, { commandLine }: Making): string {
-  const text = stringify(JSON.parse(JSON.stringify(settings)));
-  return commandLine === undefined ? text : `# ${commandLine}\n${text}`;
+/** The recipe as it can be run, and every setting with the value that it had in the end. */
+function recipeOf(
+  { recipe }: Making,
+  settings: Readonly<Record<string, unknown>>,
+): { readonly recipe?: string; readonly settled: string } {
+  const settled = stringify(JSON.parse(JSON.stringify(settings)));
+  if (recipe === undefined) return { settled };
+  return { recipe: `# Saved as recipe.yaml where its paths lead: espalier run recipe.yaml\n${recipe}`, settled };
 }
 
 function metricRows(metric: Metric | null): readonly (readonly [string, string])[] {

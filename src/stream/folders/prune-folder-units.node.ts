@@ -2,6 +2,7 @@ import type { Coupling } from "../../coupling/couple.ts";
 import { openCheckpointFolder } from "../../formats/checkpoint/open.node.ts";
 import { saveCheckpoint } from "../../formats/checkpoint/save.node.ts";
 import { modelOf } from "../../formats/onnx/encode.ts";
+import { refuseOccupied } from "../../formats/whole-files.node.ts";
 import type { Graph } from "../../graph/graph.ts";
 import { withTensors } from "../../models/checkpoint/change.ts";
 import { type CheckpointModel, checkpointModel } from "../../models/checkpoint/checkpoint-model.ts";
@@ -53,15 +54,16 @@ interface Chosen {
  * Removes units from a checkpoint by its whole graph, and writes what is left as a checkpoint, with a model card and the
  * indices that were kept. Groups whose sizes no config states stay, and the report says why. Where a loader is asked for that
  * wants all blocks alike and the choice is not, blocks are filled with zeros. The checkpoint is compared with the pruned graph
- * before it is written, and read back after. Throws `request` where a loader would refuse it, `data` that names weights which are
+ * before it is written, and read back after; where `out` is null, nothing is written. Throws `request` where a loader would refuse it, `data` that names weights which are
  * not finite, `law` where they differ, `file` where something is there already.
  */
 export async function pruneFolderUnits(
   model: CheckpointModel,
-  out: string,
+  out: string | null,
   plan: UnitPlan,
-  { loaders = [], commandLine, ...options }: FolderUnitOptions,
+  { loaders = [], recipe, ...options }: FolderUnitOptions,
 ): Promise<Report> {
+  if (out !== null) await refuseOccupied(out);
   const { runtime, seed = 0 } = options;
   const original = loadSizes(model);
   refuseUnloadable(willLoad(original, original, loaders), model.name);
@@ -95,7 +97,6 @@ export async function pruneFolderUnits(
       "Nothing was written. Leave hidden features out with --ignore.",
     );
   }
-  step(options, "write", 0, 1);
   const zeros = choice === undefined ? 0 : unitsOf(choice.written) - unitsOf(choice.masks);
   const report: Report = {
     ...pruned.report,
@@ -107,7 +108,9 @@ export async function pruneFolderUnits(
         : [`${zeros} units that went are zeros in the checkpoint, since all blocks have to be alike.`]),
     ],
   };
-  const making = commandLine === undefined ? {} : { commandLine };
+  if (out === null) return report;
+  step(options, "write", 0, 1);
+  const making = recipe === undefined ? {} : { recipe };
   const texts = new Map([["README.md", cardOfUnits(model, plan, report, making)]]);
   if (choice !== undefined) {
     const kept = keptPositions(choice.coupling, choice.masks);

@@ -1,10 +1,11 @@
-import { readdir, rename, stat } from "node:fs/promises";
+import { mkdtemp, rename, stat } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { basename, dirname, join, resolve } from "node:path";
 import type { Dataset } from "../../data/dataset.ts";
 import { openCheckpointFolder } from "../../formats/checkpoint/open.node.ts";
 import type { Checkpoint } from "../../formats/checkpoint/open.ts";
 import { saveCheckpoint } from "../../formats/checkpoint/save.node.ts";
-import { syncFolder } from "../../formats/whole-files.node.ts";
+import { refuseOccupied, syncFolder } from "../../formats/whole-files.node.ts";
 import { type CheckpointModel, checkpointModel } from "../../models/checkpoint/checkpoint-model.ts";
 import { loadSizes } from "../../models/loaders/sizes.ts";
 import type { LoaderName } from "../../models/loaders/table.ts";
@@ -51,16 +52,16 @@ export interface FolderPruneOptions extends Omit<CheckpointPruneOptions, "work" 
 /**
  * Prunes a checkpoint into a folder, which appears under its name when it is complete. Finished stages lie in a folder of work
  * beside it until then: a run that was killed goes on with `resume` to the same bytes, for the same threads of the same
- * runtime. Nothing of the input is written to. Throws `file` where something is there already or the disk refuses.
+ * runtime. Where `out` is null, stages lie in the system's folder for temporary files until all is measured, and nothing stays.
+ * Nothing of the input is written to. Throws `file` where something is there already or the disk refuses.
  */
 export async function pruneFolder(
   model: CheckpointModel,
-  out: string,
+  out: string | null,
   plan: WeightPlan,
   options: FolderPruneOptions,
 ): Promise<CheckpointReport> {
-  const target = resolve(out);
-  const place = join(dirname(target), `.${basename(target)}.espalier`);
+  const target = out === null ? null : resolve(out);
   const { runtime, inputs = "pruned", ignore = [], seed = 0, resume = false, memory } = options;
   const sizes = loadSizes(model);
   const loads = willLoad(sizes, sizes);
@@ -99,7 +100,11 @@ export async function pruneFolder(
     ...(others === null ? {} : { general: others.print }),
     ...{ inputs, ignore, seed, device, version: runtime.version },
   };
-  if (!(await hasJournal(place))) await refuseOccupied(target, out);
+  const place =
+    target === null
+      ? await mkdtemp(join(tmpdir(), "espalier-"))
+      : join(dirname(target), `.${basename(target)}.espalier`);
+  if (out !== null && !(await hasJournal(place))) await refuseOccupied(out);
   const work = await openWorkFolder(place, request, { resume });
   try {
     const resumed = model.stages.filter(({ name }) => work.get(name) !== undefined).length;
@@ -109,7 +114,7 @@ export async function pruneFolder(
     const settled = { ...options, calibration, general, batchSize, hidden, versions, room };
     const pruned = await pruneCheckpoint(model, plan, { ...settled, work, clock });
     const whole = join(place, "checkpoint");
-    const isPlaced = work.isComplete && !(await exists(whole));
+    const isPlaced = target !== null && work.isComplete && !(await exists(whole));
     const result = isPlaced ? await openCheckpointFolder(target) : pruned.checkpoint;
     const { evaluation = null } = options;
     const metric =
@@ -133,6 +138,7 @@ export async function pruneFolder(
       memory: layout === null ? null : { limit: account.limit, counted: account.peak },
       peakBytes: process.resourceUsage().maxRSS * 1024,
     });
+    if (target === null) return report();
     if (!work.isComplete) {
       step(options, "write", 0, 1);
       const card = cardOfZeros(model, report(), options);
@@ -145,10 +151,12 @@ export async function pruneFolder(
     await work.remove();
     return report();
   } catch (cause) {
-    if (!(cause instanceof EspalierError) || cause.code !== "file") throw cause;
+    if (!(cause instanceof EspalierError) || cause.code !== "file" || target === null) throw cause;
     const { where, message } = cause;
     const hint = `Finished stages are kept in "${place}": make room or repair the path, and repeat with --resume.`;
     throw new EspalierError("file", where, message.slice(where.length + 2), hint, { cause });
+  } finally {
+    if (target === null) await work.remove();
   }
 }
 
@@ -165,18 +173,6 @@ async function perplexities(
   const after = await of(checkpointModel(pruned));
   const { count } = before;
   return { name: "perplexity", before: Math.exp(before.nll / count), after: Math.exp(after.nll / count), n: count };
-}
-
-/** Throws `file` where the result could not be put. */
-async function refuseOccupied(target: string, out: string): Promise<void> {
-  const there = await readdir(target).catch((cause: unknown) => (isMissing(cause) ? [] : ["a file"]));
-  if (there.length === 0) return;
-  const hint = "Name another folder, or remove this one; nothing is overwritten.";
-  throw new EspalierError("file", out, `expected no folder or an empty one, got one with ${there[0]}.`, hint);
-}
-
-function isMissing(cause: unknown): boolean {
-  return cause instanceof Error && "code" in cause && cause.code === "ENOENT";
 }
 
 async function exists(path: string): Promise<boolean> {

@@ -32,10 +32,10 @@ const source = random(3);
 const tokens = Array.from({ length: 4 * 12 }, () => source.int(sizes.vocabulary));
 const calibration = fromTensors(new Map([["input_ids", fromInts("i64", [4, 12], tokens)]]));
 
-const typed = { commandLine: "espalier prune llama" };
+const made = { recipe: "model: llama\n" };
 
 const run = (out: string, more: Partial<FolderPruneOptions> = {}, plan = planned()) =>
-  pruneFolder(model, join(folder, out), plan, { runtime, calibration, batchSize: 2, ...typed, ...more });
+  pruneFolder(model, join(folder, out), plan, { runtime, calibration, batchSize: 2, ...made, ...more });
 
 /** Everything in a folder, as text that differs where a byte does. */
 async function contents(path: string): Promise<ReadonlyMap<string, string>> {
@@ -83,7 +83,8 @@ describe("a checkpoint that is pruned into a folder", () => {
     const card = await readFile(join(folder, "whole", "README.md"), "utf8");
     expect(card).toMatch(/^---\nbase_model: llama\n/);
     expect(card).toMatch(/\d+\.\d % of the weights of \d+ matrices are zero\./);
-    expect(card).toMatch(/```yaml\n# espalier prune llama\n[^`]*criterion: wanda\n[^`]*sparsity: 0.5\n/);
+    expect(card).toMatch(/## Recipe\n\n```yaml\n#[^\n]*\nmodel: llama\n```\n/);
+    expect(card).toMatch(/## Settings\n\n```yaml\n[^`]*criterion: wanda\n[^`]*sparsity: 0.5\n/);
     // What a run that was resumed would measure otherwise would make other bytes.
     expect(card).not.toMatch(/second|resumed/);
     expect(report.loads.map(({ loader, verdict }) => [loader, verdict])).toContainEqual(["transformers", "loads"]);
