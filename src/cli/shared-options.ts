@@ -142,7 +142,7 @@ export interface TextReading {
 }
 
 /** The same as data is opened with. */
-export function textOf(reading: TextReading) {
+function textOf(reading: TextReading) {
   const { documents, first, chat, tokenizer, window, stride, begin, field, separator } = reading;
   const { prompt, response, messages } = reading;
   return {
