@@ -3,10 +3,10 @@ import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
 import { readOnnx } from "../../formats/onnx/read.ts";
 import { fileSource } from "../../formats/source/file.node.ts";
-import { ints, subgraph } from "../../graph/attributes.ts";
+import { int, ints, subgraph } from "../../graph/attributes.ts";
 import { builder } from "../../graph/builder.ts";
 import type { Graph, TensorType } from "../../graph/graph.ts";
-import { byteLengthOf } from "../../tensor/dtype.ts";
+import { byteLengthOf, onnxNumberOf } from "../../tensor/dtype.ts";
 import { type HostTensor, sizeOf } from "../../tensor/tensor.ts";
 import type { OutputType } from "../engine.ts";
 import { openRuntime } from "../open-runtime.node.ts";
@@ -160,6 +160,31 @@ describe("types", () => {
     });
     expect([...types.keys()].sort()).toEqual(["flag", "y", "z"]);
     expect(asked.length).toBeGreaterThan(2);
+  });
+
+  it("of values behind a cast that cannot be an output take one compilation", async () => {
+    const { engine } = await openEngine("cpu", 1);
+    const g = builder("casts", 26);
+    g.input("stored", "u16", ["n", 3]);
+    const wide = g.op(
+      "Cast",
+      [g.op("BitCast", ["stored"], { to: int(onnxNumberOf("bf16")) }, "b")],
+      { to: int(1) },
+      "w",
+    );
+    g.output(g.op("Transpose", [wide], {}, "y"), "f32", [3, "n"]);
+    let tries = 0;
+    const inputs = new Map<string, TensorType>([["stored", { dtype: "u16", shape: [5, 3] }]]);
+    const types = await inferTypes(g.finish(), inputs, {
+      outputTypes: async (graph) => {
+        tries++;
+        return engine.outputTypes(await pack(graph));
+      },
+      runOnce: () => Promise.reject(new Error("not run")),
+    });
+    await engine.close();
+    expect(text(types)).toEqual({ stored: "u16 [5,3]", w: "f32 [5,3]", y: "f32 [3,5]" });
+    expect(tries).toBe(1);
   });
 
   it("need inputs that the model has, of sizes that it takes", async () => {

@@ -2,7 +2,7 @@ import { allNames, captures } from "../../graph/captures.ts";
 import type { Graph, Node, TensorType, ValueInfo } from "../../graph/graph.ts";
 import { removeDeadCode } from "../../graph/passes/dead-code.ts";
 import { distinctNodes } from "../../graph/passes/distinct.ts";
-import { byteLengthOf } from "../../tensor/dtype.ts";
+import { byteLengthOf, dtypeOfOnnx } from "../../tensor/dtype.ts";
 import { didYouMean, EspalierError } from "../../tensor/error.ts";
 import { bytesOf, formatShape, type HostTensor, sizeOf, type TensorRef } from "../../tensor/tensor.ts";
 import type { OutputType } from "../engine.ts";
@@ -100,8 +100,21 @@ function checkInput(input: ValueInfo, type: TensorType): void {
 
 function computedValues(graph: Graph, known: ReadonlyMap<string, TensorType>): string[] {
   const names = new Set<string>();
-  for (const node of graph.nodes) for (const name of node.outputs) if (name !== "" && !known.has(name)) names.add(name);
+  for (const node of graph.nodes) {
+    if (!canBeGiven(node)) continue;
+    for (const name of node.outputs) if (name !== "" && !known.has(name)) names.add(name);
+  }
   return [...names];
+}
+
+/**
+ * False for what is cast to a type that the runtime does not give, such as bf16. It says so of one of them only after it compiled
+ * the graph, and keeps what it compiled until the next garbage collection.
+ */
+function canBeGiven(node: Node): boolean {
+  const to = node.attributes.get("to");
+  const dtype = to?.kind === "int" ? dtypeOfOnnx(to.value) : undefined;
+  return dtype === undefined || canBeFed(dtype);
 }
 
 /** Sizes, axes, scales and the like are shorter than this. */

@@ -1,4 +1,4 @@
-import { liveBytes } from "../../graph/passes/live-bytes.ts";
+import type { TensorType } from "../../graph/graph.ts";
 import type { CheckpointModel, Stage } from "../../models/checkpoint/checkpoint-model.ts";
 import { lifted } from "../../models/checkpoint/lift.ts";
 import { castAfterLookup } from "../../ops/storage/cast-after-lookup.ts";
@@ -8,6 +8,7 @@ import { EspalierError } from "../../tensor/error.ts";
 import { bytesOf, sizeOf } from "../../tensor/tensor.ts";
 import { backwardGraph, type GradientNeed } from "../stages/backward-session.ts";
 import { stageKinds } from "../stages/stage-kinds.ts";
+import { grownBytes } from "./grown-bytes.ts";
 
 /** How a run is laid out so that it stays within a memory. */
 export interface MemoryLayout {
@@ -15,7 +16,7 @@ export interface MemoryLayout {
   readonly batchSize: number;
   /** The next stage is read while this one is worked on. */
   readonly ahead: boolean;
-  /** What is set aside for the process, and for what the runtime works with while a stage runs forward or backward. */
+  /** What is set aside for the process, and for the runtime as `Room` has it. */
   readonly process: number;
   readonly forward: number;
   readonly backward: number;
@@ -94,26 +95,22 @@ export function layoutWithin(
   /** A batch on its way: what goes in, what comes out, and a copy between threads. */
   const io = 3 * 4 * time * width;
   const at = (batchSize: number, ahead: boolean) => {
-    const forward = (one: StageBytes): number => allocated * (one.work + batchSize * one.window);
+    const all = [...blocks, ...ends];
+    // What is set aside for the runtime is the same for every stage, and for one window at a time on the way back.
+    const forward = largest(all, ({ work, window }) => allocated * (work + batchSize * window));
+    const backward = largest(all, ({ backward, work, window }) => Math.max(backward, allocated * (work + window)));
+    const copies = 2 + +ahead;
     const means = 2 * gradients.length;
     const pruning = largest(
       blocks,
-      (one) => (weightCopies + +ahead) * one.weights + one.gram + means * one.wide + forward(one),
+      ({ weights, gram, wide }) => (weightCopies + +ahead) * weights + gram + means * wide,
     );
-    const passing = largest(ends, (one) => (2 + +ahead) * one.weights + forward(one));
-    const slopes = largest(
-      [...blocks, ...ends],
-      (one) =>
-        (2 + +ahead) * one.weights +
-        gradientCopies * one.wide +
-        Math.max(one.backward, allocated * (one.work + one.window)),
-    );
+    const passing = largest(ends, ({ weights }) => copies * weights);
+    const slopes = largest(all, ({ weights, wide }) => copies * weights + gradientCopies * wide);
     const process = base + batchSize * io;
     return {
-      ...{ batchSize, ahead, process },
-      forward: largest([...blocks, ...ends], forward),
-      backward: largest([...blocks, ...ends], ({ backward }) => backward),
-      bytes: process + Math.max(pruning, passing, gradients.length === 0 ? 0 : slopes),
+      ...{ batchSize, ahead, process, forward, backward },
+      bytes: process + Math.max(forward + Math.max(pruning, passing), gradients.length === 0 ? 0 : backward + slopes),
     };
   };
   for (let batchSize = most; batchSize >= 1; batchSize--) {
@@ -135,6 +132,7 @@ export async function stageBytes(
   runtime: Runtime,
   { time, needs, gradients, head }: MemoryNeeds,
 ): Promise<readonly { readonly role: Stage["role"]; readonly bytes: StageBytes }[]> {
+  const { width } = model.outline;
   const kinds = stageKinds(model, runtime);
   const [gradient] = gradients;
   const seen = new Set<unknown>();
@@ -155,10 +153,11 @@ export async function stageBytes(
     const wide = refs.reduce((sum, { shape }) => sum + 4 * sizeOf(shape), 0);
     const matrices = new Set(placed.kind.tensors.filter((_, i) => refs[i]?.shape.length === 2));
     const isBlock = stage.role === "block";
-    const back =
+    const summed: ReadonlySet<string> = isBlock ? matrices : new Set();
+    const backward =
       gradient === undefined || stage.role === "embedding"
-        ? null
-        : await backwardGraph(runtime, placed, model.outline.width, time, isBlock ? matrices : new Set(), gradient);
+        ? 0
+        : await grownBytes((length) => backwardGraph(runtime, placed, width, length, summed, gradient), time);
     found.push({
       role: stage.role,
       bytes: {
@@ -168,7 +167,7 @@ export async function stageBytes(
         // What is measured is turned and squared beside the stage.
         window: two - one + (isBlock ? 2 * 4 * time * widest : 0),
         gram: isBlock && needs.includes("gram") ? gram : 0,
-        backward: back === null ? 0 : allocated * liveBytes(back.graph, back.types),
+        backward: allocated * backward,
       },
     });
   }
@@ -185,15 +184,12 @@ async function workingBytes(
   time: number,
 ): Promise<number> {
   const graph = castAfterLookup(lifted({ ...stage.graph(), valueInfo: new Map() }, model.parameters).graph);
-  const inputs = new Map(
-    graph.inputs.map(({ name, dtype, dims }) => {
-      const given =
-        name === stage.input.name ? [batch, time, ...(stage.role === "embedding" ? [] : [model.outline.width])] : null;
-      return [
-        name,
-        { dtype: dtype ?? "f32", shape: given ?? (dims ?? []).map((n) => (typeof n === "number" ? n : 1)) },
-      ];
-    }),
-  );
-  return liveBytes(graph, await runtime.types(graph, inputs));
+  const hidden = stage.role === "embedding" ? [] : [model.outline.width];
+  return grownBytes(async (length) => {
+    const inputs = graph.inputs.map(({ name, dtype, dims = [] }): [string, TensorType] => {
+      const given = name === stage.input.name ? [batch, length, ...hidden] : null;
+      return [name, { dtype: dtype ?? "f32", shape: given ?? dims.map((n) => (typeof n === "number" ? n : 1)) }];
+    });
+    return { graph, types: await runtime.types(graph, new Map(inputs)) };
+  }, time);
 }

@@ -7,7 +7,7 @@ export interface Room {
   readonly account: Account;
   /** The next stage is read while this one is worked on. */
   readonly ahead: boolean;
-  /** Bytes that the runtime works with while a stage runs forward or backward. */
+  /** Bytes that the runtime works with while a batch runs through a stage, and while one window does so for gradients and back. */
   readonly forward: number;
   readonly backward: number;
 }

@@ -38,8 +38,7 @@ export async function streamGradients(
 ): Promise<void> {
   const { runtime, signal, room = openRoom() } = options;
   const { account } = room;
-  // Forward and backward work in turn.
-  const work = account.take("what stages work with", Math.max(room.forward, room.backward));
+  const work = account.take("what stages work with", room.backward);
   const head = model.stages.at(-1);
   if (head?.role !== "head" || model.kind !== "decoder") {
     throw new EspalierError("request", model.name, "expected a model that tells the next token, got another.");
