@@ -13,6 +13,7 @@ import { type Model, modelFrom } from "./models/model.ts";
 import type { Report } from "./pipeline/measuring/report.ts";
 import { type LoadOptions, loadFrom } from "./public.ts";
 import type { TrainReport } from "./recipes/train-recipe.ts";
+import type { CheckpointReport } from "./stream/report.ts";
 import type { CompareReport } from "./studies/compare.ts";
 import type { SensitivityReport } from "./studies/sensitivity.ts";
 
@@ -80,6 +81,11 @@ export async function loadCheckpoint(path: string): Promise<CheckpointModel> {
 /** The report of a pruning as one HTML page with plots. The plotting library is only loaded here. */
 export async function reportHtml(report: Report): Promise<string> {
   return (await import("./report/report-html.ts")).reportHtml(report);
+}
+
+/** The report of a checkpoint with zeros as one HTML page with plots. */
+export async function checkpointHtml(report: CheckpointReport): Promise<string> {
+  return (await import("./report/checkpoint-html.ts")).checkpointHtml(report);
 }
 
 /** The report of a training as one HTML page with its curves. */

@@ -294,9 +294,11 @@ describe("a pruned checkpoint", () => {
 
   test.each(lines.map((line, i) => [line, i] as const))("holds a recipe that makes it again: %s", async (line, i) => {
     const [first, second] = [`made-${i}`, `again-${i}`];
-    const { out, code, err } = await cli(...words(`${line.replace("NAME", first)} --json`));
+    const { out, code, err } = await cli(...words(`${line.replace("NAME", first)} --json --report sheet.html`));
     expect({ code, err }).toEqual({ code: 0, err: "" });
     expect(JSON.parse(out).loads[0]).toMatchObject({ loader: "transformers" });
+    const page = readFileSync(join(folder, "sheet.html"), "utf8");
+    for (const part of ["<svg", "What loads it", "Seconds by phase"]) expect(page).toContain(part);
     const text = recipeIn(first);
     expect(text).toContain("\nmodel: llama\nout: llama-pruned\n");
     writeFileSync(join(folder, "card.yaml"), text.replace("out: llama-pruned", `out: ${second}`));
@@ -332,6 +334,7 @@ describe("a pruned checkpoint", () => {
     ],
     ["no size", `${weights}memory: much\n`, 'bad.yaml:6:9: memory: expected a size such as 500MB or 3GB, got "much"'],
     ["a strange target", `${weights}target: vlm\n`, "target: expected one of transformers, vllm"],
+    ["no report", `${weights}report: a.pdf\n`, ".html or .json"],
     ["layers", weights.replace("sparsity", "granularity: layer, sparsity"), "by which checkpoints are pruned"],
     [
       "windows of an ONNX model",

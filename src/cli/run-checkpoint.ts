@@ -1,8 +1,10 @@
 import {
   checkpointDataOptions,
+  checkpointHtml,
   checkpointSteps,
   loadCheckpoint,
   type Recipe,
+  reportHtml,
   runCheckpointRecipe,
 } from "../index.node.ts";
 import { checkpointText } from "./checkpoint-text.ts";
@@ -10,7 +12,7 @@ import type { Host } from "./host.ts";
 import { recipeData } from "./recipe-data.ts";
 import { reportText } from "./report-text.ts";
 import { withRuntime } from "./shared-options.ts";
-import { checkReport } from "./write-report.ts";
+import { checkReport, writeReport } from "./write-report.ts";
 
 interface CheckpointJob {
   /** Where the paths of the recipe lead. */
@@ -45,7 +47,8 @@ export async function runCheckpoint(recipe: Recipe, job: CheckpointJob, host: Ho
   const done = await withRuntime({ device, threads }, host, (runtime) =>
     runCheckpointRecipe(model, recipe, { runtime, out, ...data, resume, command, progress, signal }),
   );
-  if (report !== undefined) await host.writeText(report, `${JSON.stringify(done.report, null, 2)}\n`);
+  if (done.kind === "units") await writeReport(report, done.report, reportHtml, host);
+  else await writeReport(report, done.report, checkpointHtml, host);
   if (json) host.print(JSON.stringify(done.report));
   else host.print(done.kind === "units" ? reportText(done.report) : checkpointText(done.report));
 }

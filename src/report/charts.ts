@@ -98,9 +98,11 @@ export function widthBars(rows: readonly Width[]): Html {
   });
 }
 
-/** What is left of each amount, in percent, on a track of 100. */
-export function shareBars(rows: readonly { readonly name: string; readonly share: number }[]): Html {
-  return draw("shares", 40 + rows.length * 34, {
+/** What is left of each amount, in percent, on a track of 100. `id` tells it from other such charts of the page. */
+export function shareBars(rows: readonly { readonly name: string; readonly share: number }[], id = "shares"): Html {
+  // Many rows lie closer.
+  const [pitch, barWidth] = rows.length > 12 ? [20, 11] : [34, 16];
+  return draw(id, 40 + rows.length * pitch, {
     grid: { left: margin(rows), right: 64, top: 4, bottom: 26 },
     xAxis: {
       type: "value",
@@ -113,21 +115,21 @@ export function shareBars(rows: readonly { readonly name: string; readonly share
     yAxis: {
       type: "category",
       inverse: true,
-      data: rows.map(({ name }) => name),
-      axisLabel: { ...label, color: stand.ink },
+      data: rows.map(({ name }) => cut(name)),
+      axisLabel: { ...label, interval: 0, color: stand.ink },
       ...bare,
     },
     series: [
       {
         type: "bar",
         data: rows.map(() => 100),
-        barWidth: 16,
+        barWidth,
         itemStyle: { color: stand.before, opacity: 0.45, borderRadius: 3 },
       },
       {
         type: "bar",
         data: rows.map((row) => row.share * 100),
-        barWidth: 16,
+        barWidth,
         barGap: "-100%",
         itemStyle: { color: stand.after, borderRadius: 3 },
         label: {
@@ -137,6 +139,48 @@ export function shareBars(rows: readonly { readonly name: string; readonly share
           fontSize: 12,
           formatter: ({ dataIndex }: { readonly dataIndex: number }) =>
             `${((rows[dataIndex]?.share ?? 0) * 100).toFixed(1)} %`,
+        },
+      },
+    ],
+  });
+}
+
+/** One bar of a chart of amounts. */
+export interface Amount {
+  readonly name: string;
+  readonly value: number;
+  /** What stands at its end. */
+  readonly text: string;
+  /** Drawn in the colour of what was before. */
+  readonly before?: boolean;
+}
+
+/** Amounts of one kind, from zero. `id` tells it from other such charts of the page. */
+export function amountBars(rows: readonly Amount[], id: string): Html {
+  return draw(id, 14 + rows.length * 28, {
+    grid: { left: margin(rows), right: 90, top: 4, bottom: 4 },
+    xAxis: { type: "value", min: 0, show: false },
+    yAxis: {
+      type: "category",
+      inverse: true,
+      data: rows.map(({ name }) => cut(name)),
+      axisLabel: { ...label, interval: 0, color: stand.ink },
+      ...bare,
+    },
+    series: [
+      {
+        type: "bar",
+        data: rows.map(({ value, before }) => ({
+          value,
+          itemStyle: { color: before === true ? stand.before : stand.after, borderRadius: 3 },
+        })),
+        barWidth: 14,
+        label: {
+          show: true,
+          position: "right",
+          color: stand.ink,
+          fontSize: 12,
+          formatter: ({ dataIndex }: { readonly dataIndex: number }) => rows[dataIndex]?.text ?? "",
         },
       },
     ],

@@ -62,6 +62,7 @@ body{margin:0;background:var(--paper);color:var(--ink);font:15px/1.55 system-ui,
 main{max-width:980px;margin:0 auto;padding:40px 24px 64px}
 h1{font-size:26px;line-height:1.25;margin:0 0 4px;letter-spacing:-.01em;overflow-wrap:anywhere}
 h2{font-size:16px;margin:0 0 14px}
+h3{font-size:14px;font-weight:600;margin:20px 0 8px}
 .under{color:var(--soft);margin:0 0 28px;overflow-wrap:anywhere}
 section{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:20px 22px;margin:0 0 18px}
 .figures{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:12px;margin:0 0 18px}

@@ -1,7 +1,9 @@
 import type { Report } from "../pipeline/measuring/report.ts";
 import { shareBars, timings, widthBars } from "./charts.ts";
+import { loadsPart } from "./loads-part.ts";
 import { figures, metricFigure, share, short } from "./numbers.ts";
 import { figure, fileName, type Html, html, page, raw, section, tableOf } from "./page.ts";
+import { secondsPart } from "./seconds-part.ts";
 import { trainingPart } from "./training-part.ts";
 
 /** Groups beyond this many are left out of the plot and named in its note; the table of the JSON has them all. */
@@ -46,6 +48,9 @@ export function reportHtml(report: Report): string {
         html`<details><summary>${blocked.length} ${blocked.length === 1 ? "group" : "groups"}, each with its reason</summary>${tableOf(["group", "because"], rows)}</details>`,
       ),
     );
+  }
+  if (report.loads !== undefined && report.loads.length > 0) {
+    content.push(section("What loads it", loadsPart(report.loads)));
   }
   content.push(section("How it was made", provenance(report)));
   return page(`${fileName(report.model)}, pruned`, under, ...content);
@@ -147,16 +152,13 @@ function widths({ layers }: Report): Html {
 }
 
 function provenance({ model, method, command, seed, versions, seconds, peakMemoryBytes }: Report): Html {
-  const total = Object.values(seconds).reduce((sum, time) => sum + time, 0);
   const rows: string[][] = [
     ["model", model],
     ["method", method],
     ["seed", String(seed)],
     ...(command === "" ? [] : [["command", command]]),
     ...Object.entries(versions).map(([name, version]) => [name, version]),
-    ...Object.entries(seconds).map(([phase, time]) => [phase, `${figures(time)} s`]),
-    ["all phases", `${figures(total)} s`],
     ...(peakMemoryBytes === null ? [] : [["most memory", short(peakMemoryBytes, "B")]]),
   ];
-  return tableOf(["what", "value"], rows);
+  return html`${tableOf(["what", "value"], rows)}${secondsPart(seconds)}`;
 }

@@ -1,7 +1,10 @@
 import { describe, expect, test } from "vitest";
+import type { Load } from "../models/loaders/will-load.ts";
 import type { Measured, Report } from "../pipeline/measuring/report.ts";
 import type { TrainReport } from "../recipes/train-recipe.ts";
+import type { CheckpointReport } from "../stream/report.ts";
 import type { CompareReport, CompareRow } from "../studies/compare.ts";
+import { checkpointHtml } from "./checkpoint-html.ts";
 import { compareHtml } from "./compare-html.ts";
 import { html, raw } from "./page.ts";
 import { reportHtml } from "./report-html.ts";
@@ -21,6 +24,59 @@ const measured = (share: number): Measured => ({
 
 const fidelity = { topAgreement: 0.914, kl: 0.02, cosine: 0.99, relativeError: 0.1, samples: 64 };
 
+const loads = (name: string): readonly Load[] => [
+  { loader: "transformers", version: "1", reads: "checkpoint", verdict: "loads", findings: [] },
+  {
+    loader: "vllm",
+    version: "2",
+    reads: "checkpoint",
+    verdict: "refused",
+    findings: [
+      {
+        severity: "refused",
+        expected: name,
+        got: "a width of 15",
+        because: name,
+        nearest: { hidden_size: [12, 16] },
+        original: true,
+      },
+    ],
+  },
+];
+
+function checkpoint(name: string): CheckpointReport {
+  const layer = (stage: string, part: string, after: number) => ({
+    name: `${stage}.${part}`,
+    stage,
+    before: 1000,
+    after,
+  });
+  return {
+    model: name,
+    type: name,
+    plan: { criterion: name, pattern: { kind: name }, sparsity: 0.5, table: undefined },
+    inputs: "pruned",
+    calibration: name,
+    seed: 7,
+    device: { name, threads: 2, batch: 4 },
+    params: 8000,
+    pruned: { before: 6000, after: 3300 },
+    nonzero: 5300,
+    bytes: 16_000,
+    metric: { name: "perplexity", before: 7.31, after: 9.12, n: 640 },
+    loads: loads(name),
+    layers: [
+      ...[layer("h.0", "experts.0.up", 500), layer("h.0", "experts.1.up", 100), layer("h.0", "down", 750)],
+      ...[layer("h.1", "experts.0.up", 500), layer("h.1", "experts.1.up", 900), layer("h.1", name, 550)],
+    ],
+    skipped: [{ name, reason: name }],
+    resumed: 1,
+    seconds: { prune: 1.5, [name]: 12.25 },
+    memory: { limit: 3e9, counted: 2.5e9 },
+    peakBytes: 2.75e9,
+  };
+}
+
 function report(name: string): Report {
   return {
     model: name,
@@ -38,6 +94,7 @@ function report(name: string): Report {
     agreement: null,
     nearTies: 0,
     blocked: [{ name, reasons: [name] }],
+    loads: loads(name),
     training: [
       {
         name,
@@ -92,6 +149,7 @@ function comparison(name: string): CompareReport {
 
 const pages = {
   report: (name: string) => reportHtml(report(name)),
+  checkpoint: (name: string) => checkpointHtml(checkpoint(name)),
   compare: (name: string) => compareHtml(comparison(name)),
   train: (name: string) => trainHtml(training(name)),
   sensitivity: (name: string) =>
@@ -134,6 +192,37 @@ describe("pages", () => {
       expect(text).toContain(figure);
   });
 
+  test("what of a checkpoint went where, what it cost and what it took is on its page", () => {
+    const text = checkpointHtml(checkpoint("net"));
+    const said = ["45.0 %", "66.3 %", "7.31", "9.12", "12.3 s", "13.8 s in all phases", "2.75 GB", "3.00 GB"];
+    for (const figure of said) expect(text).toContain(figure);
+    // By stage 1350 and 1950 of 3000 weights; experts of all stages are one kind, 2000 of 4000.
+    const [, stages = ""] = text.split("By stage");
+    for (const row of ["h.0", "h.1", "45.0 %", "65.0 %"]) expect(stages).toContain(`>${row}<`);
+    const [, kinds = ""] = text.split("By kind of matrix");
+    for (const row of ["experts.*.up", "50.0 %", "75.0 %", "55.0 %"]) expect(kinds).toContain(`>${row}<`);
+    // Planted fault: a matrix more, whose share is another.
+    const { layers } = checkpoint("net");
+    const [first = expect.fail()] = layers;
+    const more = checkpointHtml({ ...checkpoint("net"), layers: [...layers, { ...first, after: 0 }] });
+    expect(more.split("By stage")[1]).not.toContain(">45.0 %<");
+  });
+
+  test("what loads a checkpoint, and why another program does not, is on both its pages", () => {
+    for (const text of [checkpointHtml(checkpoint("net")), reportHtml(report("net"))]) {
+      expect(text).toContain("The nearest that it takes: hidden_size = 12 or 16. The original has the same.");
+      expect(text).toContain("<td>transformers 1</td><td>loads</td>");
+    }
+    expect(reportHtml({ ...report("net"), loads: [] })).not.toContain("What loads it");
+  });
+
+  test("ids of drawings are told apart on every page", () => {
+    for (const page of Object.values(pages)) {
+      const ids = [...page("net").matchAll(/ id="([^"]*)"/g)].map(([, id]) => id);
+      expect(new Set(ids).size).toBe(ids.length);
+    }
+  });
+
   test("what was trained, and how it went, is on the page of a training and of a pruning", () => {
     for (const text of [trainHtml(training("net")), reportHtml(report("net"))]) {
       for (const figure of ["90, 90.0 %", "1.00 M, 2.00 M", "256", "updates"]) expect(text).toContain(figure);
@@ -154,9 +243,12 @@ describe("pages", () => {
       advice: [],
     };
     expect(reportHtml(bare)).not.toMatch(/NaN|Infinity/);
+    const none = { metric: null, layers: [], skipped: [], loads: [], seconds: {}, memory: null, peakBytes: null };
+    const nothing = { params: 0, nonzero: 0, pruned: { before: 0, after: 0 }, calibration: null, inputs: null };
+    expect(checkpointHtml({ ...checkpoint("net"), ...none, ...nothing })).not.toMatch(/NaN|Infinity/);
   });
 
   test("the same report gives the same page", () => {
-    expect(reportHtml(report("net"))).toBe(reportHtml(report("net")));
+    for (const page of Object.values(pages)) expect(page("net")).toBe(page("net"));
   });
 });

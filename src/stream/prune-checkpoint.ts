@@ -5,12 +5,12 @@ import type { ZeroOptions } from "../pipeline/zero-weights.ts";
 import { matcher } from "../plans/ignore.ts";
 import type { WeightPlan } from "../plans/plan.ts";
 import { openProducts } from "../runtime/open-products.ts";
-import type { WeightLayer } from "../sparsify/prune-weights.ts";
 import { EspalierError } from "../tensor/error.ts";
 import { allAtOnce, type CheckpointPruneOptions, inTurn, type Run, type Target } from "./courses.ts";
 import { hiddenInMemory } from "./memory/hidden-states.ts";
 import { type ParameterVersion, versionsInMemory } from "./memory/parameter-versions.ts";
 import { openRoom, sessionMemory } from "./memory/room.ts";
+import type { StagedLayer } from "./report.ts";
 import { streamGradients } from "./stages/backward.ts";
 import { type Flow, openFlow } from "./stages/flow.ts";
 import { type PlacedStage, type StageKinds, stageKinds } from "./stages/stage-kinds.ts";
@@ -21,7 +21,7 @@ import type { FinishedStage, Work } from "./work.ts";
 export interface PrunedCheckpoint {
   /** The checkpoint with pruned tensors in the place of the original ones, as they lie in the work. */
   readonly checkpoint: Checkpoint;
-  readonly layers: readonly WeightLayer[];
+  readonly layers: readonly StagedLayer[];
   readonly skipped: FinishedStage["skipped"];
 }
 
@@ -107,7 +107,9 @@ function assembled(model: CheckpointModel, work: Work): PrunedCheckpoint {
   const tensors = new Map([...model.checkpoint.tensors].map(([name, ref]) => [name, changed.get(name) ?? ref]));
   return {
     checkpoint: { ...model.checkpoint, tensors },
-    layers: finished.flatMap(({ layers }) => layers),
+    layers: model.stages.flatMap(({ name }) =>
+      (work.get(name)?.layers ?? []).map((layer) => ({ ...layer, stage: name })),
+    ),
     skipped: finished.flatMap(({ skipped }) => skipped),
   };
 }

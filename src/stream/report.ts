@@ -5,6 +5,11 @@ import type { Metric } from "../stats/answers/metric.ts";
 import { bytesOf, sizeOf } from "../tensor/tensor.ts";
 import type { FinishedStage } from "./work.ts";
 
+/** A matrix that got zeros, and the stage that it lies in. */
+export interface StagedLayer extends WeightLayer {
+  readonly stage: string;
+}
+
 /** What was done to a checkpoint, as measured. */
 export interface CheckpointReport {
   readonly model: string;
@@ -27,7 +32,7 @@ export interface CheckpointReport {
   readonly metric: Metric | null;
   /** What programs that load such checkpoints make of its sizes. */
   readonly loads: readonly Load[];
-  readonly layers: readonly WeightLayer[];
+  readonly layers: readonly StagedLayer[];
   readonly skipped: FinishedStage["skipped"];
   /** Stages that an earlier run had finished. */
   readonly resumed: number;

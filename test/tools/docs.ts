@@ -101,7 +101,7 @@ turned into a recipe first, and both run that.
 \`\`\`yaml
 model: llama
 out: llama-sparse
-report: llama-sparse.json
+report: llama-sparse.html
 windows: 128
 memory: 3GB
 target: [transformers, vllm]
@@ -112,8 +112,9 @@ steps:
 \`\`\`
 
 \`model\` and \`out\` are folders; \`windows\`, \`inputs\`, \`memory\` and \`batch\` mean what they do as options of \`espalier prune\`,
-\`calibration\`, \`general\`, \`training\` and \`evaluation\` are its \`--calib\`, \`--general\`, \`--train\` and \`--eval\`. With \`--dry-run\` all is
-done and nothing written; \`--resume\` goes on with what a run that was stopped has left.
+\`calibration\`, \`general\`, \`training\` and \`evaluation\` are its \`--calib\`, \`--general\`, \`--train\` and \`--eval\`. \`report\` is a page with
+plots (what is left by stage and by kind of matrix, perplexity before and after, seconds by phase, what loads it) or, as \`.json\`,
+every figure. With \`--dry-run\` all is done and nothing written; \`--resume\` goes on with what a run that was stopped has left.
 
 The card's recipe is of this form, with the paths as they were given: saved as \`recipe.yaml\` where these lead (where the command was
 typed, or where the recipe lay), it makes the same bytes on the same device with as many threads

@@ -1,0 +1,119 @@
+import type { CheckpointReport, StagedLayer } from "../stream/report.ts";
+import { amountBars, shareBars } from "./charts.ts";
+import { loadsPart } from "./loads-part.ts";
+import { metricFigure, share, short } from "./numbers.ts";
+import { figure, type Html, html, page, section, tableOf } from "./page.ts";
+import { secondsPart } from "./seconds-part.ts";
+
+/** Matrices beyond this many are left out of the table; the JSON has them all. */
+const LISTED = 400;
+
+/** The report of a checkpoint with zeros as one HTML page with plots; it needs no network and runs no script. */
+export function checkpointHtml(report: CheckpointReport): string {
+  const { model, type, layers, skipped, metric, device, seed, loads } = report;
+  const content: Html[] = [headline(report)];
+  if (metric !== null) content.push(section("Before and after", metricPlot(metric)));
+  content.push(section("What is left", sizeTable(report)));
+  if (layers.length > 0) {
+    content.push(
+      section(
+        "By stage",
+        leftBy(layers, ({ stage }) => stage, "stages"),
+      ),
+      section("By kind of matrix", leftBy(layers, kindOf, "kinds"), matrices(layers)),
+    );
+  }
+  if (skipped.length > 0) content.push(section("What stays whole", left(skipped)));
+  if (loads.length > 0) content.push(section("What loads it", loadsPart(loads)));
+  content.push(section("How it was made", provenance(report)));
+  const under = `${type}, seed ${seed}, on ${device.name} with ${device.threads} threads`;
+  return page(`${model}, pruned`, under, ...content);
+}
+
+function headline({ pruned, params, nonzero, metric, peakBytes, layers }: CheckpointReport): Html {
+  const cards = [
+    figure(share(1 - pruned.after / Math.max(1, pruned.before)), `of ${layers.length} matrices are zero`),
+    figure(share(nonzero, params), "of all parameters are not zero"),
+  ];
+  if (metric !== null) {
+    const { name, before, after } = metric;
+    cards.push(figure(metricFigure(metric, after), `${name} after, ${metricFigure(metric, before)} before`));
+  }
+  if (peakBytes !== null) cards.push(figure(short(peakBytes, "B"), "of memory at most"));
+  return html`<div class="figures">${cards}</div>`;
+}
+
+function metricPlot(metric: NonNullable<CheckpointReport["metric"]>): Html {
+  const { name, before, after, n } = metric;
+  const rows = [
+    { name: "before", value: before, text: metricFigure(metric, before), before: true },
+    { name: "after", value: after, text: metricFigure(metric, after) },
+  ];
+  const on = `${n} ${name === "perplexity" ? "tokens" : "samples"}`;
+  return html`${amountBars(rows, "metric")}<p class="note">On ${on}, the same for both.</p>`;
+}
+
+function sizeTable({ params, nonzero, pruned, bytes }: CheckpointReport): Html {
+  const rows = [
+    ["parameters", short(params), short(params), share(1)],
+    ["not zero", short(params), short(nonzero), share(nonzero, params)],
+    ["of them in pruned matrices", short(pruned.before), short(pruned.after), share(pruned.after, pruned.before)],
+    ["bytes; zeros are stored too", short(bytes, "B"), short(bytes, "B"), share(1)],
+  ];
+  return tableOf(["", "before", "after", "left"], rows);
+}
+
+/** Where a matrix lies in its stage; experts and other numbered parts of it are of one kind. */
+function kindOf({ name, stage }: StagedLayer): string {
+  const inside = name.startsWith(`${stage}.`) ? name.slice(stage.length + 1) : name;
+  return inside.replaceAll(/(?<=^|\.)\d+(?=\.|$)/g, "*");
+}
+
+/** What is left of the weights that have the same key, in the order in which they come. */
+function leftBy(layers: readonly StagedLayer[], key: (layer: StagedLayer) => string, id: string): Html {
+  const sums = new Map<string, { before: number; after: number }>();
+  for (const layer of layers) {
+    const sum = sums.get(key(layer)) ?? { before: 0, after: 0 };
+    sums.set(key(layer), { before: sum.before + layer.before, after: sum.after + layer.after });
+  }
+  const rows = [...sums].map(([name, { before, after }]) => ({ name, share: after / Math.max(1, before) }));
+  return html`${shareBars(rows, id)}<p class="note">Weights of pruned matrices that are not zero.</p>`;
+}
+
+function matrices(layers: readonly StagedLayer[]): Html {
+  const rows = layers
+    .slice(0, LISTED)
+    .map(({ name, before, after }) => [name, short(before), short(after), share(after, before)]);
+  const more = layers.length > rows.length ? `, the first ${rows.length} of ${layers.length}` : "";
+  return html`<details><summary>Every matrix${more}</summary>${tableOf(["matrix", "weights", "not zero", "left"], rows)}</details>`;
+}
+
+function left(skipped: CheckpointReport["skipped"]): Html {
+  const rows = skipped.map(({ name, reason }) => [name, reason]);
+  const count = `${rows.length} ${rows.length === 1 ? "matrix" : "matrices"}, each with its reason`;
+  return html`<details><summary>${count}</summary>${tableOf(["matrix", "because"], rows)}</details>`;
+}
+
+function provenance(report: CheckpointReport): Html {
+  const { model, type, plan, inputs, calibration, device, resumed, memory, peakBytes, seconds, seed } = report;
+  const rows: string[][] = [
+    ["model", model],
+    ["model_type", type],
+    ...Object.entries(plan).flatMap(([name, value]) => (value === undefined ? [] : [[name, wordsOf(value)]])),
+    ...(calibration === null ? [] : [["measured on", `${calibration}, behind ${inputs} blocks`]]),
+    ["seed", String(seed)],
+    ["windows at once", String(device.batch)],
+    ...(resumed === 0 ? [] : [["stages finished by an earlier run", String(resumed)]]),
+    ...(memory === null ? [] : [["memory allowed", short(memory.limit, "B")]]),
+    ...(memory === null ? [] : [["most that was counted of it", short(memory.counted, "B")]]),
+    ...(peakBytes === null ? [] : [["most memory of the process, mapped files included", short(peakBytes, "B")]]),
+  ];
+  return html`${tableOf(["what", "value"], rows)}${secondsPart(seconds)}`;
+}
+
+/** A setting as a reader takes it in: short values as they are, tables by their size. */
+function wordsOf(value: unknown): string {
+  if (typeof value !== "object" || value === null) return String(value);
+  const entries = Object.entries(value);
+  return entries.length > 8 ? `${entries.length} entries` : entries.map(([key, each]) => `${key} ${each}`).join(", ");
+}
