@@ -6,12 +6,9 @@
  * the last, where pruned inputs are passed on. With MEMORY, such as 2GB, the run is given it as --memory. Limits for 1100: 3 GB, and for Wanda 1.3 times the products.
  * Sizes: 20, 150, 1100, 7000 (million parameters); 1100:2 has the widths of 1100 and two blocks. Methods: wanda,sparsegpt,gblm.
  */
-import { spawn } from "node:child_process";
-import { existsSync } from "node:fs";
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { cpus, tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { writeNpy } from "../src/data/files/npy.ts";
 import { saveCheckpoint } from "../src/formats/checkpoint/save.node.ts";
 import { int } from "../src/graph/attributes.ts";
@@ -21,13 +18,8 @@ import type { CheckpointReport } from "../src/stream/report.ts";
 import { float32Tensor, fromInts } from "../src/tensor/numeric.ts";
 import { random } from "../src/tensor/random.ts";
 import { type LlamaSizes, llamaCheckpoint } from "../src/testbeds/models/llama-checkpoint.ts";
-
-const models: Readonly<Record<string, LlamaSizes>> = {
-  20: { vocabulary: 4000, width: 512, layers: 6, heads: 8, kvHeads: 4, inner: 1408 },
-  150: { vocabulary: 8000, width: 1024, layers: 12, heads: 16, kvHeads: 4, inner: 2816 },
-  1100: { vocabulary: 32_000, width: 2048, layers: 22, heads: 32, kvHeads: 4, inner: 5632 },
-  7000: { vocabulary: 32_000, width: 4096, layers: 32, heads: 32, kvHeads: 32, inner: 11_008 },
-};
+import { isBuilt, watched } from "../test/stream/watched.ts";
+import { llamaOfSize } from "./llama-sizes.ts";
 
 const [
   size = "150",
@@ -37,12 +29,8 @@ const [
   threads = String(cpus().length),
   memory,
 ] = process.argv.slice(2);
-const [widths = "", blocks] = size.split(":");
-const whole = models[widths];
-const sizes = whole === undefined || blocks === undefined ? whole : { ...whole, layers: Number(blocks) };
-if (sizes === undefined) throw new Error(`expected one of ${Object.keys(models).join(", ")}, got ${size}`);
-const entry = fileURLToPath(new URL("../dist/cli/main.js", import.meta.url));
-if (!existsSync(entry)) throw new Error("expected a build, got none. Run npm run build.");
+const sizes = llamaOfSize(size);
+if (!isBuilt) throw new Error("expected a build, got none. Run npm run build.");
 const tokens = Number(windows) * Number(time);
 
 /** Seconds on the clock and of processor time. */
@@ -96,39 +84,6 @@ async function productSeconds({ width, heads, kvHeads, inner }: LlamaSizes): Pro
   return best;
 }
 
-/** Runs the command line and gives its answer, its seconds, and the largest anonymous memory that was seen. */
-async function watched(
-  args: readonly string[],
-): Promise<{ report: CheckpointReport; seconds: Seconds; bytes: number }> {
-  const start = performance.now();
-  const child = spawn(process.execPath, [entry, ...args], { stdio: ["ignore", "pipe", "inherit"] });
-  let out = "";
-  child.stdout.setEncoding("utf8").on("data", (text: string) => {
-    out += text;
-  });
-  let [bytes, cpu] = [0, 0];
-  const look = setInterval(() => {
-    readFile(`/proc/${child.pid}/status`, "utf8").then(
-      (text) => {
-        bytes = Math.max(bytes, 1024 * Number(/RssAnon:\s*(\d+)/.exec(text)?.[1] ?? 0));
-      },
-      () => undefined,
-    );
-    readFile(`/proc/${child.pid}/stat`, "utf8").then(
-      (text) => {
-        // Behind the name in brackets: state, and from the 12th field on the ticks, 100 a second, in the process and the system.
-        const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
-        cpu = Math.max(cpu, (Number(fields[11]) + Number(fields[12])) / 100);
-      },
-      () => undefined,
-    );
-  }, 50);
-  const code = await new Promise<number | null>((resolve) => child.on("close", resolve));
-  clearInterval(look);
-  if (code !== 0) throw new Error(`expected exit 0, got ${code}`);
-  return { report: JSON.parse(out), seconds: { clock: (performance.now() - start) / 1000, cpu }, bytes };
-}
-
 const folder = await mkdtemp(join(tmpdir(), "espalier-stream-"));
 try {
   await saveCheckpoint(llamaCheckpoint(sizes), join(folder, "llama"));
@@ -138,11 +93,19 @@ try {
   for (const method of methods.split(",")) {
     const before = await productSeconds(sizes);
     const out = join(folder, method);
-    const { report, seconds, bytes } = await watched([
+    const {
+      code,
+      out: answer,
+      err,
+      seconds,
+      bytes,
+    } = await watched([
       ...["prune", join(folder, "llama"), "-o", out, "--criterion", method, "--sparsity", "0.5", "--json"],
       ...["--calib", join(folder, "tokens.npy"), "--windows", windows, "--threads", threads],
       ...(memory === undefined ? [] : ["--memory", memory]),
     ]);
+    if (code !== 0) throw new Error(`expected exit 0, got ${code}: ${err}`);
+    const report: CheckpointReport = JSON.parse(answer);
     const after = await productSeconds(sizes);
     const passes = 2 * sizes.layers - 1;
     const products = (of: keyof Seconds): number => ((before[of] + after[of]) / 2) * passes;

@@ -34,17 +34,18 @@ export interface WindowFacts {
 
 /** Counts windows of tokens and checks them. Throws like `tokenBatches`. */
 export async function windowFacts(model: CheckpointModel, data: Dataset): Promise<WindowFacts> {
-  const parts: Uint8Array[] = [];
-  let [count, longest] = [0, 0];
+  let [count, longest, print] = [0, 0, ""];
   for await (const { tokens, batch } of tokenBatches(model, data, 64)) {
     const [windows = 0, time = 0] = tokens.shape;
     count += windows;
     longest = Math.max(longest, time);
-    parts.push(new TextEncoder().encode(`${tokens.shape}`), tokens.bytes);
+    // A chain of prints, so that no more than a batch is in memory.
+    const parts = [new TextEncoder().encode(`${print} ${tokens.shape}`), tokens.bytes];
     const { labels } = batch;
     if (labels !== undefined) parts.push(new Uint8Array(labels.buffer, labels.byteOffset, labels.byteLength));
+    print = await digest(parts);
   }
-  return { count, time: longest, print: await digest(parts) };
+  return { count, time: longest, print };
 }
 
 /** SHA-256, the first 16 bytes in hexadecimal digits. */

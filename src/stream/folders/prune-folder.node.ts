@@ -18,6 +18,7 @@ import { step } from "../../tensor/progress.ts";
 import type { CheckpointPruneOptions } from "../courses.ts";
 import { checkpointLikelihood } from "../evaluate-checkpoint.ts";
 import { openAccount } from "../memory/account.ts";
+import { anonymousBytes } from "../memory/anonymous-bytes.node.ts";
 import { hiddenOnDisk } from "../memory/hidden-on-disk.node.ts";
 import { hiddenWithin } from "../memory/hidden-within.ts";
 import { memoryLayout } from "../memory/memory.ts";
@@ -29,7 +30,7 @@ import type { FlowOptions } from "../stages/flow.ts";
 import { streamedNeeds } from "../streamed-plan.ts";
 import { cardOfZeros, type Making } from "./card.ts";
 import { checkpointPrint, planText, windowFacts } from "./fingerprint.ts";
-import { hasJournal, openWorkFolder } from "./work-folder.node.ts";
+import { earlierBatch, hasJournal, openWorkFolder } from "./work-folder.node.ts";
 
 export interface FolderPruneOptions extends Omit<CheckpointPruneOptions, "work" | "clock" | "hidden" | "room">, Making {
   /** What has to load the result; nothing is done where one would not. */
@@ -62,7 +63,7 @@ export async function pruneFolder(
   options: FolderPruneOptions,
 ): Promise<CheckpointReport> {
   const target = out === null ? null : resolve(out);
-  const { runtime, inputs = "pruned", ignore = [], seed = 0, resume = false, memory } = options;
+  const { runtime, inputs = "pruned", ignore = [], seed = 0, resume = false, memory, evaluation = null } = options;
   const sizes = loadSizes(model);
   const loads = willLoad(sizes, sizes);
   refuseUnloadable(willLoad(sizes, sizes, options.loaders ?? []), model.name);
@@ -72,20 +73,26 @@ export async function pruneFolder(
   const clock = phaseClock();
   const facts = calibration === null ? null : await windowFacts(model, calibration);
   const others = general === null ? null : await windowFacts(model, general);
+  const asked = memory === undefined || evaluation === null ? null : await windowFacts(model, evaluation);
+  const beside = target === null ? null : join(dirname(target), `.${basename(target)}.espalier`);
+  const earlier = resume && beside !== null ? await earlierBatch(beside) : null;
+  const windows = [facts, others, asked].flatMap((one) => one ?? []);
+  // A run that is gone on with keeps its batches, since sums depend on them.
+  const fixed = earlier !== null && earlier <= options.batchSize ? earlier : null;
   const layout =
-    facts === null || memory === undefined
+    memory === undefined
       ? null
       : await memoryLayout(
           model,
           runtime,
           {
-            windows: Math.max(facts.count, others?.count ?? 0),
-            time: Math.max(facts.time, others?.time ?? 0),
+            windows: Math.max(0, ...windows.map(({ count }) => count)),
+            time: Math.max(1, ...windows.map(({ time }) => time)),
             needs: needs.inputs,
             gradients: needs.gradients.map(({ need }) => need),
-            ...{ head: (options.evaluation ?? null) !== null, most: options.batchSize },
+            ...{ head: evaluation !== null, least: fixed ?? 1, most: fixed ?? options.batchSize },
           },
-          memory,
+          { limit: memory, taken: anonymousBytes },
         );
   const batchSize = layout?.batchSize ?? options.batchSize;
   const account = openAccount(layout === null ? undefined : memory);
@@ -100,10 +107,7 @@ export async function pruneFolder(
     ...(others === null ? {} : { general: others.print }),
     ...{ inputs, ignore, seed, device, version: runtime.version },
   };
-  const place =
-    target === null
-      ? await mkdtemp(join(tmpdir(), "espalier-"))
-      : join(dirname(target), `.${basename(target)}.espalier`);
+  const place = beside ?? (await mkdtemp(join(tmpdir(), "espalier-")));
   if (out !== null && !(await hasJournal(place))) await refuseOccupied(out);
   const work = await openWorkFolder(place, request, { resume });
   try {
@@ -116,7 +120,6 @@ export async function pruneFolder(
     const whole = join(place, "checkpoint");
     const isPlaced = target !== null && work.isComplete && !(await exists(whole));
     const result = isPlaced ? await openCheckpointFolder(target) : pruned.checkpoint;
-    const { evaluation = null } = options;
     const metric =
       evaluation === null ? null : await clock.time("evaluate", () => perplexities(model, result, evaluation, settled));
     const { params, bytes } = sizesOf(model);

@@ -27,6 +27,14 @@ export function hasJournal(path: string): Promise<boolean> {
   );
 }
 
+const runHeader = z.object({ espalier: z.object({ device: z.object({ batch: z.number() }) }) });
+
+/** Windows that ran at once in the run that left a journal; null where none did. */
+export async function earlierBatch(path: string): Promise<number | null> {
+  const [first = ""] = (await readFile(join(path, journalFile), "utf8").catch(() => "")).split("\n", 1);
+  return runHeader.safeParse(jsonOf(first)).data?.espalier.device.batch ?? null;
+}
+
 /** Says that everything is done. */
 const completeLine = JSON.stringify({ complete: true });
 

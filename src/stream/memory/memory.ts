@@ -35,26 +35,36 @@ export interface MemoryNeeds {
   readonly gradients: readonly GradientNeed[];
   /** The head runs too, as where the result is measured. */
   readonly head: boolean;
-  /** Windows that run at once, at most. */
+  /** Windows that run at once, at least and at most. */
+  readonly least: number;
   readonly most: number;
 }
 
-/** The process and the runtime before anything is loaded, and what is freed and not yet collected besides weights. */
-const base = 280e6;
+/** What the process has with its runtime and a plan, before anything is read; what comes to it is data. */
+const usual = 100e6;
+/**
+ * What comes to it: 64 MB of freed arrays, in this thread and in the runtime's, until they are collected, besides freed weights;
+ * what the heaps grow by; stacks.
+ */
+const growth = 180e6;
+/** What a process has beyond the usual is told apart in steps, so that the same run is laid out alike. */
+const stepBytes = 32e6;
 /** Copies of a stage's weights: as read, beside the runtime, pruned, and one that is freed and not yet collected. */
 const weightCopies = 4;
 /** What allocators keep of freed memory. */
 const allocated = 1.25;
 /** Numbers of a Gram matrix at once, in bytes of each: sums in f64, and parts of them on their way in f32. */
 const gramBytes = 16;
-/** Copies of a stage's gradients in float32: here and beside the runtime, sums and means. */
-const gradientCopies = 4;
+/** Copies of what gradients are made from and summed in: here and beside the runtime. */
+const gradientCopies = 2;
 
 /** What one stage takes, in bytes. */
 interface StageBytes {
   readonly weights: number;
-  /** Its parameters in float32. */
-  readonly wide: number;
+  /** What its gradients are made from and summed in: parameters and matrices in float32. */
+  readonly slopes: number;
+  /** Its matrices in float32, where their gradients are measured. */
+  readonly means: number;
   /** What the runtime works with: whatever the batch, and for each window of it. */
   readonly work: number;
   readonly window: number;
@@ -65,28 +75,25 @@ interface StageBytes {
 
 /**
  * The largest batch with which a run stays below `limit` bytes, the next stage read ahead and hidden states in memory where there is
- * room. Throws `request` that says how much the smallest batch takes.
+ * room. `taken` tells what the process has already. Throws `request` that says how much the smallest batch takes.
  */
 export async function memoryLayout(
   model: CheckpointModel,
   runtime: Runtime,
   wanted: MemoryNeeds,
-  limit: number,
+  { limit, taken }: { readonly limit: number; readonly taken: () => Promise<number> },
 ): Promise<MemoryLayout> {
-  return layoutWithin(
-    await stageBytes(model, runtime, wanted),
-    { width: model.outline.width, depth: model.stages.filter(({ role }) => role === "block").length },
-    wanted,
-    limit,
-  );
+  const stages = await stageBytes(model, runtime, wanted);
+  const depth = model.stages.filter(({ role }) => role === "block").length;
+  return layoutWithin(stages, { width: model.outline.width, depth }, wanted, { limit, taken: await taken() });
 }
 
 /** The same from what each kind of stage takes of a model of this width and number of blocks. */
 export function layoutWithin(
   stages: Awaited<ReturnType<typeof stageBytes>>,
   { width, depth }: { readonly width: number; readonly depth: number },
-  { windows, time, gradients, most }: MemoryNeeds,
-  limit: number,
+  { windows, time, gradients, least, most }: MemoryNeeds,
+  { limit, taken }: { readonly limit: number; readonly taken: number },
 ): MemoryLayout {
   const blocks = stages.filter(({ role }) => role === "block").map(({ bytes }) => bytes);
   const ends = stages.filter(({ role }) => role !== "block").map(({ bytes }) => bytes);
@@ -94,26 +101,29 @@ export function layoutWithin(
     Math.max(0, ...of.map(bytes));
   /** A batch on its way: what goes in, what comes out, and a copy between threads. */
   const io = 3 * 4 * time * width;
+  const base = usual + growth + stepBytes * Math.ceil(Math.max(0, taken - usual) / stepBytes);
+  const labels = gradients.length === 0 ? 0 : 4 * windows * time;
   const at = (batchSize: number, ahead: boolean) => {
     const all = [...blocks, ...ends];
     // What is set aside for the runtime is the same for every stage, and for one window at a time on the way back.
     const forward = largest(all, ({ work, window }) => allocated * (work + batchSize * window));
     const backward = largest(all, ({ backward, work, window }) => Math.max(backward, allocated * (work + window)));
     const copies = 2 + +ahead;
-    const means = 2 * gradients.length;
+    const read = 2 * gradients.length;
     const pruning = largest(
       blocks,
-      ({ weights, gram, wide }) => (weightCopies + +ahead) * weights + gram + means * wide,
+      ({ weights, gram, means }) => (weightCopies + +ahead) * weights + gram + read * means,
     );
     const passing = largest(ends, ({ weights }) => copies * weights);
-    const slopes = largest(all, ({ weights, wide }) => copies * weights + gradientCopies * wide);
+    const back = largest(all, ({ weights, slopes }) => copies * weights + gradientCopies * slopes);
     const process = base + batchSize * io;
     return {
       ...{ batchSize, ahead, process, forward, backward },
-      bytes: process + Math.max(forward + Math.max(pruning, passing), gradients.length === 0 ? 0 : backward + slopes),
+      bytes:
+        process + Math.max(forward + Math.max(pruning, passing), gradients.length === 0 ? 0 : backward + back + labels),
     };
   };
-  for (let batchSize = most; batchSize >= 1; batchSize--) {
+  for (let batchSize = most; batchSize >= least; batchSize--) {
     const found = [at(batchSize, true), at(batchSize, false)].find(({ bytes }) => bytes <= limit);
     if (found === undefined) continue;
     // Every stage forward and the gradients between them are kept for the way back.
@@ -121,8 +131,9 @@ export function layoutWithin(
     const hidden = Math.min(limit - found.bytes, 4 * windows * time * width * kept);
     return { ...found, hidden, bytes: found.bytes + hidden };
   }
-  const least = Math.ceil(at(1, false).bytes / 1e6);
-  const message = `expected at least ${least} MB for one window of ${time} tokens, got ${Math.floor(limit / 1e6)} MB.`;
+  const mb = Math.ceil(at(least, false).bytes / 1e6);
+  const run = least === 1 ? "one window" : `${least} windows`;
+  const message = `expected at least ${mb} MB for ${run} of ${time} tokens, got ${Math.floor(limit / 1e6)} MB.`;
   throw new EspalierError("request", "--memory", message, "Give more memory or a shorter --window.");
 }
 
@@ -150,19 +161,22 @@ export async function stageBytes(
     const widest = Math.max(0, ...columns);
     // Matrices that read the same inputs share a Gram matrix; which those are is not looked at here. The factor of one comes to it.
     const gram = columns.reduce((sum, n) => sum + gramBytes * n ** 2, 8 * widest ** 2);
-    const wide = refs.reduce((sum, { shape }) => sum + 4 * sizeOf(shape), 0);
+    const wide = (of: typeof refs): number => of.reduce((sum, { shape }) => sum + 4 * sizeOf(shape), 0);
     const matrices = new Set(placed.kind.tensors.filter((_, i) => refs[i]?.shape.length === 2));
     const isBlock = stage.role === "block";
     const summed: ReadonlySet<string> = isBlock ? matrices : new Set();
+    const isMade = gradient !== undefined && stage.role !== "embedding";
+    const means = isMade && isBlock ? wide(refs.filter(({ shape }) => shape.length === 2)) : 0;
     const backward =
-      gradient === undefined || stage.role === "embedding"
+      gradient === undefined || !isMade
         ? 0
         : await grownBytes((length) => backwardGraph(runtime, placed, width, length, summed, gradient), time);
     found.push({
       role: stage.role,
       bytes: {
         weights: refs.reduce((sum, ref) => sum + bytesOf(ref), 0),
-        wide: gradient === undefined ? 0 : wide,
+        slopes: isMade ? wide(refs) + means : 0,
+        means,
         work: 2 * one - two,
         // What is measured is turned and squared beside the stage.
         window: two - one + (isBlock ? 2 * 4 * time * widest : 0),

@@ -53,15 +53,16 @@ export async function streamGradients(
     hidden: first,
     room: { ...room, forward: 0 },
   });
-  const state = await runtime.state();
   const compiled = new Map<StageKind, Promise<BackwardSession>>();
   const total = 2 * targets.length + 1;
+  const backs = [work];
   try {
     const labels: HostTensor[] = [];
     for await (const { tokens, batch } of tokenBatches(model, data, 1)) {
-      labels.push(
-        batch.labels === undefined ? nextTokens(tokens) : fromInts("i32", [batch.labels.length], batch.labels),
-      );
+      const own =
+        batch.labels === undefined ? nextTokens(tokens) : fromInts("i32", [batch.labels.length], batch.labels);
+      backs.push(account.take("the tokens of the windows", own.bytes.byteLength));
+      labels.push(own);
     }
     const shares = need === "gradient" ? sharesOf(labels) : null;
     const forward = ahead(targets.length, async (i) => weightsOf(account, model, targets[i]?.placed), room.ahead);
@@ -109,26 +110,31 @@ export async function streamGradients(
       for (const tensor of held.values()) bytes += tensor.bytes.byteLength;
       // Here and beside the runtime.
       const counted = account.take(`gradients of ${stage.name}`, 2 * bytes);
-      await state.set(held);
-      for (let window = 0; window < came.batches; window++) {
-        signal?.throwIfAborted();
-        const up = stage === head ? labels[window] : await slopes.read(window);
-        const feeds: Feeds = new Map([
-          [stage.input.name, await came.read(window)],
-          ...(up === undefined ? [] : [[upstream, up] as const]),
-        ]);
-        const values = await session.run(feeds, [downstream], { state, reads, writes });
-        const down = values.get(downstream);
-        const share = stage === head ? (shares?.[window] ?? 1) : 1;
-        if (down !== undefined) await slopes.write(window, share === 1 ? down : scaled(down, share));
+      const state = await runtime.state();
+      try {
+        await state.set(held);
+        for (let window = 0; window < came.batches; window++) {
+          signal?.throwIfAborted();
+          const up = stage === head ? labels[window] : await slopes.read(window);
+          const feeds: Feeds = new Map([
+            [stage.input.name, await came.read(window)],
+            ...(up === undefined ? [] : [[upstream, up] as const]),
+          ]);
+          const values = await session.run(feeds, [downstream], { state, reads, writes });
+          const down = values.get(downstream);
+          const share = stage === head ? (shares?.[window] ?? 1) : 1;
+          if (down !== undefined) await slopes.write(window, share === 1 ? down : scaled(down, share));
+        }
+        const means = new Map<string, HostTensor>();
+        for (const [name, sum] of await state.get([...sums.keys()].map((name) => `sum of ${name}`))) {
+          const values = toFloat32(sum).map((value) => value / came.batches);
+          means.set(own.get(name.slice("sum of ".length)) ?? "", float32Tensor(sum.shape, values));
+        }
+        return means;
+      } finally {
+        await state.release();
+        counted();
       }
-      const means = new Map<string, HostTensor>();
-      for (const [name, sum] of await state.get([...sums.keys()].map((name) => `sum of ${name}`))) {
-        const values = toFloat32(sum).map((value) => value / came.batches);
-        means.set(own.get(name.slice("sum of ".length)) ?? "", float32Tensor(sum.shape, values));
-      }
-      counted();
-      return means;
     };
     const last = kinds.place(head);
     const came = kept.pop();
@@ -156,9 +162,8 @@ export async function streamGradients(
     }
     for (const one of kept) await one.release();
     await slopes.release();
-    await state.release();
     await flow.release();
-    work();
+    for (const back of backs) back();
   }
 }
 
