@@ -96,6 +96,11 @@ describe("experts", () => {
       per_layer_config: { "0": { num_experts: 2 }, "1": { num_experts: 6 } },
     });
     expect((await logits(uneven, [3, 7])).every(Number.isFinite)).toBe(true);
+    // Blocks that are alike again have nothing of their own.
+    const alike = keepExperts(checkpointModel(uneven), new Map([[1, [3, 0]]]));
+    expect(alike.config).toMatchObject({ num_experts: 2 });
+    expect(alike.config).not.toHaveProperty("per_layer_config");
+    expect((await logits(alike, [3, 7])).every(Number.isFinite)).toBe(true);
     expect(() =>
       checkpointModel(
         keepExperts(

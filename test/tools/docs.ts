@@ -88,10 +88,21 @@ Config, tensors and everything beside them have the names that they had. Besides
 
 - \`README.md\`, a model card: the original in its header, the recipe, every setting with the value that it had in the end, and
   figures that this run measured. Wall time is not among them, so that a run that was stopped and resumed writes the same bytes.
-- \`kept-indices.json\`, where units went: which positions of the original are left. \`tensors\` has an entry for each tensor that
-  lost any: for each axis the number of one of \`lists\`, or null where the axis is whole. The tensor is the original at those
-  positions, in that order, unless a recovery wrote it anew; gains of norms follow the width. −1 stands for a place filled
-  with zeros.
+- \`kept-indices.json\`, where units, blocks, experts or tokens went: what of the original \`of\` is left. \`names\` tells what a tensor
+  is called there where it has another name now, since blocks and experts are numbered anew. \`tensors\` has an entry for each tensor
+  that lost positions: for each axis the number of one of \`lists\`, or null where the axis is whole. The tensor is the original's
+  at those positions, in that order, unless a recovery wrote it anew; gains of norms follow the width. −1 stands for a place filled
+  with zeros. \`blocks\`, \`experts\` (by the number that their block has now) and \`entries\` (of a field such as \`vocab_size\`) say the same
+  in the original's numbers of these. What was pruned several times still tells of the first original.
+
+Blocks, experts and tokens are chosen by their numbers, from TypeScript: \`saveCheckpoint\` writes that file too.
+
+\`\`\`ts
+const model = await loadCheckpoint("qwen3-moe");
+await saveCheckpoint(keepBlocks(model, [0, 1, 2, 5]), "fewer-blocks");
+await saveCheckpoint(keepExperts(model, new Map([[0, [3, 1]], [1, [0, 2]]])), "fewer-experts");
+await saveCheckpoint(keepEntries(model, "vocab_size", [0, 1, 2, 17]), "fewer-tokens");
+\`\`\`
 
 ## Recipes
 

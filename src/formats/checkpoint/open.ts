@@ -6,6 +6,7 @@ import { withoutBitmasks } from "./bitmask.ts";
 import { withoutScales } from "./float8.ts";
 import type { Folder } from "./folder.ts";
 import { type Json, readJson } from "./json.ts";
+import { type Kept, keptFile, parseKept } from "./kept.ts";
 
 /** A checkpoint as it lies in a folder: a config, named tensors that stay in their files, and what belongs beside them. */
 export interface Checkpoint {
@@ -19,6 +20,8 @@ export interface Checkpoint {
   readonly shardOf: ReadonlyMap<string, string>;
   /** Texts in the headers of the files, `format` among them. */
   readonly metadata: ReadonlyMap<string, string>;
+  /** What is left of the original, where it was pruned from one by espalier; written as kept-indices.json. */
+  readonly kept?: Kept;
   /** Everything else in the folder: tokenizer, chat template, settings of generation. */
   readonly files: ReadonlyMap<string, ByteSource>;
 }
@@ -71,7 +74,22 @@ export async function openCheckpoint(folder: Folder): Promise<Checkpoint> {
   const apart = new Set([configFile, singleFile, indexFile, ...shards]);
   const files = new Map<string, ByteSource>();
   for (const file of folder.files) if (!apart.has(file)) files.set(file, await folder.open(file));
-  return withoutScales(await withoutBitmasks({ name: folder.name, config, tensors, shardOf, metadata, files }));
+  const opened = withoutScales(await withoutBitmasks({ name: folder.name, config, tensors, shardOf, metadata, files }));
+  const kept = await keptOf(opened);
+  if (kept === null) return opened;
+  files.delete(keptFile);
+  return { ...opened, files, kept };
+}
+
+/** What is left of an original; null where nothing tells it. */
+async function keptOf({ files, tensors }: Checkpoint): Promise<Kept | null> {
+  const source = files.get(keptFile);
+  if (source === undefined) return null;
+  const value = await readJson(source).catch((cause: unknown) => {
+    if (cause instanceof EspalierError && cause.code === "format") return null;
+    throw cause;
+  });
+  return parseKept(value, tensors);
 }
 
 async function readIndex(folder: Folder): Promise<ReadonlyMap<string, string>> {

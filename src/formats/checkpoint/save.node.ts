@@ -5,6 +5,7 @@ import type { ByteSource } from "../../tensor/tensor.ts";
 import type { Piece } from "../onnx/message.ts";
 import { encodeSafetensors } from "../safetensors/write.ts";
 import { refuseOccupied, syncFolder, writeWhole } from "../whole-files.node.ts";
+import { keptFile, keptText } from "./kept.ts";
 import type { Checkpoint } from "./open.ts";
 import { indexOf, shardsOf } from "./shards.ts";
 
@@ -18,7 +19,7 @@ export interface SaveOptions {
 let saves = 0;
 
 /**
- * Writes a checkpoint as a folder: shards, config.json and the files beside them. It appears under its name when it is
+ * Writes a checkpoint as a folder: shards, config.json, what is left of its original, and the files beside them. It appears under its name when it is
  * complete, or not at all. Throws `file` where something is there already, or where the disk refuses.
  */
 export async function saveCheckpoint(checkpoint: Checkpoint, path: string, options: SaveOptions = {}): Promise<void> {
@@ -63,6 +64,7 @@ function filesOf(
   for (const { file, tensors } of shards) files.set(file, encodeSafetensors({ tensors, metadata }));
   if (shards.length > 1) files.set("model.safetensors.index.json", text(indexOf(shards)));
   files.set("config.json", text(`${JSON.stringify(checkpoint.config, null, 2)}\n`));
+  if (checkpoint.kept !== undefined) files.set(keptFile, text(keptText(checkpoint.kept)));
   for (const [name, value] of texts) files.set(name, text(value));
   return files;
 }

@@ -1,8 +1,9 @@
 import type { Json } from "../../formats/checkpoint/json.ts";
+import { keptThrough } from "../../formats/checkpoint/kept.ts";
 import type { Checkpoint } from "../../formats/checkpoint/open.ts";
 import type { Graph } from "../../graph/graph.ts";
 import { EspalierError } from "../../tensor/error.ts";
-import type { Shape, TensorRef } from "../../tensor/tensor.ts";
+import { type Shape, sameShape, type TensorRef } from "../../tensor/tensor.ts";
 import type { CheckpointModel } from "./checkpoint-model.ts";
 import { resized, resizedConfig } from "./resize.ts";
 import { storedParameters } from "./stored.ts";
@@ -33,12 +34,16 @@ export function withTensors(model: CheckpointModel, tensors: ReadonlyMap<string,
     if (other === undefined || !tensors.has(other))
       kept.set(name, (parameters.has(name) ? tensors.get(name) : undefined) ?? ref);
   }
-  return { ...checkpoint, config: resizedConfig(model, change), tensors: kept };
+  const { kept: left, ...rest } = checkpoint;
+  const isWhole = [...shapes].every(([name, shape]) => sameShape(shape, checkpoint.tensors.get(name)?.shape ?? []));
+  // Of tensors that became smaller nothing here tells what is left.
+  const same = isWhole && left !== undefined ? { kept: left } : {};
+  return { ...rest, config: resizedConfig(model, change), tensors: kept, ...same };
 }
 
 /**
  * The checkpoint with only some of its blocks, in their order, and numbered anew. Lists in the config that say something
- * of each block are shortened with them. Throws `request` for blocks that the model does not have, or none.
+ * of each block are shortened with them, and `kept` says which they were. Throws `request` for blocks that the model does not have, or none.
  */
 export function keepBlocks(model: CheckpointModel, kept: readonly number[]): Checkpoint {
   const { checkpoint, outline } = model;
@@ -57,9 +62,11 @@ export function keepBlocks(model: CheckpointModel, kept: readonly number[]): Che
   };
   const tensors = new Map<string, TensorRef>();
   const shardOf = new Map<string, string>();
+  const names = new Map<string, string>();
   for (const [name, ref] of checkpoint.tensors) {
     const to = renamed(name);
     if (to === undefined) continue;
+    if (to !== name) names.set(to, name);
     tensors.set(to, ref);
     shardOf.set(to, checkpoint.shardOf.get(name) ?? "");
   }
@@ -67,7 +74,12 @@ export function keepBlocks(model: CheckpointModel, kept: readonly number[]): Che
   for (const [field, value] of Object.entries({ ...checkpoint.config, ...outline.explicit })) {
     config[field] = fewer(field, value, kept, blocks.length);
   }
-  return { ...checkpoint, config: { ...config, [outline.blockCount]: kept.length }, tensors, shardOf };
+  const own = { of: checkpoint.name, names, positions: new Map(), blocks: kept };
+  return {
+    ...checkpoint,
+    config: { ...config, [outline.blockCount]: kept.length },
+    ...{ tensors, shardOf, kept: keptThrough(checkpoint.kept, own, tensors.keys()) },
+  };
 }
 
 function fewer(field: string, value: unknown, kept: readonly number[], blocks: number): unknown {

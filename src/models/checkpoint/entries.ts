@@ -1,3 +1,4 @@
+import { type Kept, keptThrough } from "../../formats/checkpoint/kept.ts";
 import type { Checkpoint } from "../../formats/checkpoint/open.ts";
 import { EspalierError } from "../../tensor/error.ts";
 import { takeAlong } from "../../tensor/slice.ts";
@@ -7,11 +8,14 @@ import type { CheckpointModel, Stage } from "./checkpoint-model.ts";
 
 /**
  * The checkpoint with only some entries of what a field of its config counts, in the order given: tokens of `vocab_size`,
- * say, so that entry i is what `kept[i]` was. Tensors are sliced when they are loaded. Throws `request`.
+ * say, so that entry i is what `kept[i]` was, as its `kept` says. Tensors are sliced when they are loaded. Throws `request`.
  */
 export function keepEntries(model: CheckpointModel, field: string, kept: readonly number[]): Checkpoint {
-  const tensors = new Map(model.stages.flatMap((stage) => [...fewer(model, stage, field, kept)]));
-  if (tensors.size > 0) return withTensors(model, tensors);
+  const sliced = new Map(model.stages.flatMap((stage) => [...fewer(model, stage, field, kept)]));
+  if (sliced.size > 0) {
+    const smaller = withTensors(model, refsOf(sliced));
+    return withKept(model, smaller, { positions: positionsOf(sliced), entries: new Map([[field, kept]]) });
+  }
   throw new EspalierError("request", model.name, `expected a field that parameters have entries for, got "${field}".`);
 }
 
@@ -20,7 +24,7 @@ export function keepEntries(model: CheckpointModel, field: string, kept: readonl
  * are not named keep all of theirs. Throws `request` for blocks without experts and experts that are not there.
  */
 export function keepExperts(model: CheckpointModel, kept: ReadonlyMap<number, readonly number[]>): Checkpoint {
-  const changed = new Map<string, TensorRef>();
+  const changed = new Map<string, Sliced>();
   const moved = new Map<string, string | undefined>();
   for (const [block, experts] of kept) {
     const stage = model.stages.find((one) => one.block === block);
@@ -28,7 +32,7 @@ export function keepExperts(model: CheckpointModel, kept: ReadonlyMap<number, re
     if (stage === undefined || described === undefined) {
       throw new EspalierError("request", model.name, `expected a block with experts, got block ${block}.`);
     }
-    for (const [name, ref] of fewer(model, stage, described.field, experts)) changed.set(name, ref);
+    for (const [name, sliced] of fewer(model, stage, described.field, experts)) changed.set(name, sliced);
     const places = new Map(experts.map((expert, i) => [expert, i]));
     for (const name of model.checkpoint.tensors.keys()) {
       if (!name.startsWith(`${described.path}.`)) continue;
@@ -37,16 +41,42 @@ export function keepExperts(model: CheckpointModel, kept: ReadonlyMap<number, re
       moved.set(name, place === undefined ? undefined : [described.path, place, ...rest].join("."));
     }
   }
-  const smaller = withTensors(model, changed);
+  const smaller = withTensors(model, refsOf(changed));
+  const names = new Map<string, string>();
   const tensors = new Map<string, TensorRef>();
   const shardOf = new Map<string, string>();
   for (const [name, ref] of smaller.tensors) {
     const to = moved.has(name) ? moved.get(name) : name;
     if (to === undefined) continue;
+    if (to !== name) names.set(to, name);
     tensors.set(to, ref);
     shardOf.set(to, smaller.shardOf.get(name) ?? "");
   }
-  return { ...smaller, tensors, shardOf };
+  const left = { names, positions: positionsOf(changed), experts: kept };
+  return withKept(model, { ...smaller, tensors, shardOf }, left);
+}
+
+/** A tensor with only some positions of an axis. */
+interface Sliced {
+  readonly ref: TensorRef;
+  readonly axis: number;
+  readonly kept: readonly number[];
+}
+
+function refsOf(sliced: ReadonlyMap<string, Sliced>): ReadonlyMap<string, TensorRef> {
+  return new Map([...sliced].map(([name, { ref }]) => [name, ref]));
+}
+
+function positionsOf(sliced: ReadonlyMap<string, Sliced>): Kept["positions"] {
+  return new Map(
+    [...sliced].map(([name, { ref, axis, kept }]) => [name, ref.shape.map((_, i) => (i === axis ? kept : null))]),
+  );
+}
+
+/** The checkpoint with what is left of a model's original after this and what was done before. */
+function withKept({ checkpoint }: CheckpointModel, smaller: Checkpoint, left: Partial<Kept>): Checkpoint {
+  const own: Kept = { of: checkpoint.name, names: new Map(), positions: new Map(), ...left };
+  return { ...smaller, kept: keptThrough(checkpoint.kept, own, smaller.tensors.keys()) };
 }
 
 /** The parameters of a stage with an axis for what a field counts, with only some positions of it. */
@@ -55,8 +85,8 @@ function fewer(
   stage: Stage,
   field: string,
   kept: readonly number[],
-): ReadonlyMap<string, TensorRef> {
-  const found = new Map<string, TensorRef>();
+): ReadonlyMap<string, Sliced> {
+  const found = new Map<string, Sliced>();
   for (const [parameter, sizes] of stage.parameters) {
     const from = checkpoint.tensors.get(parameter);
     const axis = sizes.findIndex(({ terms }) => terms.some((term) => term.field === field));
@@ -69,7 +99,7 @@ function fewer(
     checkKept(`${name}: ${field}`, kept, size.value);
     const by = async (): Promise<Uint8Array> => takeAlong(await load(from), axis, Int32Array.from(kept)).bytes;
     const shape = from.shape.map((n, i) => (i === axis ? kept.length : n));
-    found.set(parameter, { dtype: from.dtype, shape, made: { from, by } });
+    found.set(parameter, { ref: { dtype: from.dtype, shape, made: { from, by } }, axis, kept });
   }
   return found;
 }

@@ -49,17 +49,38 @@ export function resizedConfig(
   { fields, perBlock }: Resized,
 ): Json {
   if (fields.size === 0 && perBlock.size === 0) return config;
-  const own: Record<string, unknown> = {};
-  for (const [block, values] of perBlock) own[String(block)] = Object.fromEntries(values);
-  const uneven = perBlock.size === 0 ? {} : { per_layer_config: own };
   const epsilons: Record<string, number> = {};
   for (const [field, counts] of Object.entries(outline.epsilons ?? {})) {
     const [epsilon, before, now] = [config[field], config[counts], fields.get(counts)];
     if (typeof epsilon === "number" && typeof before === "number" && now !== undefined)
       epsilons[field] = (epsilon * before) / now;
   }
-  return { ...config, ...outline.explicit, ...Object.fromEntries(fields), ...epsilons, ...uneven };
+  const { [uneven]: before, ...even } = { ...config, ...outline.explicit, ...Object.fromEntries(fields), ...epsilons };
+  const own = ownOf(before, { fields, perBlock });
+  return own === null ? even : { ...even, [uneven]: own };
 }
+
+/** The field of a config that says what differs from block to block. */
+const uneven = "per_layer_config";
+
+/** What blocks have of their own now; what they had and the config says for all of them now is gone. Null where it is nothing. */
+function ownOf(before: unknown, { fields, perBlock }: Omit<Resized, "problems">): Json | null {
+  const told = new Set([...fields.keys(), ...[...perBlock.values()].flatMap((values) => [...values.keys()])]);
+  const blocks = new Map<string, Map<string, unknown>>();
+  for (const [block, values] of entriesOf(before)) {
+    blocks.set(block, new Map(entriesOf(values).filter(([field]) => !told.has(field))));
+  }
+  for (const [block, values] of perBlock) {
+    blocks.set(String(block), new Map([...(blocks.get(String(block)) ?? []), ...values]));
+  }
+  const left = [...blocks].filter(([, values]) => values.size > 0);
+  return left.length === 0
+    ? null
+    : Object.fromEntries(left.map(([block, values]) => [block, Object.fromEntries(values)]));
+}
+
+const entriesOf = (value: unknown): [string, unknown][] =>
+  typeof value === "object" && value !== null ? Object.entries(value) : [];
 
 interface Value {
   readonly before: number;

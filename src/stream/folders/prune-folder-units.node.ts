@@ -1,4 +1,5 @@
 import type { Coupling } from "../../coupling/couple.ts";
+import { type Kept, keptThrough } from "../../formats/checkpoint/kept.ts";
 import { openCheckpointFolder } from "../../formats/checkpoint/open.node.ts";
 import { saveCheckpoint } from "../../formats/checkpoint/save.node.ts";
 import { modelOf } from "../../formats/onnx/encode.ts";
@@ -25,7 +26,7 @@ import { load, type TensorRef } from "../../tensor/tensor.ts";
 import { checkWeights } from "../stages/check-weights.ts";
 import { fewestOpen, randomTokens } from "../stages/random-tokens.ts";
 import { cardOfUnits, type Making } from "./card.ts";
-import { keptFile, keptIndices } from "./kept-indices.ts";
+import { keptIndices } from "./kept-indices.ts";
 import { paddedMasks, paddedParameters } from "./pad-units.ts";
 
 export interface FolderUnitOptions
@@ -112,12 +113,8 @@ export async function pruneFolderUnits(
   step(options, "write", 0, 1);
   const making = recipe === undefined ? {} : { recipe };
   const texts = new Map([["README.md", cardOfUnits(model, plan, report, making)]]);
-  if (choice !== undefined) {
-    const kept = keptPositions(choice.coupling, choice.masks);
-    const written = keptPositions(choice.coupling, choice.written);
-    texts.set(keptFile, keptIndices(model.name, model.checkpoint.tensors, kept, written));
-  }
-  await saveCheckpoint(small.checkpoint, out, { texts });
+  const left = keptOf(model, small, choice);
+  await saveCheckpoint(left === undefined ? small.checkpoint : { ...small.checkpoint, kept: left }, out, { texts });
   checkpointModel(await openCheckpointFolder(out));
   step(options, "write", 1, 1);
   return report;
@@ -146,6 +143,19 @@ function parametersOf(
   const stored = storedParameters(model.graph().graph, graph, model.parameters.keys());
   if (choice === undefined || choice.written === choice.masks) return stored;
   return paddedParameters(stored, choice.coupling, choice.masks, choice.written);
+}
+
+/** What is left of the original of a model, which may have been pruned before. */
+function keptOf(
+  { name, checkpoint }: CheckpointModel,
+  small: CheckpointModel,
+  choice: Chosen | undefined,
+): Kept | undefined {
+  if (choice === undefined) return checkpoint.kept;
+  const { tensors } = small.checkpoint;
+  const kept = keptPositions(choice.coupling, choice.masks);
+  const written = keptPositions(choice.coupling, choice.written);
+  return keptThrough(checkpoint.kept, keptIndices(name, tensors, kept, written), tensors.keys());
 }
 
 function unitsOf(masks: UnitMasks): number {
