@@ -1,9 +1,10 @@
 import { afterAll, describe, expect, it } from "vitest";
 import { fromTensors } from "../../data/from-tensors.ts";
+import { int } from "../../graph/attributes.ts";
 import { builder } from "../../graph/builder.ts";
 import type { Graph } from "../../graph/graph.ts";
 import { openRuntime } from "../../runtime/open-runtime.node.ts";
-import { float32Tensor, toFloat64 } from "../../tensor/numeric.ts";
+import { float32Tensor, fromFloats, toFloat64 } from "../../tensor/numeric.ts";
 import { random } from "../../tensor/random.ts";
 import { load } from "../../tensor/tensor.ts";
 import { collectGradients, type GradientNeed } from "./gradients.ts";
@@ -73,8 +74,8 @@ function slopes(w: Weights, f: (w: Weights) => number, step = 1e-5): Weights {
   return { w1: of("w1"), w2: of("w2") };
 }
 
-async function measured(need: GradientNeed, source = data, batchSize = 3): Promise<Weights> {
-  const found = await collectGradients(runtime, network(), names, [need], source, { batchSize });
+async function measured(need: GradientNeed, source = data, batchSize = 3, graph = network()): Promise<Weights> {
+  const found = await collectGradients(runtime, graph, names, [need], source, { batchSize });
   const of = (name: string) => Float64Array.from(found.get(name)?.[need] ?? expect.fail());
   return { w1: of("w1"), w2: of("w2") };
 }
@@ -124,6 +125,22 @@ describe("gradients over data are those of brute force", () => {
     );
     close(await measured("gradientMagnitude"), averaged(Math.abs), 1e-4);
   });
+
+  it.each(["gradient", "gradientMagnitude", "gradientSquare"] as const)(
+    "%s of weights in bfloat16, in which no processor computes",
+    async (need) => {
+      const g = builder("net", 17);
+      g.input("x", "f32", ["n", inputs]);
+      const weight = (name: "w1" | "w2", shape: readonly number[]) => {
+        const constant = g.constant(fromFloats("bf16", shape, Float32Array.from(w[name])), name);
+        return g.op("Cast", [constant], { to: int(1) });
+      };
+      const [w1, w2] = [weight("w1", [inputs, hidden]), weight("w2", [hidden, classes])];
+      g.output(g.op("MatMul", [g.op("Tanh", [g.op("MatMul", ["x", w1])]), w2], {}, "y"), "f32", ["n", classes]);
+      // Weights and gradients have eight bits.
+      close(await measured(need, data, 7, g.finish()), await measured(need, data, 7), 2e-2);
+    },
+  );
 
   it("the diagonal of the Hessian, as far as random signs tell", async () => {
     const exact = slopes(w, (v) => mean(v, w, true));

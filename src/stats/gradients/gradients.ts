@@ -54,9 +54,7 @@ const measurements: { readonly [N in GradientNeed]: (measuring: Measuring) => Pr
     mean({
       write: (g, loss, names) => {
         const { products, directions } = hessianTimes(g, loss(), names);
-        return new Map(
-          [...products].map(([name, value]) => [name, g.mul(g.cast(value, "f32"), directions.get(name) ?? value)]),
-        );
+        return new Map([...products].map(([name, value]) => [name, g.mul(value, directions.get(name) ?? value)]));
       },
       beside: { prefix: direction, make: (name, shape, batch) => signs(shape, source.split(name, batch)) },
     }),
@@ -98,8 +96,9 @@ export async function collectGradients(
   return found;
 }
 
+/** As float32, whatever the type of the parameter is: few devices compute in bfloat16. */
 function gradients(g: Algebra, loss: Value, names: readonly string[]): ReadonlyMap<string, Value> {
-  return gradient(g, loss, names, { unreached: "zero" });
+  return mapped(gradient(g, loss, names, { unreached: "zero" }), (value) => g.cast(value, "f32"));
 }
 
 function mapped(values: ReadonlyMap<string, Value>, f: (value: Value) => Value): ReadonlyMap<string, Value> {
@@ -116,7 +115,7 @@ function hessianTimes(
   const directions = new Map(
     [...first].map(([name, value]) => [name, g.input(`${direction}${name}`, "f32", value.shape)] as const),
   );
-  const along = [...first].map(([name, value]) => g.sum(g.mul(g.cast(value, "f32"), directions.get(name) ?? value)));
+  const along = [...first].map(([name, value]) => g.sum(g.mul(value, directions.get(name) ?? value)));
   return { products: gradients(g, g.total(along), names), directions };
 }
 
