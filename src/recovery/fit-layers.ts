@@ -1,13 +1,15 @@
 import { readMatrix, shiftOutput, smallConstants, writeMatrix } from "../criteria/parameters.ts";
 import type { Graph } from "../graph/graph.ts";
+import { openProducts } from "../runtime/open-products.ts";
 import { type Ending, endingOf } from "../stats/answers/ending.ts";
 import { isAlone } from "../stats/layers.ts";
 import { everyPosition, type InputMoments, type TargetMoments, tapInputs, tapTarget } from "../stats/taps/moments.ts";
 import { featuresFirst } from "../stats/taps/unfold.ts";
+import type { Products } from "../tensor/linalg/products.ts";
 import { step } from "../tensor/progress.ts";
 import { sizeOf } from "../tensor/tensor.ts";
 import type { RecoveryContext } from "./recovery.ts";
-import { both, lostInputs, originalFeatures, tour } from "./tour.ts";
+import { both, lost, originalFeatures, tour } from "./tour.ts";
 
 /** Numbers of a matrix and its biases, [rows, columns] and [rows]. */
 export interface LayerNumbers {
@@ -18,7 +20,7 @@ export interface LayerNumbers {
 export interface FitLayersOptions {
   /** Name of the recovery. */
   readonly id: string;
-  /** Which matrices are fitted: those that lost inputs, or also all behind them, whose inputs have changed. */
+  /** Which matrices are fitted: those that lost inputs or weights, or also all behind them, whose inputs have changed. */
   readonly layers: "cut" | "behind";
   /** Where there are more positions than this for each column to fit, every so-many-th is used. */
   readonly positionsPerColumn: number;
@@ -28,7 +30,8 @@ export interface FitLayersOptions {
     target: TargetMoments,
     now: LayerNumbers,
     ending: Pick<Ending, "scale" | "shift">,
-  ) => LayerNumbers;
+    products: Products,
+  ) => LayerNumbers | Promise<LayerNumbers>;
 }
 
 /**
@@ -36,13 +39,22 @@ export interface FitLayersOptions {
  * gave; where its output joins a sum, the sum is the target. Throws `request` without calibration inputs.
  */
 export async function fitLayers(context: RecoveryContext, options: FitLayersOptions): Promise<Graph> {
+  const products = openProducts(context.runtime);
+  try {
+    return await fitted(context, options, products);
+  } finally {
+    await products.release();
+  }
+}
+
+async function fitted(context: RecoveryContext, options: FitLayersOptions, products: Products): Promise<Graph> {
   const { id, layers: which, positionsPerColumn } = options;
   const { job, first = context } = context;
   const samples = context.calibration?.count ?? 0;
   const { pruned, affected, measure } = await tour(context, id, first);
   // What something else reads too, as a table of embeddings that is the head as well, is not there to be fitted to one use.
   const chosen = affected.filter(
-    (layer) => (which === "behind" || lostInputs(context, layer)) && isAlone(context.pruned, layer.matrix),
+    (layer) => (which === "behind" || lost(context, layer)) && isAlone(context.pruned, layer.matrix),
   );
   let graph = context.pruned;
   for (const [index, layer] of chosen.entries()) {
@@ -69,7 +81,7 @@ export async function fitLayers(context: RecoveryContext, options: FitLayersOpti
       return both(x, tapTarget(draft, opset, matrix, x.features, wanted, matrix.rows));
     });
     const now = { weights: await readMatrix(graph, matrix), bias: Float64Array.from(bias) };
-    const found = options.fit(inputs, target, now, end);
+    const found = await options.fit(inputs, target, now, end, products);
     graph = writeMatrix(graph, matrix, found.weights);
     const shift = found.bias.map((b, r) => b - (bias[r] ?? 0));
     graph = await shiftOutput(graph, matrix, outputType.shape.length, shift);

@@ -10,8 +10,8 @@ export interface LeastSquaresOptions extends Pick<FitLayersOptions, "layers" | "
 /**
  * Refits each matrix by least squares, in the order of data flow, so that what it gives from its really pruned inputs is
  * nearest to what the original gave; where its output joins a sum, the sum is the target (OBSPA, SPA section D, with the
- * exact joint optimum). Of a network that was pruned before, the first original is the target. Needs calibration inputs, no
- * labels.
+ * exact joint optimum). Weights that are zero stay zero. Of a network that was pruned before, the first original is the target. Needs
+ * calibration inputs, no labels.
  */
 export function leastSquares(options: Partial<LeastSquaresOptions> = {}): Recovery {
   const { layers = "behind", damping = 1e-3, positionsPerColumn = 128 } = options;
@@ -21,7 +21,8 @@ export function leastSquares(options: Partial<LeastSquaresOptions> = {}): Recove
     apply: (context) =>
       fitLayers(context, {
         ...{ id: "lsq", layers, positionsPerColumn },
-        fit: (inputs, target, { weights, bias }, ending) => refit(inputs, target, weights, bias, ending, damping),
+        fit: (inputs, target, { weights, bias }, ending, products) =>
+          refit(inputs, target, weights, bias, ending, damping, products),
       }),
   };
 }

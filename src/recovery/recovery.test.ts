@@ -1,5 +1,6 @@
 import { afterAll, describe, expect, it } from "vitest";
 import type { Group } from "../coupling/couple.ts";
+import { withConstant } from "../criteria/parameters.ts";
 import { fromTensors } from "../data/from-tensors.ts";
 import { ints } from "../graph/attributes.ts";
 import { builder } from "../graph/builder.ts";
@@ -13,6 +14,7 @@ import { cut } from "../surgery/cut.ts";
 import { keptPositions, through } from "../surgery/kept.ts";
 import { float32Tensor, toFloat32 } from "../tensor/numeric.ts";
 import { random } from "../tensor/random.ts";
+import { load } from "../tensor/tensor.ts";
 import { biasCompensation } from "./bias.ts";
 import { foldConstants } from "./fold.ts";
 import { leastSquares } from "./lsq.ts";
@@ -223,6 +225,51 @@ describe("constant folding", () => {
       const context = await pruned(block(kind), [1, 4]);
       expect(await foldConstants.apply(context)).toBe(context.pruned);
     }
+  });
+});
+
+/** The block with every weight of a size below a limit set to zero. */
+async function sparse(graph: Graph, limit: number): Promise<RecoveryContext> {
+  const original = await analyse(graph, runtime);
+  let pruned = graph;
+  for (const { parameter } of original.matrices) {
+    const tensor = await load(graph.constants.get(parameter) ?? expect.fail());
+    const values = toFloat32(tensor).map((w) => (Math.abs(w) < limit ? 0 : w));
+    pruned = withConstant(pruned, parameter, float32Tensor(tensor.shape, values));
+  }
+  const kept = keptPositions(original.coupling, new Map());
+  return { runtime, original, kept, pruned, calibration: images, batchSize: 10, job: {} };
+}
+
+async function zerosOf({ constants }: Graph, name: string): Promise<readonly number[]> {
+  const values = toFloat32(await load(constants.get(name) ?? expect.fail()));
+  return [...values.entries()].filter(([, w]) => w === 0).map(([i]) => i);
+}
+
+describe.each([
+  ["with norms", {}],
+  ["with norms folded", { folded: true }],
+] as const)("recovery of zeros in a residual block %s", (_, kind: Block) => {
+  it("gets nearer to the original step by step, and every zero stays", async () => {
+    const context = await sparse(block(kind), 0.3);
+    const plain = await distance(context.original.graph, context.pruned);
+    const repaired = async (recovery: Recovery) => {
+      const graph = await recovery.apply(context);
+      for (const name of ["first", "second"]) {
+        const zeros = await zerosOf(context.pruned, name);
+        expect(zeros.length).toBeGreaterThan(20);
+        expect(await zerosOf(graph, name)).toEqual(zeros);
+      }
+      return distance(context.original.graph, graph);
+    };
+    const [bias, norm, lsq] = [
+      await repaired(biasCompensation()),
+      await repaired(normEstimation()),
+      await repaired(leastSquares()),
+    ];
+    expect(bias).toBeLessThan(0.95 * plain);
+    expect(norm).toBeLessThan(plain);
+    expect(lsq).toBeLessThan(0.9 * Math.min(bias, norm));
   });
 });
 

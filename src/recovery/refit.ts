@@ -1,6 +1,8 @@
 import { centred, type InputMoments, type TargetMoments } from "../stats/taps/moments.ts";
-import { factorise, solveRows } from "../tensor/linalg/cholesky.ts";
+import { type Damping, type Factor, factorise, solveRows } from "../tensor/linalg/cholesky.ts";
 import { dot } from "../tensor/linalg/matrix.ts";
+import { type Products, plainProducts } from "../tensor/linalg/products.ts";
+import { solveMasked } from "../tensor/linalg/solve-masked.ts";
 
 /** A matrix with what is added to each row. */
 export interface Refitted {
@@ -18,16 +20,18 @@ export interface Refitted {
 /**
  * The weights W and biases b that minimise E‖scale · (W x + b) + shift − d‖² + λ‖W − W₀‖², from sums over the inputs x and the
  * targets d: for λ = 0 ordinary least squares with a constant input of 1. λ is `damping` times the mean variance of x.
- * Rows that would not gain keep what they had. weights: [rows, columns]; rows of group g see the columns of group g.
+ * Weights that are zero stay zero, and rows that would not gain keep what they had. weights: [rows, columns]; rows of group g
+ * see the columns of group g.
  */
-export function refit(
+export async function refit(
   inputs: InputMoments,
   target: TargetMoments,
   weights: Float64Array,
   bias: Float64Array,
   ending: { readonly scale: Float64Array; readonly shift: Float64Array },
   damping: number,
-): Refitted {
+  products: Products = plainProducts,
+): Promise<Refitted> {
   const { count, columns } = inputs;
   const groups = inputs.gram.length;
   const perGroup = target.rows / groups;
@@ -56,7 +60,7 @@ export function refit(
     const residual = wanted.slice();
     const images = rowsTimes(old, spread, perGroup, columns);
     for (let i = 0; i < residual.length; i++) residual[i] = (residual[i] ?? 0) - (images[i] ?? 0);
-    const change = solveRows(factor, residual, perGroup);
+    const change = await changeOf({ spread, factor }, residual, old, perGroup, products);
     const fitted = old.map((w, i) => w + (change[i] ?? 0));
     const after = rowsTimes(fitted, spread, perGroup, columns);
     for (let r = 0; r < perGroup; r++) {
@@ -80,6 +84,44 @@ export function refit(
     }
   }
   return out;
+}
+
+/**
+ * What is added to each row: by the factor where a row has no zeros, else by conjugate gradients among the weights that it has. What is
+ * left of a solution there is less than what calibration inputs leave open.
+ */
+async function changeOf(
+  { spread, factor }: { readonly spread: Float64Array; readonly factor: Factor & Damping },
+  residual: Float64Array,
+  old: Float64Array,
+  rows: number,
+  products: Products,
+): Promise<Float64Array> {
+  const { n } = factor;
+  const sparse: number[] = [];
+  for (let r = 0; r < rows; r++) if (old.subarray(r * n, (r + 1) * n).includes(0)) sparse.push(r);
+  if (sparse.length === 0) return solveRows(factor, residual, rows);
+  const change = sparse.length === rows ? new Float64Array(rows * n) : solveRows(factor, residual, rows);
+  const [sides, mask] = [new Float64Array(sparse.length * n), new Uint8Array(sparse.length * n)];
+  for (const [i, r] of sparse.entries()) {
+    sides.set(residual.subarray(r * n, (r + 1) * n), i * n);
+    for (let c = 0; c < n; c++) mask[i * n + c] = old[r * n + c] === 0 ? 0 : 1;
+  }
+  const damping = factor.damping * meanDiagonal(spread, n);
+  const found = await solveMasked(spread, n, sides, mask, sparse.length, { damping, products });
+  for (const [i, r] of sparse.entries()) change.set(found.subarray(i * n, (i + 1) * n), r * n);
+  return change;
+}
+
+/** Of the entries that are not zero, as `factorise` counts damping. */
+function meanDiagonal(spread: Float64Array, n: number): number {
+  let [sum, count] = [0, 0];
+  for (let i = 0; i < n; i++) {
+    const entry = spread[i * n + i] ?? 0;
+    sum += entry;
+    count += +(entry !== 0);
+  }
+  return count === 0 ? 0 : sum / count;
 }
 
 function rowsTimes(a: Float64Array, symmetric: Float64Array, rows: number, n: number): Float64Array {

@@ -8,6 +8,7 @@ import { featuresFirst } from "../stats/taps/unfold.ts";
 import { type Walk, walk } from "../stats/taps/walk.ts";
 import { EspalierError } from "../tensor/error.ts";
 import { fromInts } from "../tensor/numeric.ts";
+import { sameShape } from "../tensor/tensor.ts";
 import { beside } from "./beside.ts";
 import type { Origin, RecoveryContext } from "./recovery.ts";
 
@@ -33,7 +34,7 @@ export function originalFeatures(
 export interface Tour {
   readonly pruned: Analysis;
   readonly layers: readonly Layer[];
-  /** Layers from the first on that lost inputs or lies behind a node that reads other data than in the original. */
+  /** Layers from the first on that lost inputs or weights or lies behind a node that reads other data than in the original. */
   readonly affected: readonly Layer[];
   /** Measures at one layer of the present graph. `taps` adds to a draft of both graphs. */
   measure<T>(
@@ -69,9 +70,12 @@ export async function tour(context: RecoveryContext, id: string, other: Origin =
   };
 }
 
-/** True where a layer has lost inputs. */
-export function lostInputs({ kept }: RecoveryContext, { input, matrix }: Layer): boolean {
-  return kept.positions(input, matrix.data?.axis ?? 0) !== null;
+/** True where a layer has lost inputs, or weights of it are others than in the original, as where some were set to zero. */
+export function lost({ kept, original, pruned }: RecoveryContext, { input, matrix }: Layer): boolean {
+  if (kept.positions(input, matrix.data?.axis ?? 0) !== null) return true;
+  const before = original.graph.constants.get(matrix.parameter);
+  const now = pruned.constants.get(matrix.parameter);
+  return before !== undefined && now !== undefined && before !== now && sameShape(before.shape, now.shape);
 }
 
 function affectedOf(context: RecoveryContext, layers: readonly Layer[]): readonly Layer[] {
@@ -84,7 +88,7 @@ function affectedOf(context: RecoveryContext, layers: readonly Layer[]): readonl
   });
   const place = new Map(pruned.nodes.flatMap(({ outputs }, i) => outputs.map((name) => [name, i] as const)));
   const first = layers.findIndex(
-    (layer) => lostInputs(context, layer) || (rewired >= 0 && (place.get(layer.output) ?? 0) > rewired),
+    (layer) => lost(context, layer) || (rewired >= 0 && (place.get(layer.output) ?? 0) > rewired),
   );
   return first < 0 ? [] : layers.slice(first);
 }
