@@ -1,6 +1,6 @@
 import type { Matrix } from "../coupling/matrices.ts";
 import { edit } from "../graph/edit.ts";
-import type { Graph } from "../graph/graph.ts";
+import type { Graph, TensorType } from "../graph/graph.ts";
 import { type Numbers, runningStatistics } from "../ops/linear.ts";
 import { formOf } from "../stats/taps/unfold.ts";
 import { isFloat } from "../tensor/dtype.ts";
@@ -51,11 +51,15 @@ export async function smallConstants(graph: Graph): Promise<(name: string) => Nu
 
 /**
  * The graph in which the output of a matrix is `amount` larger in each row: in its bias where it has one of its own, in
- * the running mean of the norm behind it, or in a new bias.
+ * the running mean of the norm behind it, or in a new bias of the type of the output, which is not always that of the weights.
  */
-export async function shiftOutput(graph: Graph, matrix: Matrix, rank: number, amount: Float64Array): Promise<Graph> {
+export async function shiftOutput(
+  graph: Graph,
+  matrix: Matrix,
+  { dtype: type, shape: given }: TensorType,
+  amount: Float64Array,
+): Promise<Graph> {
   const form = formOf(matrix);
-  const type = graph.constants.get(matrix.parameter)?.dtype ?? "f32";
   const node = graph.nodes.find(({ outputs }) => outputs[0] === matrix.node.outputs[0]);
   if (form === null || node === undefined || !isFloat(type)) throw missing(matrix.parameter);
   if (amount.every((n) => n === 0)) return graph;
@@ -85,7 +89,7 @@ export async function shiftOutput(graph: Graph, matrix: Matrix, rank: number, am
     draft.setInput(node, form.bias, draft.constant(fromFloats(type, [amount.length], amount), label));
     return draft.finish();
   }
-  const trailing = rank - 1 - form.outputAxis(rank);
+  const trailing = given.length - 1 - form.outputAxis(given.length);
   const shape = [amount.length, ...Array<number>(trailing).fill(1)];
   const value = node.outputs[0] ?? "";
   draft.replaceUses(

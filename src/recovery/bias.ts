@@ -39,7 +39,7 @@ export function biasCompensation(): Recovery {
           for (let c = 0; c < columns; c++) sum += (weights[r * columns + c] ?? 0) * (mean[c] ?? 0);
           return sum;
         });
-        graph = await shiftOutput(graph, matrix, outputType.shape.length, amount);
+        graph = await shiftOutput(graph, matrix, outputType, amount);
       }
       return graph;
     },

@@ -84,7 +84,7 @@ async function fitted(context: RecoveryContext, options: FitLayersOptions, produ
     const found = await options.fit(inputs, target, now, end, products);
     graph = writeMatrix(graph, matrix, found.weights);
     const shift = found.bias.map((b, r) => b - (bias[r] ?? 0));
-    graph = await shiftOutput(graph, matrix, outputType.shape.length, shift);
+    graph = await shiftOutput(graph, matrix, outputType, shift);
   }
   step(job, `recover ${id}`, chosen.length, chosen.length);
   return graph;

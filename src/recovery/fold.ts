@@ -59,7 +59,7 @@ export const foldConstants: Recovery = {
         }
         return sum;
       });
-      graph = await shiftOutput(graph, matrix, outputType.shape.length, amount);
+      graph = await shiftOutput(graph, matrix, outputType, amount);
     }
     return graph;
   },

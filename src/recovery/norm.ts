@@ -113,5 +113,5 @@ async function intoWeights(graph: Graph, layer: Layer, { scale, shift }: Correct
   for (let i = 0; i < weights.length; i++)
     weights[i] = (weights[i] ?? 0) * (scale[Math.floor(i / matrix.columns)] ?? 1);
   const amount = shift.map((s, r) => s + ((scale[r] ?? 1) - 1) * (bias[r] ?? 0));
-  return shiftOutput(writeMatrix(graph, matrix, weights), matrix, outputType.shape.length, amount);
+  return shiftOutput(writeMatrix(graph, matrix, weights), matrix, outputType, amount);
 }

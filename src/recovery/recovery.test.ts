@@ -2,7 +2,7 @@ import { afterAll, describe, expect, it } from "vitest";
 import type { Group } from "../coupling/couple.ts";
 import { withConstant } from "../criteria/parameters.ts";
 import { fromTensors } from "../data/from-tensors.ts";
-import { ints } from "../graph/attributes.ts";
+import { int, ints } from "../graph/attributes.ts";
 import { builder } from "../graph/builder.ts";
 import { edit } from "../graph/edit.ts";
 import type { Graph } from "../graph/graph.ts";
@@ -12,7 +12,8 @@ import { openRuntime } from "../runtime/open-runtime.node.ts";
 import { dropBranches } from "../surgery/bypass.ts";
 import { cut } from "../surgery/cut.ts";
 import { keptPositions, through } from "../surgery/kept.ts";
-import { float32Tensor, toFloat32 } from "../tensor/numeric.ts";
+import { isFloat } from "../tensor/dtype.ts";
+import { float32Tensor, fromFloats, toFloat32 } from "../tensor/numeric.ts";
 import { random } from "../tensor/random.ts";
 import { load } from "../tensor/tensor.ts";
 import { biasCompensation } from "./bias.ts";
@@ -235,7 +236,11 @@ async function sparse(graph: Graph, limit: number): Promise<RecoveryContext> {
   for (const { parameter } of original.matrices) {
     const tensor = await load(graph.constants.get(parameter) ?? expect.fail());
     const values = toFloat32(tensor).map((w) => (Math.abs(w) < limit ? 0 : w));
-    pruned = withConstant(pruned, parameter, float32Tensor(tensor.shape, values));
+    pruned = withConstant(
+      pruned,
+      parameter,
+      fromFloats(isFloat(tensor.dtype) ? tensor.dtype : "f32", tensor.shape, values),
+    );
   }
   const kept = keptPositions(original.coupling, new Map());
   return { runtime, original, kept, pruned, calibration: images, batchSize: 10, job: {} };
@@ -271,6 +276,26 @@ describe.each([
     expect(norm).toBeLessThan(plain);
     expect(lsq).toBeLessThan(0.9 * Math.min(bias, norm));
   });
+});
+
+it("weights in bfloat16 are repaired with biases in the type that is computed in", async () => {
+  const g = builder("stored", 17);
+  g.input("x", "f32", ["n", 8]);
+  const stored = g.constant(fromFloats("bf16", [8, 6], noise("stored", 48)), "w");
+  g.output(g.op("MatMul", ["x", g.op("Cast", [stored], { to: int(1) })], {}, "y"), "f32", ["n", 6]);
+  const rows = fromTensors({ x: float32Tensor([24, 8], noise("rows", 24 * 8, 0.3, 1)) });
+  const context = { ...(await sparse(g.finish(), 0.8)), calibration: rows };
+  const error = async (graph: Graph) => {
+    const { inputs } = await rows.gather(Int32Array.from({ length: 24 }, (_, i) => i));
+    const y = async (each: Graph) =>
+      toFloat32((await evaluate(runtime, each, ["y"], inputs)).get("y") ?? expect.fail());
+    const [x, now] = [await y(context.original.graph), await y(graph)];
+    return x.reduce((sum, value, i) => sum + (value - (now[i] ?? 0)) ** 2, 0) / x.length;
+  };
+  const plain = await error(context.pruned);
+  const bias = await error(await biasCompensation().apply(context));
+  expect(bias).toBeLessThan(0.5 * plain);
+  expect(await error(await leastSquares().apply(context))).toBeLessThan(bias);
 });
 
 it("recoveries that need data say so when there is none", async () => {
