@@ -301,6 +301,7 @@ describe("a pruned checkpoint", () => {
     for (const part of ["<svg", "What loads it", "Seconds by phase"]) expect(page).toContain(part);
     const text = recipeIn(first);
     expect(text).toContain("\nmodel: llama\nout: llama-pruned\n");
+    expect(/^batch: \d+$/m.test(text)).toBe(line.includes("--memory"));
     writeFileSync(join(folder, "card.yaml"), text.replace("out: llama-pruned", `out: ${second}`));
     expect(await cli("run", "card.yaml")).toMatchObject({ code: 0, err: "" });
     const files = readdirSync(join(folder, first));

@@ -97,7 +97,9 @@ export async function runCheckpointRecipe(
     ignore,
     seed,
     loaders,
-    recipe: recipeText(recipe, `${model.name}-pruned`),
+    // How many windows fit into a given memory depends on the machine, and sums depend on how many they are.
+    recipe: (fits: number) =>
+      recipeText(recipe.memory === undefined ? recipe : { ...recipe, batch: fits }, `${model.name}-pruned`),
   };
   if (plan.kind === "units") {
     const named = command === undefined ? {} : { command };

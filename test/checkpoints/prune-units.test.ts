@@ -154,7 +154,7 @@ describe("units of a checkpoint", () => {
     const out = join(folder, "sidecar");
     const plan = methods.structured({ sparsity: 0.3, roundTo: 1 });
     const recipe = "model: llama\nsteps:\n  - granularity: channel\n";
-    await pruneFolderUnits(model, out, plan, { runtime, measure: false, recipe });
+    await pruneFolderUnits(model, out, plan, { runtime, measure: false, recipe: () => recipe });
     const { checkpoint } = await loadCheckpoint(out);
     const differing = await differingFrom(model, out, checkpoint);
     // Gains of norms follow the width; everything else is what it was.

@@ -9,8 +9,8 @@ import type { CheckpointReport } from "../report.ts";
 
 /** How the result is made again. */
 export interface Making {
-  /** The recipe of it as YAML that can be run, where it was made by one. */
-  readonly recipe?: string;
+  /** The recipe of it as YAML that can be run, where it was made by one; `batch` is how many windows ran at once. */
+  readonly recipe?: (batch: number) => string;
 }
 
 /**
@@ -29,7 +29,7 @@ export function cardOfZeros(model: CheckpointModel, report: CheckpointReport, ma
   return modelCard({
     ...namesOf(model),
     summary: `${share} % of the weights of ${report.layers.length} matrices are zero. Shapes are those of the original.`,
-    ...recipeOf(making, { ...plan, calibration, inputs, seed, device }),
+    ...recipeOf(making, device.batch, { ...plan, calibration, inputs, seed, device }),
     figures,
     ...pipelineOf(model),
   });
@@ -49,12 +49,12 @@ export function cardOfUnits(model: CheckpointModel, plan: UnitPlan, report: Repo
     ...loadRows(loads),
   ]);
   const { criterion, scores, selection, target, allocation, units, recovery } = plan;
-  const { name, threads } = report.device;
+  const { name, threads, batch } = report.device;
   const settled = { criterion: criterion.id, scores, selection, target, allocation, units };
   return modelCard({
     ...namesOf(model),
     summary: `${smaller} of ${layers.length} groups of channels, neurons and heads are smaller than the original's. kept-indices.json says which of its positions are left.`,
-    ...recipeOf(making, { ...settled, recovery: recovery.map(({ id }) => id), seed, device: { name, threads } }),
+    ...recipeOf(making, batch, { ...settled, recovery: recovery.map(({ id }) => id), seed, device: { name, threads } }),
     figures,
     ...pipelineOf(model),
   });
@@ -70,11 +70,12 @@ function namesOf({ checkpoint: { config, name } }: CheckpointModel): { readonly 
 /** The recipe as it can be run, and every setting with the value that it had in the end. */
 function recipeOf(
   { recipe }: Making,
+  batch: number,
   settings: Readonly<Record<string, unknown>>,
 ): { readonly recipe?: string; readonly settled: string } {
   const settled = stringify(JSON.parse(JSON.stringify(settings)));
   if (recipe === undefined) return { settled };
-  return { recipe: `# Saved as recipe.yaml where its paths lead: espalier run recipe.yaml\n${recipe}`, settled };
+  return { recipe: `# Saved as recipe.yaml where its paths lead: espalier run recipe.yaml\n${recipe(batch)}`, settled };
 }
 
 function metricRows(metric: Metric | null): readonly (readonly [string, string])[] {

@@ -30,7 +30,8 @@ import type { FlowOptions } from "../stages/flow.ts";
 import { streamedNeeds } from "../streamed-plan.ts";
 import { cardOfZeros, type Making } from "./card.ts";
 import { checkpointPrint, planText, windowFacts } from "./fingerprint.ts";
-import { earlierBatch, hasJournal, openWorkFolder } from "./work-folder.node.ts";
+import { hasJournal } from "./journal.node.ts";
+import { earlierBatch, openWorkFolder } from "./work-folder.node.ts";
 
 export interface FolderPruneOptions extends Omit<CheckpointPruneOptions, "work" | "clock" | "hidden" | "room">, Making {
   /** What has to load the result; nothing is done where one would not. */

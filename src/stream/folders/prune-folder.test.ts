@@ -32,7 +32,7 @@ const source = random(3);
 const tokens = Array.from({ length: 4 * 12 }, () => source.int(sizes.vocabulary));
 const calibration = fromTensors(new Map([["input_ids", fromInts("i64", [4, 12], tokens)]]));
 
-const made = { recipe: "model: llama\n" };
+const made = { recipe: (batch: number) => `model: llama\nbatch: ${batch}\n` };
 
 const run = (out: string, more: Partial<FolderPruneOptions> = {}, plan = planned()) =>
   pruneFolder(model, join(folder, out), plan, { runtime, calibration, batchSize: 2, ...made, ...more });
@@ -83,7 +83,7 @@ describe("a checkpoint that is pruned into a folder", () => {
     const card = await readFile(join(folder, "whole", "README.md"), "utf8");
     expect(card).toMatch(/^---\nbase_model: llama\n/);
     expect(card).toMatch(/\d+\.\d % of the weights of \d+ matrices are zero\./);
-    expect(card).toMatch(/## Recipe\n\n```yaml\n#[^\n]*\nmodel: llama\n```\n/);
+    expect(card).toMatch(/## Recipe\n\n```yaml\n#[^\n]*\nmodel: llama\nbatch: 2\n```\n/);
     expect(card).toMatch(/## Settings\n\n```yaml\n[^`]*criterion: wanda\n[^`]*sparsity: 0.5\n/);
     // What a run that was resumed would measure otherwise would make other bytes.
     expect(card).not.toMatch(/second|resumed/);
