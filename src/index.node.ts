@@ -26,7 +26,6 @@ export * from "./public.ts";
 export { byteCount } from "./recipes/byte-count.ts";
 export {
   type CheckpointRecipeOptions,
-  type CheckpointRun,
   checkpointDataOptions,
   checkpointSteps,
   runCheckpointRecipe,

@@ -82,7 +82,7 @@ export { type SparselyTrained, type SparseTraining, trainSparse } from "./sparsi
 export { type ContinuationScore, type Continued, scoreContinuations } from "./stats/answers/continuations.ts";
 export type { CheckpointPruneOptions } from "./stream/courses.ts";
 export { type PrunedCheckpoint, pruneCheckpoint } from "./stream/prune-checkpoint.ts";
-export type { CheckpointReport } from "./stream/report.ts";
+export type { CheckpointReport, CheckpointRun } from "./stream/report.ts";
 export { memoryWork, type Work } from "./stream/work.ts";
 export { type AnswerOptions, type Answers, answerQuestions, type Score } from "./studies/answer-questions.ts";
 export {

@@ -325,7 +325,11 @@ describe("a pruned checkpoint", () => {
     "model: llama\nout: run-sparse\ncalibration: { path: text.txt, window: 16 }\nwindows: 4\nsteps: [{ sparsity: 0.5 }]\n";
 
   test.each([
-    ["several steps", weights.replace("}]", "}, { sparsity: 0.6 }]"), "expected one step for a checkpoint, got 2"],
+    [
+      "memory for units behind weights",
+      `${weights.replace("}]", "}, { keep-macs: 0.6 }]")}memory: 2GB\n`,
+      "--memory: expected single weights",
+    ],
     ["sizes of inputs", `${weights}shape: { input_ids: [1, 4] }\n`, "shape: expected an ONNX model"],
     ["data to train on", `${weights}training: text.txt\n`, "training: expected a step of units"],
     [
@@ -349,6 +353,26 @@ describe("a pruned checkpoint", () => {
     expect(err).toContain(message);
     rmSync(join(folder, "bad.yaml"));
     expect(readdirSync(folder).filter((name) => name.startsWith("run-sparse"))).toEqual([]);
+  });
+
+  test("can be made in steps, which the recipe in its card repeats", async () => {
+    const steps =
+      "[{ keep-params: 0.8 }, { granularity: 2:4, ignore: ['*.mlp.*'] }, { sparsity: 0.3, ignore: ['*.self_attn.*'] }]";
+    writeFileSync(join(folder, "steps.yaml"), weights.replace("[{ sparsity: 0.5 }]", `${steps}\nreport: steps.html`));
+    const { out, err } = await cli("run", "steps.yaml", "--json");
+    expect(err).toBe("");
+    const { layers, after, before } = JSON.parse(out);
+    expect(new Set(layers.map(({ kind }: { kind: string }) => kind))).toEqual(new Set(["units", "weights"]));
+    expect(after.params).toBeLessThan(0.85 * before.params);
+    expect(after.nonzero).toBeLessThan(0.9 * after.params);
+    writeFileSync(join(folder, "card.yaml"), recipeIn("run-sparse").replace("out: llama-pruned", "out: run-again"));
+    expect(await cli("run", "card.yaml")).toMatchObject({ code: 0, err: "" });
+    for (const file of readdirSync(join(folder, "run-sparse"))) {
+      // What was measured of latency is not in the card.
+      const [one, two] = ["run-sparse", "run-again"].map((name) => readFileSync(join(folder, name, file)));
+      expect(two, file).toEqual(one);
+    }
+    for (const name of ["run-sparse", "run-again"]) rmSync(join(folder, name), { recursive: true });
   });
 
   test("is not written in a dry run, which says what it would be", async () => {
@@ -544,6 +568,12 @@ describe("what a newcomer meets", () => {
     expect(code).toBe(0);
     const shown = out.slice(out.indexOf("  model: "));
     expect(parseRecipe(shown, "help").steps).toHaveLength(2);
+  });
+
+  test("the page on checkpoints shows a recipe that parses", () => {
+    const page = readFileSync(join(import.meta.dirname, "../../docs/checkpoints.md"), "utf8");
+    const shown = /```yaml\n([^`]*)```/.exec(page)?.[1] ?? expect.fail();
+    expect(parseRecipe(shown, "docs")).toMatchObject({ memory: 3e9, target: ["transformers", "vllm"], windows: 128 });
   });
 
   test("the summary tells matrices with zeros from groups of units", async () => {

@@ -1,12 +1,9 @@
 import type { IndexedDataset } from "../data/dataset.ts";
 import type { CheckpointModel } from "../models/checkpoint/checkpoint-model.ts";
-import type { Report } from "../pipeline/measuring/report.ts";
 import { checkpointPlanOf } from "../plans/checkpoint-plan.ts";
-import type { UnitPlan, WeightPlan } from "../plans/plan.ts";
 import type { Runtime } from "../runtime/runtime.ts";
-import { pruneFolder } from "../stream/folders/prune-folder.node.ts";
-import { pruneFolderUnits } from "../stream/folders/prune-folder-units.node.ts";
-import type { CheckpointReport } from "../stream/report.ts";
+import { type FolderStep, pruneFolderSteps } from "../stream/folders/prune-folder-steps.node.ts";
+import type { CheckpointRun } from "../stream/report.ts";
 import { EspalierError } from "../tensor/error.ts";
 import type { Job } from "../tensor/progress.ts";
 import { type Recipe, settingsOf } from "./recipe.ts";
@@ -25,11 +22,6 @@ export interface CheckpointRecipeOptions extends Job {
   /** Name of the command, for the report. */
   readonly command?: string;
 }
-
-/** What became of a checkpoint: fewer units, or weights that are zero. */
-export type CheckpointRun =
-  | { readonly kind: "units"; readonly report: Report }
-  | { readonly kind: "weights"; readonly report: CheckpointReport };
 
 /** Tokens that run at once unless told, and of a window of text. */
 const usualTokens = 2048;
@@ -52,73 +44,51 @@ export function checkpointDataOptions(
   };
 }
 
-/** A step as it is carried out. */
-interface CheckpointStep {
-  readonly plan: WeightPlan | UnitPlan;
-  readonly ignore: readonly string[];
-}
-
 /** The steps of a recipe for a checkpoint. Throws `request` for what it has no use for. */
-export function checkpointSteps(recipe: Recipe, resume = false): CheckpointStep {
-  const { steps, seed = 0, shape, training } = recipe;
+export function checkpointSteps(recipe: Recipe, resume = false): readonly FolderStep[] {
+  const { seed = 0, shape, training, memory, inputs } = recipe;
+  const steps = recipe.steps.map((step) => ({
+    plan: checkpointPlanOf(settingsOf(step), seed),
+    ignore: step.ignore ?? [],
+  }));
+  const ofUnits = steps.filter(({ plan }) => plan.kind === "units").length;
   if (shape !== undefined) {
     const message = "expected an ONNX model whose file leaves sizes open, got a checkpoint.";
     throw new EspalierError("request", "shape", message, "Leave it out; windows of text have their own length.");
   }
-  const [step, ...more] = steps;
-  if (step === undefined || more.length > 0) {
-    const hint = "Prune step by step: write a recipe for each, the next of which reads what the last has written.";
-    throw new EspalierError("request", "steps", `expected one step for a checkpoint, got ${steps.length}.`, hint);
-  }
-  const plan = checkpointPlanOf(settingsOf(step), seed);
-  if (plan.kind === "units") refuseStreaming(recipe, resume);
-  else if (training !== undefined) {
+  if (training !== undefined && ofUnits === 0) {
     const message = "expected a step of units with a recovery that trains, got single weights.";
     throw new EspalierError("request", "training", message, "Leave it out; statistics are those of the calibration.");
   }
-  return { plan, ignore: step.ignore ?? [] };
+  if (memory !== undefined && ofUnits > 0) throw streaming("--memory");
+  if (inputs !== undefined && ofUnits === steps.length) throw streaming("--inputs");
+  if (resume && ofUnits > 0 && steps.length === 1) throw streaming("--resume");
+  return steps;
+}
+
+/** Of what only a pruning block by block can do. */
+function streaming(flag: string): EspalierError {
+  const message = "expected single weights or a pattern, which go block by block, got units of the whole model.";
+  return new EspalierError("request", flag, message, "Leave it out; units are cut with the whole model in memory.");
 }
 
 /** Prunes a checkpoint as a recipe says. What is written holds the recipe. Throws `request` for keys that a checkpoint has no use for. */
 export async function runCheckpointRecipe(
   model: CheckpointModel,
   recipe: Recipe,
-  options: CheckpointRecipeOptions,
+  { out, ...options }: CheckpointRecipeOptions,
 ): Promise<CheckpointRun> {
-  const { out, calibration, resume = false, command, ...rest } = options;
-  const { seed = 0, batch, target: loaders = [] } = recipe;
-  const { plan, ignore } = checkpointSteps(recipe, resume);
-  const time = calibration?.features.get(model.stages[0]?.input.name ?? "")?.shape[0] ?? usualTokens;
+  const { seed = 0, batch, target: loaders = [], inputs, memory } = recipe;
+  const steps = checkpointSteps(recipe, options.resume);
+  const time = options.calibration?.features.get(model.stages[0]?.input.name ?? "")?.shape[0] ?? usualTokens;
   const batchSize = batch ?? Math.max(1, Math.floor(usualTokens / time));
-  const shared = {
-    ...rest,
-    calibration,
-    batchSize,
-    ignore,
-    seed,
-    loaders,
-    // How many windows fit into a given memory depends on the machine, and sums depend on how many they are.
-    recipe: (fits: number) =>
-      recipeText(recipe.memory === undefined ? recipe : { ...recipe, batch: fits }, `${model.name}-pruned`),
-  };
-  if (plan.kind === "units") {
-    const named = command === undefined ? {} : { command };
-    return { kind: "units", report: await pruneFolderUnits(model, out, plan, { ...shared, ...named }) };
-  }
-  const { inputs, memory } = recipe;
-  const streaming = {
+  // How many windows fit into a given memory depends on the machine, and sums depend on how many they are.
+  const text = (fits: number): string =>
+    recipeText(memory === undefined ? recipe : { ...recipe, batch: fits }, `${model.name}-pruned`);
+  return pruneFolderSteps(model, out, steps, {
+    ...options,
     ...(inputs === undefined ? {} : { inputs }),
     ...(memory === undefined ? {} : { memory }),
-    resume,
-  };
-  return { kind: "weights", report: await pruneFolder(model, out, plan, { ...shared, ...streaming }) };
-}
-
-/** Throws `request` for what only a pruning block by block can do. */
-function refuseStreaming({ inputs, memory }: Recipe, resume: boolean): void {
-  const told = Object.entries({ "--inputs": inputs, "--memory": memory, "--resume": resume || undefined });
-  const [flag] = told.find(([, value]) => value !== undefined) ?? [];
-  if (flag === undefined) return;
-  const message = "expected single weights or a pattern, which go block by block, got units of the whole model.";
-  throw new EspalierError("request", flag, message, "Leave it out; units are cut with the whole model in memory.");
+    ...{ batchSize, seed, loaders, recipe: text },
+  });
 }

@@ -3,8 +3,9 @@ import type { IndexedDataset } from "../data/dataset.ts";
 import { analyse } from "../models/analysis.ts";
 import { loaderNames } from "../models/loaders/table.ts";
 import type { Model } from "../models/model.ts";
+import { joinParts } from "../pipeline/measuring/join-parts.ts";
 import { measurePair } from "../pipeline/measuring/measure.ts";
-import type { LayerReport, Report } from "../pipeline/measuring/report.ts";
+import type { Report } from "../pipeline/measuring/report.ts";
 import { type Pruned, type PruneOptions, prune } from "../pipeline/prune.ts";
 import { learningShape } from "../plans/learning.ts";
 import { planOf, type Settings } from "../plans/settings.ts";
@@ -134,26 +135,5 @@ export async function runRecipe(
   );
   const settings = { ...options, seed, batchSize: options.batchSize ?? 64 };
   const { advice, ...measured } = await measurePair(model, analysis, current, settings);
-  return { model: current, report: { ...joined(reports, only), ...measured, advice: [...advice] } };
-}
-
-function joined(reports: readonly Report[], first: Report): Report {
-  const layers = new Map<string, LayerReport>();
-  const seconds = new Map<string, number>();
-  let law = first.law;
-  for (const report of reports) {
-    for (const layer of report.layers) {
-      layers.set(layer.name, { ...layer, before: layers.get(layer.name)?.before ?? layer.before });
-    }
-    for (const [phase, time] of Object.entries(report.seconds)) seconds.set(phase, (seconds.get(phase) ?? 0) + time);
-    if (report.law !== null && (law === null || report.law.relative > law.relative)) law = report.law;
-  }
-  return {
-    ...first,
-    method: reports.map(({ method }) => method).join(", then "),
-    layers: [...layers.values()],
-    law,
-    training: reports.flatMap(({ training }) => training),
-    seconds: Object.fromEntries(seconds),
-  };
+  return { model: current, report: { ...only, ...joinParts(reports), ...measured, advice: [...advice] } };
 }

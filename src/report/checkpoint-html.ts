@@ -99,7 +99,7 @@ function provenance(report: CheckpointReport): Html {
   const rows: string[][] = [
     ["model", model],
     ["model_type", type],
-    ...Object.entries(plan).flatMap(([name, value]) => (value === undefined ? [] : [[name, wordsOf(value)]])),
+    ...settingRows(plan),
     ...(calibration === null ? [] : [["measured on", `${calibration}, behind ${inputs} blocks`]]),
     ["seed", String(seed)],
     ["windows at once", String(device.batch)],
@@ -111,9 +111,21 @@ function provenance(report: CheckpointReport): Html {
   return html`${tableOf(["what", "value"], rows)}${secondsPart(seconds)}`;
 }
 
+/** Every setting in a row; those of several steps with the numbers of these. */
+function settingRows(settings: object, step = ""): string[][] {
+  return Object.entries(settings).flatMap(([name, value]): string[][] => {
+    if (value === undefined) return [];
+    const parts: readonly unknown[] = Array.isArray(value) ? value : [];
+    const steps = parts.filter((part) => typeof part === "object" && part !== null);
+    if (steps.length === 0) return [[`${step}${name}`, wordsOf(value)]];
+    return steps.flatMap((each, i) => settingRows(each, `${i + 1}. `));
+  });
+}
+
 /** A setting as a reader takes it in: short values as they are, tables by their size. */
 function wordsOf(value: unknown): string {
   if (typeof value !== "object" || value === null) return String(value);
+  if (Array.isArray(value)) return value.length === 0 ? "–" : value.join(", ");
   const entries = Object.entries(value);
   return entries.length > 8 ? `${entries.length} entries` : entries.map(([key, each]) => `${key} ${each}`).join(", ");
 }

@@ -201,6 +201,15 @@ describe("pages", () => {
     for (const row of ["h.0", "h.1", "45.0 %", "65.0 %"]) expect(stages).toContain(`>${row}<`);
     const [, kinds = ""] = text.split("By kind of matrix");
     for (const row of ["experts.*.up", "50.0 %", "75.0 %", "55.0 %"]) expect(kinds).toContain(`>${row}<`);
+    const plan = {
+      steps: [
+        { criterion: "wanda", ignore: [] },
+        { criterion: "l1", ignore: ["a.*", "b"] },
+      ],
+    };
+    const stepped = checkpointHtml({ ...checkpoint("net"), plan });
+    for (const row of ["1. criterion</td><td>wanda", "2. criterion</td><td>l1", "2. ignore</td><td>a.*, b"])
+      expect(stepped).toContain(row);
     // Planted fault: a matrix more, whose share is another.
     const { layers } = checkpoint("net");
     const [first = expect.fail()] = layers;

@@ -1,5 +1,6 @@
 import type { CheckpointModel } from "../models/checkpoint/checkpoint-model.ts";
 import type { Load } from "../models/loaders/will-load.ts";
+import type { Report } from "../pipeline/measuring/report.ts";
 import type { WeightLayer } from "../sparsify/prune-weights.ts";
 import type { Metric } from "../stats/answers/metric.ts";
 import { bytesOf, sizeOf } from "../tensor/tensor.ts";
@@ -43,6 +44,11 @@ export interface CheckpointReport {
   /** Largest resident memory of the process, mapped files included; null where the platform does not tell. */
   readonly peakBytes: number | null;
 }
+
+/** What became of a checkpoint: fewer units, or weights that are zero. */
+export type CheckpointRun =
+  | { readonly kind: "units"; readonly report: Report }
+  | { readonly kind: "weights"; readonly report: CheckpointReport };
 
 /** Parameters and bytes of a checkpoint. */
 export function sizesOf({ checkpoint }: CheckpointModel): { readonly params: number; readonly bytes: number } {

@@ -119,13 +119,19 @@ target: [transformers, vllm]
 calibration: { path: text.txt, window: 1024 }
 evaluation: held-out.txt
 steps:
-  - { granularity: 2:4, criterion: wanda, ignore: ['*.o_proj.*'] }
+  - { granularity: 2:4, ignore: ['*.mlp.*'] }
+  - { criterion: sparsegpt, sparsity: 0.5, ignore: ['*.self_attn.*'] }
 \`\`\`
 
 \`model\` and \`out\` are folders; \`windows\`, \`inputs\`, \`memory\` and \`batch\` mean what they do as options of \`espalier prune\`,
 \`calibration\`, \`general\`, \`training\` and \`evaluation\` are its \`--calib\`, \`--general\`, \`--train\` and \`--eval\`. \`report\` is a page with
 plots (what is left by stage and by kind of matrix, perplexity before and after, seconds by phase, what loads it) or, as \`.json\`,
 every figure. With \`--dry-run\` all is done and nothing written; \`--resume\` goes on with what a run that was stopped has left.
+
+Each step prunes what the one before it has left, in whatever order: units and then a pattern in the rest, one pattern for
+attentions and another for MLPs. The result has the bytes that these prunings have one by one; the report, the card and
+\`kept-indices.json\` tell of the last checkpoint beside the first (\`npx vitest run src/stream/folders/prune-folder-steps\`). Between two
+steps a checkpoint lies in the folder of work, so that the disk needs room for two.
 
 The card's recipe is of this form, with the paths as they were given: saved as \`recipe.yaml\` where these lead (where the command was
 typed, or where the recipe lay), it makes the same bytes on the same device with as many threads

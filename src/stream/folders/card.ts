@@ -3,7 +3,6 @@ import { modelCard } from "../../formats/checkpoint/model-card.ts";
 import type { CheckpointModel } from "../../models/checkpoint/checkpoint-model.ts";
 import type { Load } from "../../models/loaders/will-load.ts";
 import type { Report } from "../../pipeline/measuring/report.ts";
-import type { UnitPlan } from "../../plans/plan.ts";
 import type { Metric } from "../../stats/answers/metric.ts";
 import type { CheckpointReport } from "../report.ts";
 
@@ -35,12 +34,19 @@ export function cardOfZeros(model: CheckpointModel, report: CheckpointReport, ma
   });
 }
 
-/** README.md of a checkpoint with fewer units. */
-export function cardOfUnits(model: CheckpointModel, plan: UnitPlan, report: Report, making: Making): string {
+/** README.md of a checkpoint with fewer units, whose plan has these settings. */
+export function cardOfUnits(
+  model: CheckpointModel,
+  settings: Readonly<Record<string, unknown>>,
+  report: Report,
+  making: Making,
+): string {
   const { before, after, layers, metric, law, fidelity, loads = [], seed, training } = report;
-  const smaller = layers.filter((layer) => layer.after < layer.before).length;
+  const groups = layers.filter(({ kind }) => kind === "units");
+  const smaller = groups.filter((layer) => layer.after < layer.before).length;
   const figures = new Map([
     ["parameters", `${after.params} of ${before.params}`],
+    ...(groups.length === layers.length ? [] : [["of them not zero", String(after.nonzero)] as const]),
     ["multiply-accumulates", `${after.macs} of ${before.macs}`],
     ...(law === null ? [] : [["difference from the original with masks", law.relative.toExponential(1)] as const]),
     ...(fidelity === null ? [] : [["relative error of the answers", fidelity.relativeError.toPrecision(3)] as const]),
@@ -48,13 +54,11 @@ export function cardOfUnits(model: CheckpointModel, plan: UnitPlan, report: Repo
     ...training.map(({ name, updates }) => [name, `${updates} updates`] as const),
     ...loadRows(loads),
   ]);
-  const { criterion, scores, selection, target, allocation, units, recovery } = plan;
   const { name, threads, batch } = report.device;
-  const settled = { criterion: criterion.id, scores, selection, target, allocation, units };
   return modelCard({
     ...namesOf(model),
-    summary: `${smaller} of ${layers.length} groups of channels, neurons and heads are smaller than the original's. kept-indices.json says which of its positions are left.`,
-    ...recipeOf(making, batch, { ...settled, recovery: recovery.map(({ id }) => id), seed, device: { name, threads } }),
+    summary: `${smaller} of ${groups.length} groups of channels, neurons and heads are smaller than the original's. kept-indices.json says which of its positions are left.`,
+    ...recipeOf(making, batch, { ...settings, seed, device: { name, threads } }),
     figures,
     ...pipelineOf(model),
   });

@@ -1,11 +1,16 @@
 import type { Dataset } from "../../data/dataset.ts";
 import type { CheckpointModel } from "../../models/checkpoint/checkpoint-model.ts";
-import type { WeightPlan } from "../../plans/plan.ts";
+import type { UnitPlan, WeightPlan } from "../../plans/plan.ts";
 import { bytesOf } from "../../tensor/tensor.ts";
 import { tokenBatches } from "../stages/windows.ts";
 
-/** A plan as JSON: what decides which weights go. */
-export function planText(plan: WeightPlan): Readonly<Record<string, unknown>> {
+/** A plan as JSON: what decides which weights or units go. */
+export function planText(plan: WeightPlan | UnitPlan): Readonly<Record<string, unknown>> {
+  if (plan.kind === "units") {
+    const { criterion, scores, selection, target, allocation, units, recovery } = plan;
+    const repairs = recovery.map(({ id }) => id);
+    return { criterion: criterion.id, scores, selection, target, allocation, units, recovery: repairs };
+  }
   const { criterion, pattern, scope, profile, sparsity, floor, table, sweep, sweeping } = plan;
   const shares = table === undefined ? undefined : Object.fromEntries(table);
   return { criterion: criterion.id, pattern, scope, profile, sparsity, floor, sweep, sweeping, table: shares };

@@ -26,6 +26,7 @@ import { load, type TensorRef } from "../../tensor/tensor.ts";
 import { checkWeights } from "../stages/check-weights.ts";
 import { fewestOpen, randomTokens } from "../stages/random-tokens.ts";
 import { cardOfUnits, type Making } from "./card.ts";
+import { planText } from "./fingerprint.ts";
 import { keptIndices } from "./kept-indices.ts";
 import { paddedMasks, paddedParameters } from "./pad-units.ts";
 
@@ -112,7 +113,7 @@ export async function pruneFolderUnits(
   if (out === null) return report;
   step(options, "write", 0, 1);
   const making = recipe === undefined ? {} : { recipe };
-  const texts = new Map([["README.md", cardOfUnits(model, plan, report, making)]]);
+  const texts = new Map([["README.md", cardOfUnits(model, planText(plan), report, making)]]);
   const left = keptOf(model, small, choice);
   await saveCheckpoint(left === undefined ? small.checkpoint : { ...small.checkpoint, kept: left }, out, { texts });
   checkpointModel(await openCheckpointFolder(out));
@@ -165,7 +166,7 @@ function unitsOf(masks: UnitMasks): number {
 }
 
 /** Sizes at which a model is analysed; undefined leaves them open. */
-function shapesOf({ outline, stages }: CheckpointModel): ReadonlyMap<string, readonly number[]> | undefined {
+export function shapesOf({ outline, stages }: CheckpointModel): ReadonlyMap<string, readonly number[]> | undefined {
   const { picture, positions } = outline;
   return picture !== undefined || positions >= fewestOpen
     ? undefined

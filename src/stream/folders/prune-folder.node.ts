@@ -45,6 +45,8 @@ export interface FolderPruneOptions extends Omit<CheckpointPruneOptions, "work" 
   readonly resume?: boolean;
   /** Text to tell the perplexity of both on, the original and the pruned one. */
   readonly evaluation?: Dataset | null;
+  /** The original that the result is compared with, where the model was pruned before. */
+  readonly original?: CheckpointModel;
   /** Seed that the plan was made with, for the report. */
   readonly seed?: number;
   /** Files that are written beside the tensors, by their names, beside or in place of the model card in README.md. */
@@ -122,7 +124,9 @@ export async function pruneFolder(
     const isPlaced = target !== null && work.isComplete && !(await exists(whole));
     const result = isPlaced ? await openCheckpointFolder(target) : pruned.checkpoint;
     const metric =
-      evaluation === null ? null : await clock.time("evaluate", () => perplexities(model, result, evaluation, settled));
+      evaluation === null
+        ? null
+        : await clock.time("evaluate", () => perplexities(options.original ?? model, result, evaluation, settled));
     const { params, bytes } = sizesOf(model);
     const before = pruned.layers.reduce((sum, layer) => sum + layer.before, 0);
     const after = pruned.layers.reduce((sum, layer) => sum + layer.after, 0);
