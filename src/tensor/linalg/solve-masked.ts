@@ -4,9 +4,9 @@ import { type Products, part, plainProducts } from "./products.ts";
 export interface SolveMaskedOptions {
   /** λ, in the unit of A; default 0. */
   readonly damping?: number;
-  /** Most steps, each one product of all rows with A; default 100. */
+  /** Most steps, each one product of all rows with A; default 50. */
   readonly steps?: number;
-  /** A row is done when what is left of it, against its start, is below this; default 1e-6. */
+  /** A row is done when what is left of it, against its start, is below this; default 1e-3. */
   readonly tolerance?: number;
   readonly products?: Products;
 }
@@ -23,7 +23,7 @@ export async function solveMasked(
   b: Float64Array,
   mask: Uint8Array,
   rows: number,
-  { damping = 0, steps = 100, tolerance = 1e-6, products = plainProducts }: SolveMaskedOptions = {},
+  { damping = 0, steps = 50, tolerance = 1e-3, products = plainProducts }: SolveMaskedOptions = {},
 ): Promise<Float64Array> {
   checkMatrix("matrix", a, n, n);
   checkMatrix("right-hand sides", b, rows, n);
