@@ -138,9 +138,9 @@ async function measure(): Promise<void> {
       return sum + known.seconds / known.count;
     }, 0);
     const label = `${part} ${method} ${column}${recovery === "none" ? "" : ` + ${recovery}`}, draw ${draw}`;
-    const above = (nll - dense.nll).toFixed(3);
+    const above = nll - dense.nll;
     console.error(
-      `${i + 1} of ${jobs.length}: ${label}: +${above} nats in ${seconds.toFixed(1)} s, about ${(left / 60).toFixed(0)} min left`,
+      `${i + 1} of ${jobs.length}: ${label}: ${above < 0 ? "" : "+"}${above.toFixed(3)} nats in ${seconds.toFixed(1)} s, about ${(left / 60).toFixed(0)} min left`,
     );
   }
   await products.release();
