@@ -4,12 +4,14 @@
  * Writes a Llama of random bf16 weights and random tokens into a temporary folder, prunes it by each method, watches anonymous memory and
  * processor time from outside, and compares with the bare matrix products of the forward passes that the method makes: two per block but
  * the last, where pruned inputs are passed on. With MEMORY, such as 2GB, the run is given it as --memory. Limits for 1100: 3 GB, and for Wanda 1.3 times the products.
- * Sizes: 20, 150, 1100, 7000 (million parameters); 1100:2 has the widths of 1100 and two blocks. Methods: wanda,sparsegpt,gblm.
+ * Sizes: 4, 20, 150, 1100, 7000 (million parameters); 1100:2 has the widths of 1100 and two blocks. Methods: wanda,sparsegpt,gblm; wanda/1 is
+ * stopped once one block is done, and says what it took until then.
  */
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { cpus, tmpdir } from "node:os";
 import { join } from "node:path";
 import { writeNpy } from "../src/data/files/npy.ts";
+import type { Checkpoint } from "../src/formats/checkpoint/open.ts";
 import { saveCheckpoint } from "../src/formats/checkpoint/save.node.ts";
 import { int } from "../src/graph/attributes.ts";
 import { builder } from "../src/graph/builder.ts";
@@ -17,6 +19,7 @@ import { openRuntime } from "../src/runtime/open-runtime.node.ts";
 import type { CheckpointReport } from "../src/stream/report.ts";
 import { float32Tensor, fromInts } from "../src/tensor/numeric.ts";
 import { random } from "../src/tensor/random.ts";
+import { load, type TensorRef } from "../src/tensor/tensor.ts";
 import { type LlamaSizes, llamaCheckpoint } from "../src/testbeds/models/llama-checkpoint.ts";
 import { isBuilt, watched } from "../test/stream/watched.ts";
 import { llamaOfSize } from "./llama-sizes.ts";
@@ -84,13 +87,31 @@ async function productSeconds({ width, heads, kvHeads, inner }: LlamaSizes): Pro
   return best;
 }
 
+/** The numbers of the first block in every block: nothing that is measured depends on them, and to draw billions takes minutes. */
+function alike(checkpoint: Checkpoint): Checkpoint {
+  const drawn = new Map<string, Promise<Uint8Array>>();
+  const tensors = new Map<string, TensorRef>();
+  for (const [name, ref] of checkpoint.tensors) {
+    const first = name.replace(/\.layers\.\d+\./, ".layers.0.");
+    const { made } = checkpoint.tensors.get(first) ?? ref;
+    const by = (): Promise<Uint8Array> => {
+      const bytes = drawn.get(first) ?? made?.by() ?? load(ref).then((tensor) => tensor.bytes);
+      if (name.includes(".layers.")) drawn.set(first, bytes);
+      return bytes;
+    };
+    tensors.set(name, { ...ref, made: { from: ref, by } });
+  }
+  return { ...checkpoint, tensors };
+}
+
 const folder = await mkdtemp(join(tmpdir(), "espalier-stream-"));
 try {
-  await saveCheckpoint(llamaCheckpoint(sizes), join(folder, "llama"));
+  await saveCheckpoint(alike(llamaCheckpoint(sizes)), join(folder, "llama"));
   const source = random(1);
   const ids = Array.from({ length: tokens }, () => source.int(sizes.vocabulary));
   await writeFile(join(folder, "tokens.npy"), writeNpy(fromInts("i64", [Number(windows), Number(time)], ids)));
-  for (const method of methods.split(",")) {
+  for (const given of methods.split(",")) {
+    const [method = "", blocks] = given.split("/");
     const before = await productSeconds(sizes);
     const out = join(folder, method);
     const {
@@ -99,11 +120,25 @@ try {
       err,
       seconds,
       bytes,
-    } = await watched([
-      ...["prune", join(folder, "llama"), "-o", out, "--criterion", method, "--sparsity", "0.5", "--json"],
-      ...["--calib", join(folder, "tokens.npy"), "--windows", windows, "--threads", threads],
-      ...(memory === undefined ? [] : ["--memory", memory]),
-    ]);
+    } = await watched(
+      [
+        ...["prune", join(folder, "llama"), "-o", out, "--criterion", method, "--sparsity", "0.5", "--json"],
+        ...["--calib", join(folder, "tokens.npy"), "--windows", windows, "--threads", threads],
+        ...(memory === undefined ? [] : ["--memory", memory]),
+      ],
+      // The progress counts finished blocks.
+      blocks === undefined
+        ? undefined
+        : (said) => Number(/prune \S+ (\d+)\/\d+/.exec(said)?.[1] ?? 0) >= Number(blocks),
+    );
+    if (blocks !== undefined) {
+      console.log(
+        `${method}, ${size}, ${tokens} tokens, ${threads} threads, stopped after ${blocks} of ${sizes.layers} blocks: ${seconds.clock.toFixed(1)} s on the clock, ` +
+          `${seconds.cpu.toFixed(1)} s of the processor, two passes of a block ${(2 * before.cpu).toFixed(1)} s; ${(bytes / 1e9).toFixed(2)} GB anonymous`,
+      );
+      for (const path of [out, join(folder, `.${method}.espalier`)]) await rm(path, { recursive: true, force: true });
+      continue;
+    }
     if (code !== 0) throw new Error(`expected exit 0, got ${code}: ${err}`);
     const report: CheckpointReport = JSON.parse(answer);
     const after = await productSeconds(sizes);

@@ -18,8 +18,8 @@ export interface Watched {
   readonly bytes: number;
 }
 
-/** Runs the built command line and looks at it every few milliseconds, on Linux. */
-export function watched(args: readonly string[]): Promise<Watched> {
+/** Runs the built command line and looks at it every few milliseconds, on Linux. It is interrupted once `enough` finds so in a piece of its progress. */
+export function watched(args: readonly string[], enough?: (said: string) => boolean): Promise<Watched> {
   const start = performance.now();
   const child = spawn(process.execPath, [entry, ...args], { stdio: ["ignore", "pipe", "pipe"] });
   let [out, err] = ["", ""];
@@ -28,6 +28,7 @@ export function watched(args: readonly string[]): Promise<Watched> {
   });
   child.stderr.setEncoding("utf8").on("data", (text: string) => {
     err += text;
+    if (enough?.(text) === true) child.kill("SIGINT");
   });
   let [bytes, cpu] = [0, 0];
   const look = setInterval(() => {
