@@ -21,6 +21,7 @@ import { foldConstants } from "./fold.ts";
 import { leastSquares } from "./lsq.ts";
 import { none } from "./none.ts";
 import { normEstimation } from "./norm.ts";
+import { lowRankUpdates } from "./perp.ts";
 import type { Recovery, RecoveryContext } from "./recovery.ts";
 
 const runtime = await openRuntime({ device: "cpu", threads: 1, worker: false });
@@ -296,6 +297,11 @@ it("weights in bfloat16 are repaired with biases in the type that is computed in
   const bias = await error(await biasCompensation().apply(context));
   expect(bias).toBeLessThan(0.5 * plain);
   expect(await error(await leastSquares().apply(context))).toBeLessThan(bias);
+  const settings = { length: { updates: 30 }, batchSize: 12, rate: 0.02 };
+  const updated = await lowRankUpdates({ settings, lora: { rank: 4, alpha: 4 } }).apply({ ...context, training: rows });
+  expect(await error(updated)).toBeLessThan(0.9 * plain);
+  expect(updated.constants.get("w")?.dtype).toBe("bf16");
+  expect(await zerosOf(updated, "w")).toEqual(await zerosOf(context.pruned, "w"));
 });
 
 it("recoveries that need data say so when there is none", async () => {

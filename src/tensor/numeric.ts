@@ -1,4 +1,4 @@
-import { bitsOf, byteLengthOf, type DType } from "./dtype.ts";
+import { bitsOf, byteLengthOf, type DType, isFloat } from "./dtype.ts";
 import { EspalierError } from "./error.ts";
 import { decodeBfloat16, decodeFloat16, encodeBfloat16, encodeFloat16 } from "./half.ts";
 import { formatShape, type HostTensor, type Shape, sizeOf, tensor } from "./tensor.ts";
@@ -191,4 +191,10 @@ function bytesOfArray(values: ArrayBufferView): Uint8Array {
 
 function describe(t: HostTensor): string {
   return `tensor ${formatShape(t.shape)} of ${t.dtype}`;
+}
+
+/** The same numbers in another float type, rounded to the nearest; the same tensor where it has that type already or the type holds no floats. */
+export function converted(tensor: HostTensor, dtype: DType): HostTensor {
+  if (tensor.dtype === dtype || !isFloat(dtype)) return tensor;
+  return fromFloats(dtype, tensor.shape, toFloat64(tensor));
 }

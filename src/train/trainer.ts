@@ -1,8 +1,7 @@
 import type { Feeds, Graph } from "../graph/graph.ts";
 import type { Carry, Runtime, Session, State } from "../runtime/runtime.ts";
-import { isFloat } from "../tensor/dtype.ts";
 import { EspalierError } from "../tensor/error.ts";
-import { fromFloats, toFloat64 } from "../tensor/numeric.ts";
+import { converted, toFloat64 } from "../tensor/numeric.ts";
 import { type HostTensor, load, type TensorRef } from "../tensor/tensor.ts";
 import { diagnose } from "./diagnose.ts";
 import type { GradientProbe, TrainStep } from "./step.ts";
@@ -135,11 +134,6 @@ async function firstValues(step: TrainStep, known: Set<string>): Promise<Readonl
     values.set(name, converted(tensor, info.dtype ?? tensor.dtype));
   }
   return values;
-}
-
-function converted(tensor: HostTensor, dtype: HostTensor["dtype"]): HostTensor {
-  if (tensor.dtype === dtype || !isFloat(dtype)) return tensor;
-  return fromFloats(dtype, tensor.shape, toFloat64(tensor));
 }
 
 function pick(feeds: Feeds, names: readonly string[]): Map<string, HostTensor> {

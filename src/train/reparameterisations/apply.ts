@@ -2,8 +2,9 @@ import { type Algebra, algebra, type SizedGraph, type Value } from "../../graph/
 import type { Feeds } from "../../graph/graph.ts";
 import { evaluate } from "../../runtime/evaluate.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
-import { isFloat } from "../../tensor/dtype.ts";
+import { type DType, isFloat } from "../../tensor/dtype.ts";
 import { EspalierError } from "../../tensor/error.ts";
+import { converted } from "../../tensor/numeric.ts";
 import { random } from "../../tensor/random.ts";
 import { formatShape, type HostTensor, refOf, type Shape, type TensorRef } from "../../tensor/tensor.ts";
 import type { Form, OwnTensor, Reparameterisation } from "./reparameterisation.ts";
@@ -151,12 +152,15 @@ async function harden(
     expose: () => undefined,
   });
   const values = new Map<string, string>();
-  for (const [name, value] of written) values.set(name, g.cast(value, constantOf(graph.constants, name).dtype).name);
+  // A runtime hands out no bfloat16: what is stored in a narrow type leaves it in float32.
+  const stored = (name: string): DType => constantOf(graph.constants, name).dtype;
+  const leaves = (dtype: DType): DType => (dtype === "bf16" || dtype === "f16" ? "f32" : dtype);
+  for (const [name, value] of written) values.set(name, g.cast(value, leaves(stored(name))).name);
   const results = await evaluate(runtime, g.finish().graph, [...values.values()], feeds);
   const found = new Map<string, HostTensor>();
   for (const [name, value] of values) {
     const result = results.get(value);
-    if (result !== undefined) found.set(name, result);
+    if (result !== undefined) found.set(name, converted(result, stored(name)));
   }
   return found;
 }
