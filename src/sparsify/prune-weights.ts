@@ -15,7 +15,7 @@ import {
   patternMask,
   weightMask,
 } from "../masks/pattern.ts";
-import { type ColumnScores, type RowRule, zeroInRows } from "../masks/zero-rows.ts";
+import { type ColumnScores, longestRow, type RowRule, zeroInRows } from "../masks/zero-rows.ts";
 import { isFloat } from "../tensor/dtype.ts";
 import { EspalierError } from "../tensor/error.ts";
 import { type Job, step } from "../tensor/progress.ts";
@@ -196,6 +196,7 @@ function columnScoresOf<N extends Statistic>(
   { matrix, columns: length, positions, at }: Layout,
 ): ColumnScores | null {
   if (factors === undefined || at !== null || (factors.power !== 1 && factors.power !== 2)) return null;
+  if (length > longestRow) return null;
   const columns = factors.columns({ matrix, columns: length, positions, parameter: matrix.parameter }, values);
   return columns?.every((scale) => scale >= 0) === true ? { power: factors.power, columns } : null;
 }
