@@ -36,11 +36,7 @@ export function countsByError(
   const { roundTo, minKept, droppable, loss } = { ...byErrorDefaults, ...options };
   const { cost, coupling } = analysis;
   const full = cost.total();
-  if (target.kind === "sparsity") {
-    return new Map(
-      curves.map(({ group }) => [group, Math.max(minKept, Math.round(group.size * (1 - target.sparsity)))]),
-    );
-  }
+  if (target.kind === "sparsity") return evenCounts(curves, target.sparsity, { roundTo, minKept, loss });
   const measure = { macs: "macs", params: "params", bytes: "bytes" } as const;
   const unit = measure[target.kind];
   const limit = target.kind === "bytes" ? target.max : target.keep * full[unit];
@@ -68,6 +64,36 @@ export function countsByError(
     budget = Math.max(floor, budget - Math.max(1, smallest[unit] - limit));
   }
   return least;
+}
+
+/**
+ * The same share of each group, in the widths that it may have: the next below or above, whichever together lose least and keep
+ * no more units than the shares do, or as near to that as widths allow.
+ */
+function evenCounts(
+  curves: readonly ErrorCurve[],
+  sparsity: number,
+  { roundTo, minKept, loss }: Omit<ByErrorOptions, "droppable">,
+): UnitCounts {
+  let budget = 0;
+  let floor = 0;
+  const near = curves.map(({ group: { size, sets } }) => {
+    const free = Math.min(size, Math.max(minKept, Math.round(size * (1 - sparsity))));
+    const allowed = widths(size, roundTo, minKept, false);
+    const below = allowed.findLast((count) => count <= free);
+    const above = allowed.find((count) => count >= free);
+    const counts = [...new Set([below ?? above ?? free, above ?? free])];
+    budget += free * sets;
+    floor += (counts[0] ?? free) * sets;
+    return counts;
+  });
+  const choices = curves.map((curve, i) =>
+    (near[i] ?? []).map(
+      (count): Choice => ({ cost: count * curve.group.sets, loss: loss(curve, curve.group.size - count) }),
+    ),
+  );
+  const { picks } = multipleChoice(choices, Math.max(budget, floor));
+  return new Map(curves.map(({ group }, i) => [group, near[i]?.[picks[i] ?? 0] ?? group.size]));
 }
 
 /** Milliseconds that the part of the network in which a group lies takes, by the number of units that it keeps. */

@@ -90,6 +90,21 @@ describe("selection of units", () => {
     expect([...counts.values()].every((n) => n % 4 === 0)).toBe(true);
   });
 
+  it("keeps a share of each group in multiples too, rounded as together costs least", async () => {
+    const given = await context();
+    const selector = await unitSelector(given);
+    const keptAt = (sparsity: number, roundTo: number) => {
+      const { counts } = selector.select({ kind: "sparsity", sparsity }, { roundTo });
+      return Object.fromEntries(selector.curves.map(({ group }) => [group.id, counts.get(group)]));
+    };
+    const [strong = "", weak = ""] = Object.keys(keptAt(0.25, 1));
+    expect(strong).toContain("strong");
+    expect(keptAt(0.25, 1)).toEqual({ [strong]: 6, [weak]: 6 });
+    expect(keptAt(0.25, 4)).toEqual({ [strong]: 8, [weak]: 4 });
+    expect(keptAt(0.4, 4)).toEqual({ [strong]: 4, [weak]: 4 });
+    expect(keptAt(0.9, 4)).toEqual({ [strong]: 4, [weak]: 4 });
+  });
+
   it("says what is possible when the target is not", async () => {
     const selector = await unitSelector(await context());
     expect(() => selector.select({ kind: "macs", keep: 0 }, { dropBranches: false })).toThrow(/of the MACs remain/);

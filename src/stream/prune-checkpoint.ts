@@ -38,10 +38,12 @@ export async function pruneCheckpoint(
 ): Promise<PrunedCheckpoint> {
   const { runtime, calibration, work, clock, signal } = options;
   const { inputs: needs, gradients } = streamedNeeds(plan, options);
-  const kinds = stageKinds(model, runtime, sessionMemory(options.room ?? openRoom()));
+  const room = options.room ?? openRoom();
+  const kinds = stageKinds(model, runtime, sessionMemory(room));
   const products = plan.sweep === undefined ? undefined : openProducts(runtime);
   const zero: ZeroOptions = {
     clock,
+    progress: room.collect,
     ...(signal === undefined ? {} : { signal }),
     ...(products === undefined ? {} : { products }),
   };

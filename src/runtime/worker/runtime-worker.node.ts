@@ -1,4 +1,5 @@
 import { type MessagePort, parentPort, workerData } from "node:worker_threads";
+import { arrayCollector } from "../array-collector.node.ts";
 import type { Engine } from "../engine.ts";
 import { openEngine } from "../ort/open-engine.node.ts";
 import { failureOf, ownedTensors, type Reply, type Request, type WorkerSettings } from "./worker-messages.ts";
@@ -6,11 +7,15 @@ import { failureOf, ownedTensors, type Reply, type Request, type WorkerSettings 
 /** Entry of the worker thread: an engine behind messages. It ends by itself when told to close, never in mid-run. */
 async function serve(port: MessagePort, settings: WorkerSettings): Promise<void> {
   const { engine, ...opened } = await openEngine(settings.device, settings.threads);
+  let collect = (): void => undefined;
   port.on("message", async (request: Request) => {
+    // Where sessions give their memory back, so does this thread.
+    if (request.call === "create" && request.options.memory === "freed") collect = arrayCollector();
     const transfer: ArrayBuffer[] = [];
     const reply = await answer(engine, request, transfer).catch((cause) => ({ failure: failureOf(cause) }));
     port.postMessage({ ...reply, id: request.id } satisfies Reply, transfer);
     if (request.call === "close") port.close();
+    collect();
   });
   port.postMessage({ id: 0, opened } satisfies Reply);
 }

@@ -12,6 +12,7 @@ import type { LoaderName } from "../../models/loaders/table.ts";
 import { refuseUnloadable, willLoad } from "../../models/loaders/will-load.ts";
 import { phaseClock } from "../../pipeline/measuring/phase-clock.ts";
 import type { WeightPlan } from "../../plans/plan.ts";
+import { arrayCollector } from "../../runtime/array-collector.node.ts";
 import type { Metric } from "../../stats/answers/metric.ts";
 import { EspalierError } from "../../tensor/error.ts";
 import { step } from "../../tensor/progress.ts";
@@ -98,10 +99,11 @@ export async function pruneFolder(
           { limit: memory, taken: anonymousBytes },
         );
   const batchSize = layout?.batchSize ?? options.batchSize;
-  const account = openAccount(layout === null ? undefined : memory);
+  const collect = layout === null ? () => undefined : arrayCollector();
+  const account = openAccount(layout === null ? undefined : memory, { collect });
   account.take("the process and the runtime", layout?.process ?? 0);
-  const room: Room = { ahead: true, forward: 0, backward: 0, ...layout, account };
-  const near = openAccount(layout?.hidden, account);
+  const room: Room = { ahead: true, forward: 0, backward: 0, ...layout, account, collect };
+  const near = openAccount(layout?.hidden, { of: account });
   const device = { name: runtime.device, threads: runtime.threads, batch: batchSize };
   const request = {
     checkpoint: await checkpointPrint(model),

@@ -16,13 +16,20 @@ export interface Account {
 /** Says that bytes were freed; a second time says nothing. */
 export type GiveBack = () => void;
 
-/** An account of so many bytes, all the same what they are for; a part of another one takes them there too. */
-export function openAccount(limit = Number.POSITIVE_INFINITY, of?: Account): Account {
+/**
+ * An account of so many bytes, all the same what they are for; a part of another one takes them there too. `collect` frees what was
+ * given back, and is called where more is about to be allocated.
+ */
+export function openAccount(
+  limit = Number.POSITIVE_INFINITY,
+  { of, collect }: { readonly of?: Account; readonly collect?: () => void } = {},
+): Account {
   let [taken, peak] = [0, 0];
   const tryTake = (bytes: number): GiveBack | null => {
     if (taken + bytes > limit) return null;
     const back = of === undefined ? () => undefined : of.tryTake(bytes);
     if (back === null) return null;
+    collect?.();
     taken += bytes;
     peak = Math.max(peak, taken);
     let isTaken = true;

@@ -20,6 +20,7 @@ import { anonymousBytes } from "./anonymous-bytes.node.ts";
 import { hiddenOnDisk } from "./hidden-on-disk.node.ts";
 import { hiddenWithin } from "./hidden-within.ts";
 import { layoutWithin, type MemoryNeeds, stageBytes } from "./memory.ts";
+import { openRoom } from "./room.ts";
 
 let runtime: Runtime;
 let folder = "";
@@ -138,7 +139,7 @@ describe("a memory", () => {
 
   it("planted fault: what takes more than was planned for is refused before it is allocated", async () => {
     const account = openAccount(150_000);
-    const room = { account, ahead: true, forward: 0, backward: 0 };
+    const room = { ...openRoom(), account };
     const options = { runtime, calibration, batchSize: 2, clock: phaseClock(), work: memoryWork(), room };
     await expect(pruneCheckpoint(model, planned("wanda"), options)).rejects.toThrow(
       /--memory: expected room for 1 MB of .*, got 1 MB of 1 MB taken/,
@@ -149,7 +150,7 @@ describe("a memory", () => {
 
 it("an account counts what is taken and given back, in the whole and in its parts", () => {
   const whole = openAccount(10);
-  const part = openAccount(6, whole);
+  const part = openAccount(6, { of: whole });
   const back = part.take("a", 5);
   expect(part.tryTake(2)).toBeNull();
   expect(whole.tryTake(6)).toBeNull();
