@@ -1,4 +1,5 @@
 import { basename, dirname, join } from "node:path";
+import { isFloat } from "../tensor/dtype.ts";
 import { EspalierError } from "../tensor/error.ts";
 import { toFloat64 } from "../tensor/numeric.ts";
 import type { ByteSource } from "../tensor/tensor.ts";
@@ -91,10 +92,19 @@ export async function openData(spec: string | readonly string[], options: OpenOp
   return options.inputs === undefined ? laid : bind(laid, options.inputs);
 }
 
-function openRandom({ inputs, limit, seed }: OpenOptions): IndexedDataset {
+/** Made-up inputs. The only input of whole numbers is one of tokens, where the text of a model is known: windows of its vocabulary. */
+function openRandom({ inputs, limit, seed, text = {} }: OpenOptions): IndexedDataset {
   if (inputs === undefined)
     throw new EspalierError("request", "random", "expected a model whose inputs to make up, got none.");
-  return randomInputs(inputs, {
+  const { window, vocabulary } = text;
+  const whole = inputs.filter(({ dtype }) => dtype !== null && !isFloat(dtype));
+  const [tokens] = whole.length === 1 ? whole : [];
+  const sized = inputs.map((input) => {
+    if (input !== tokens || window === undefined || input.dims === undefined) return input;
+    return { ...input, dims: input.dims.map((dim, axis) => (axis > 0 && typeof dim !== "number" ? window : dim)) };
+  });
+  return randomInputs(sized, {
+    ...(tokens === undefined || vocabulary === undefined ? {} : { below: vocabulary }),
     ...(limit === undefined ? {} : { count: limit }),
     ...(seed === undefined ? {} : { seed }),
   });

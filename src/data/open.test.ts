@@ -6,7 +6,7 @@ import { gzipSync, zipSync } from "fflate";
 import sharp from "sharp";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { EspalierError } from "../tensor/error.ts";
-import { float32Tensor, fromInts, toFloat32 } from "../tensor/numeric.ts";
+import { float32Tensor, fromInts, toFloat32, toFloat64 } from "../tensor/numeric.ts";
 import { tensor } from "../tensor/tensor.ts";
 import type { IndexedDataset } from "./dataset.ts";
 import { bytesSource } from "./files/bytes.ts";
@@ -282,6 +282,18 @@ describe("openData", () => {
 
   test("made-up inputs need a model", async () => {
     await expect(openData("random")).rejects.toThrow(/expected a model/);
+    const tokens = { name: "ids", dtype: "i64", dims: ["n", "time"] } as const;
+    const drawn = await openData("random", { limit: 40, inputs: [tokens], text: { window: 6, vocabulary: 50 } });
+    expect(drawn.features.get("ids")?.shape).toEqual([6]);
+    const { inputs } = await drawn.gather(Int32Array.from({ length: 40 }, (_, i) => i));
+    const found = new Set(toFloat64(inputs.get("ids") ?? expect.fail()));
+    expect(found.size).toBeGreaterThan(40);
+    expect(Math.max(...found)).toBe(49);
+    // A mask beside them is none of them.
+    const mask = { name: "mask", dtype: "i64", dims: ["n", 6] } as const;
+    const both = await openData("random", { inputs: [{ ...tokens, dims: ["n", 6] }, mask], text: { vocabulary: 50 } });
+    const first = (await both.gather(Int32Array.of(0))).inputs.get("mask") ?? expect.fail();
+    expect(Math.max(...toFloat64(first))).toBeLessThan(2);
     const data = await openData("random", { limit: 3, inputs: [{ name: "x", dtype: "f32", dims: ["n", 2] }] });
     expect(data.count).toBe(3);
   });

@@ -92,12 +92,11 @@ export async function pruneFolderUnits(
   const law = await checkLaw(runtime, graph, small.graph().graph, feeds, tolerance);
   if (!law.passed) {
     const message = `expected the checkpoint to compute what the pruned graph does, within ${tolerance}, got ${law.relative.toExponential(2)}.`;
-    throw new EspalierError(
-      "law",
-      model.name,
-      message,
-      "Nothing was written. Leave hidden features out with --ignore.",
-    );
+    const hint =
+      plan.recovery.length === 0
+        ? "Leave hidden features out with --ignore."
+        : "A recovery may add biases, which models of this type have no place for: repair by norm or distill.";
+    throw new EspalierError("law", model.name, message, `Nothing was written. ${hint}`);
   }
   const zeros = choice === undefined ? 0 : unitsOf(choice.written) - unitsOf(choice.masks);
   const report: Report = {
