@@ -144,8 +144,9 @@ journal before the next. What it takes in time and memory is in [results/stream.
 
 \`--memory 3GB\` is a promise. Parameters, hidden states of the windows, statistics and gradients are counted before they are allocated, and
 what the runtime works with is set aside. Where not all has room, hidden states go to disk, then the next block is not read ahead, then fewer
-windows run at once; where the least has no room, the run is refused and says how much it needs. Sessions then give their memory back
-after each run, which costs some 5 % of the time.
+windows run at once; where the least has no room, the run is refused and says how much it needs. What the process has already is measured
+when the run is planned. Sessions then give their memory back after each run, which costs some 5 % of the time, and freed arrays are collected
+soon. Windows that run at once decide the last bits of sums: a run that is gone on with keeps them, whatever \`--memory\` it is given.
 
 A run that was killed, or that found the disk full, is repeated with \`--resume\` and goes on behind the last finished block, to the same
 bytes. Nothing appears under the name of the result before it is whole, and nothing of the input is written to

@@ -43,18 +43,22 @@ export interface MemoryNeeds {
 /** What the process has with its runtime and a plan, before anything is read; what comes to it is data. */
 const usual = 100e6;
 /**
- * What comes to it: 64 MB of freed arrays, in this thread and in the runtime's, until they are collected, besides freed weights;
- * what the heaps grow by; stacks.
+ * What comes to it: 32 MB of freed arrays, in this thread and in the runtime's, until they are collected, and some that
+ * are freed late; what the heaps grow by; what allocators keep.
  */
 const growth = 180e6;
 /** What a process has beyond the usual is told apart in steps, so that the same run is laid out alike. */
 const stepBytes = 32e6;
-/** Copies of a stage's weights: as read, beside the runtime, pruned, and one that is freed and not yet collected. */
-const weightCopies = 4;
+/** Copies of the weights of a stage that passes on what comes in: as read, beside the runtime, and one that is freed late. */
+const readCopies = 3;
+/** The same of one that is pruned: the pruned ones, and one more that is freed late. */
+const weightCopies = 5;
 /** What allocators keep of freed memory. */
 const allocated = 1.25;
 /** Numbers of a Gram matrix at once, in bytes of each: sums in f64, and parts of them on their way in f32. */
 const gramBytes = 16;
+/** What a sweep by the widest takes beside it: the factor, what it is made from, and room for products. */
+const factorBytes = 20;
 /** Copies of what gradients are made from and summed in: here and beside the runtime. */
 const gradientCopies = 2;
 
@@ -108,7 +112,7 @@ export function layoutWithin(
     // What is set aside for the runtime is the same for every stage, and for one window at a time on the way back.
     const forward = largest(all, ({ work, window }) => allocated * (work + batchSize * window));
     const backward = largest(all, ({ backward, work, window }) => Math.max(backward, allocated * (work + window)));
-    const copies = 2 + +ahead;
+    const copies = readCopies + +ahead;
     const read = 2 * gradients.length;
     const pruning = largest(
       blocks,
@@ -159,8 +163,8 @@ export async function stageBytes(
     );
     const columns = refs.flatMap(({ shape }) => (shape.length === 2 ? [shape[1] ?? 0] : []));
     const widest = Math.max(0, ...columns);
-    // Matrices that read the same inputs share a Gram matrix; which those are is not looked at here. The factor of one comes to it.
-    const gram = columns.reduce((sum, n) => sum + gramBytes * n ** 2, 8 * widest ** 2);
+    // Matrices that read the same inputs share a Gram matrix; which those are is not looked at here.
+    const gram = columns.reduce((sum, n) => sum + gramBytes * n ** 2, factorBytes * widest ** 2);
     const wide = (of: typeof refs): number => of.reduce((sum, { shape }) => sum + 4 * sizeOf(shape), 0);
     const matrices = new Set(placed.kind.tensors.filter((_, i) => refs[i]?.shape.length === 2));
     const isBlock = stage.role === "block";
