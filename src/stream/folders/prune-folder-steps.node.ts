@@ -206,6 +206,7 @@ async function joinedWeights(
   const after = layers.reduce((sum, layer) => sum + layer.after, 0);
   const sizes = loadSizes(model);
   const touched = new Set(layers.map(({ name }) => name));
+  const counted = records.flatMap(({ memory }) => memory ?? []);
   const usage = process.resourceUsage();
   return {
     model: model.name,
@@ -226,7 +227,7 @@ async function joinedWeights(
       .map(({ name, reasons }) => ({ name, reason: reasons.join("; ") })),
     resumed: records.reduce((sum, record) => sum + record.resumed, 0),
     seconds,
-    memory: null,
+    memory: counted.length === 0 ? null : counted.reduce((most, one) => (one.counted > most.counted ? one : most)),
     peakBytes: usage.maxRSS * 1024,
   };
 }

@@ -83,7 +83,6 @@ describe("a checkpoint that is pruned in steps", () => {
   it.each([
     ["patterns here and single weights there", [attention, neurons]],
     ["single weights, then more of the same", [neurons, all]],
-    ["units, then weights of what is left", [heads, attention]],
     ["weights, then units", [attention, heads]],
     ["units twice, then weights", [heads, more, all]],
   ])("is what it is one step after the other: %s", async (what, steps) => {
@@ -119,7 +118,8 @@ describe("a checkpoint that is pruned in steps", () => {
   });
 
   it("is compared with the original, however many steps there were", async () => {
-    const { report } = await run("judged", [attention, neurons], { evaluation: text });
+    const { report } = await run("judged", [attention, neurons], { evaluation: text, memory: 2e9 });
+    expect("memory" in report && report.memory).toMatchObject({ limit: 2e9 });
     const alone = await run(null, [attention], { evaluation: text });
     expect(report.metric?.before).toBe(alone.report.metric?.before);
     const direct = await run(null, [neurons], { evaluation: text }, await at("judged"));
@@ -138,13 +138,7 @@ describe("a checkpoint that is pruned in steps", () => {
     await run("whole", steps, { progress: ({ phase, done }) => void seen.push(`${phase} ${done} ${seen.length}`) });
     const whole = await contents("whole");
     expect(seen.length).toBeGreaterThan(12);
-    for (const moment of [
-      1,
-      Math.floor(seen.length / 3),
-      Math.floor(seen.length / 2),
-      seen.length - 4,
-      seen.length - 1,
-    ]) {
+    for (const moment of [1, Math.floor(seen.length / 2), seen.length - 1]) {
       const abort = new AbortController();
       let count = 0;
       const progress = (): void => {

@@ -1,7 +1,7 @@
 import * as z from "zod";
 import type { ReportPart } from "../../pipeline/measuring/join-parts.ts";
 import type { Metric } from "../../stats/answers/metric.ts";
-import type { CheckpointRun } from "../report.ts";
+import type { CheckpointReport, CheckpointRun } from "../report.ts";
 
 /** What a step of several did, as it is noted when it is finished. */
 export interface StepRecord extends ReportPart {
@@ -12,6 +12,7 @@ export interface StepRecord extends ReportPart {
   readonly resumed: number;
   /** Windows that ran at once. */
   readonly batch: number;
+  readonly memory: CheckpointReport["memory"];
   readonly metric: Metric | null;
 }
 
@@ -19,17 +20,25 @@ export interface StepRecord extends ReportPart {
 export function recordOf({ kind, report }: CheckpointRun): StepRecord {
   if (kind === "units") {
     const { method, layers, law, nearTies, blocked, training, seconds, advice } = report;
-    const none = { stages: {}, inputs: null, calibration: null, resumed: 0, metric: null, batch: report.device.batch };
+    const none = {
+      stages: {},
+      inputs: null,
+      calibration: null,
+      resumed: 0,
+      metric: null,
+      memory: null,
+      batch: report.device.batch,
+    };
     return { method, layers, law, nearTies, blocked, training, seconds, advice, ...none };
   }
-  const { plan, layers, skipped, seconds, inputs, calibration, resumed, metric, device } = report;
+  const { plan, layers, skipped, seconds, inputs, calibration, resumed, metric, memory, device } = report;
   return {
     method: String(plan["criterion"]),
     layers: layers.map(({ stage: _, ...layer }) => ({ ...layer, kind: "weights" })),
     blocked: skipped.map(({ name, reason }) => ({ name, reasons: [reason] })),
     ...{ law: null, nearTies: 0, training: [], advice: [] },
     stages: Object.fromEntries(layers.map(({ name, stage }) => [name, stage])),
-    ...{ seconds, inputs, calibration, resumed, metric, batch: device.batch },
+    ...{ seconds, inputs, calibration, resumed, metric, memory, batch: device.batch },
   };
 }
 
@@ -73,5 +82,6 @@ export const recordSchema: z.ZodType<StepRecord> = z.object({
   calibration: z.string().nullable(),
   resumed: z.number(),
   batch: z.number(),
+  memory: z.object({ limit: z.number(), counted: z.number() }).nullable(),
   metric: z.object({ name: z.string(), before: z.number(), after: z.number(), n: z.number() }).nullable(),
 });
