@@ -118,6 +118,16 @@ describe("a checkpoint that is pruned into a folder", () => {
     expect((await readdir(folder)).filter((name) => name.startsWith("."))).toEqual([]);
   });
 
+  it("keeps the windows that run at once where it goes on with a memory that has room for more", async () => {
+    await expect(run("fewer", stoppedBefore(1))).rejects.toThrow("stopped");
+    const more = { resume: true, batchSize: 5 };
+    await expect(run("fewer", more)).rejects.toThrow("expected the work of the same request, got another's");
+    const report = await run("fewer", { ...more, memory: 4e9 });
+    expect([report.device.batch, report.resumed]).toEqual([2, 1]);
+    const [fewer, whole] = await Promise.all(["fewer", "whole"].map((out) => contents(join(folder, out))));
+    expect(fewer?.get("model.safetensors")).toEqual(whole?.get("model.safetensors"));
+  });
+
   it("has the same bytes when it was killed in the middle of what it wrote", async () => {
     await expect(run("killed", stoppedBefore(2))).rejects.toThrow("stopped");
     const work = join(folder, ".killed.espalier");
