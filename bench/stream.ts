@@ -7,6 +7,7 @@
  * Sizes: 4, 20, 150, 1100, 7000 (million parameters); 1100:2 has the widths of 1100 and two blocks. Methods: wanda,sparsegpt,gblm; wanda/1 is
  * stopped once one block is done, and says what it took until then.
  */
+import { existsSync, readFileSync } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { cpus, tmpdir } from "node:os";
 import { join } from "node:path";
@@ -104,6 +105,11 @@ function alike(checkpoint: Checkpoint): Checkpoint {
   return { ...checkpoint, tensors };
 }
 
+/** How many blocks a journal of work calls finished. */
+function finishedBlocks(journal: string): number {
+  return existsSync(journal) ? (readFileSync(journal, "utf8").match(/^\{"stage":".*\.layers\./gm)?.length ?? 0) : 0;
+}
+
 const folder = await mkdtemp(join(tmpdir(), "espalier-stream-"));
 try {
   await saveCheckpoint(alike(llamaCheckpoint(sizes)), join(folder, "llama"));
@@ -126,10 +132,9 @@ try {
         ...["--calib", join(folder, "tokens.npy"), "--windows", windows, "--threads", threads],
         ...(memory === undefined ? [] : ["--memory", memory]),
       ],
-      // The progress counts finished blocks.
       blocks === undefined
         ? undefined
-        : (said) => Number(/prune \S+ (\d+)\/\d+/.exec(said)?.[1] ?? 0) >= Number(blocks),
+        : () => finishedBlocks(join(folder, `.${method}.espalier/journal.jsonl`)) >= Number(blocks),
     );
     if (blocks !== undefined) {
       console.log(

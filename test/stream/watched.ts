@@ -18,8 +18,8 @@ export interface Watched {
   readonly bytes: number;
 }
 
-/** Runs the built command line and looks at it every few milliseconds, on Linux. It is interrupted once `enough` finds so in a piece of its progress. */
-export function watched(args: readonly string[], enough?: (said: string) => boolean): Promise<Watched> {
+/** Runs the built command line and looks at it every few milliseconds, on Linux. It is interrupted once it is `enough`. */
+export function watched(args: readonly string[], enough?: () => boolean): Promise<Watched> {
   const start = performance.now();
   const child = spawn(process.execPath, [entry, ...args], { stdio: ["ignore", "pipe", "pipe"] });
   let [out, err] = ["", ""];
@@ -28,7 +28,6 @@ export function watched(args: readonly string[], enough?: (said: string) => bool
   });
   child.stderr.setEncoding("utf8").on("data", (text: string) => {
     err += text;
-    if (enough?.(text) === true) child.kill("SIGINT");
   });
   let [bytes, cpu] = [0, 0];
   const look = setInterval(() => {
@@ -43,9 +42,13 @@ export function watched(args: readonly string[], enough?: (said: string) => bool
       // It is over.
     }
   }, 5);
+  const ask = setInterval(() => {
+    if (enough?.() === true) child.kill("SIGINT");
+  }, 500);
   return new Promise((resolve) => {
     child.on("close", (code) => {
       clearInterval(look);
+      clearInterval(ask);
       resolve({ code, out, err, bytes, seconds: { clock: (performance.now() - start) / 1000, cpu } });
     });
   });
