@@ -49,6 +49,35 @@ export async function smallConstants(graph: Graph): Promise<(name: string) => Nu
   return (name) => found.get(name);
 }
 
+/** A constant that is added to the output of a matrix, or taken from it, one number for each row, and that nothing else reads. */
+interface Place {
+  readonly name: string;
+  readonly sign: 1 | -1;
+}
+
+/** The bias of a matrix where it has one of its own, else the running mean of the norm behind it. */
+function placeOf(graph: Graph, matrix: Matrix): Place | null {
+  const form = formOf(matrix);
+  const node = graph.nodes.find(({ outputs }) => outputs[0] === matrix.node.outputs[0]);
+  const [output = ""] = node?.outputs ?? [];
+  const readers = (name: string) => graph.nodes.filter(({ inputs }) => inputs.includes(name));
+  const isOwn = (name: string): boolean => {
+    const ref = graph.constants.get(name);
+    return ref !== undefined && isFloat(ref.dtype) && ref.shape.length === 1 && readers(name).length === 1;
+  };
+  const bias = form === null || form.bias === null ? "" : (node?.inputs[form.bias] ?? "");
+  if (bias !== "" && isOwn(bias)) return { name: bias, sign: 1 };
+  const [next, ...others] = readers(output);
+  const statistics = next === undefined || others.length > 0 ? null : runningStatistics(next);
+  if (statistics === null || graph.outputs.some(({ name }) => name === output)) return null;
+  return isOwn(statistics.mean) ? { name: statistics.mean, sign: -1 } : null;
+}
+
+/** Whether the output of a matrix can be shifted without one parameter more. */
+export function canShift(graph: Graph, matrix: Matrix): boolean {
+  return placeOf(graph, matrix) !== null;
+}
+
 /**
  * The graph in which the output of a matrix is `amount` larger in each row: in its bias where it has one of its own, in
  * the running mean of the norm behind it, or in a new bias of the type of the output, which is not always that of the weights.
@@ -63,29 +92,15 @@ export async function shiftOutput(
   const node = graph.nodes.find(({ outputs }) => outputs[0] === matrix.node.outputs[0]);
   if (form === null || node === undefined || !isFloat(type)) throw missing(matrix.parameter);
   if (amount.every((n) => n === 0)) return graph;
-  const readers = (name: string) => graph.nodes.filter(({ inputs }) => inputs.includes(name));
-  const own = async (name: string, sign: 1 | -1): Promise<Graph | null> => {
-    const ref = graph.constants.get(name);
-    if (ref === undefined || !isFloat(ref.dtype) || readers(name).length !== 1) return null;
-    if (ref.shape.length !== 1 || ref.shape[0] !== amount.length) return null;
-    const values = Float64Array.from(toFloat64(await load(ref)), (n, i) => n + sign * (amount[i] ?? 0));
-    return withConstant(graph, name, fromFloats(ref.dtype, ref.shape, values));
-  };
-  const bias = form.bias === null ? "" : (node.inputs[form.bias] ?? "");
-  if (bias !== "") {
-    const done = await own(bias, 1);
-    if (done !== null) return done;
-  }
-  const [next, ...others] = readers(node.outputs[0] ?? "");
-  const statistics = next === undefined || others.length > 0 ? null : runningStatistics(next);
-  const output = graph.outputs.some(({ name }) => name === node.outputs[0]);
-  if (statistics !== null && !output) {
-    const done = await own(statistics.mean, -1);
-    if (done !== null) return done;
+  const place = placeOf(graph, matrix);
+  const ref = place === null ? undefined : graph.constants.get(place.name);
+  if (place !== null && ref !== undefined && isFloat(ref.dtype) && ref.shape[0] === amount.length) {
+    const values = Float64Array.from(toFloat64(await load(ref)), (n, i) => n + place.sign * (amount[i] ?? 0));
+    return withConstant(graph, place.name, fromFloats(ref.dtype, ref.shape, values));
   }
   const draft = edit(graph);
   const label = `${matrix.parameter}_bias`;
-  if (form.bias !== null && bias === "") {
+  if (form.bias !== null && (node.inputs[form.bias] ?? "") === "") {
     draft.setInput(node, form.bias, draft.constant(fromFloats(type, [amount.length], amount), label));
     return draft.finish();
   }

@@ -36,6 +36,8 @@ export interface PruneOptions extends Job {
   /** Parameters, nodes or groups to leave alone: exact names, globs, or `re:` patterns. */
   readonly ignore?: readonly string[];
   /** Groups whose units have to stay, each with the reason: sizes that what reads the result cannot state. */
+  /** The result gets no parameter that the original has not: recoveries go without biases that they would add. */
+  readonly fixedParameters?: boolean;
   readonly withhold?: (coupling: Coupling) => ReadonlyMap<Group, string>;
   /** Groups that have to keep as many units as each other, and how many, so that what reads the result takes it. */
   readonly alike?: (coupling: Coupling) => readonly Alike[];
@@ -90,11 +92,11 @@ export type Engine<P extends Plan> = (
 
 /** What recoveries need is asked for before anything is done. */
 async function checkRecoveries(plan: Plan, original: Analysis, options: PruneOptions): Promise<void> {
-  const { runtime, calibration = null } = options;
+  const { runtime, calibration = null, fixedParameters = false } = options;
   const training = options.training ?? calibration;
   for (const recovery of plan.recovery) {
     if (recovery.needsData && training === null) throw needsData(recovery.id);
-    await recovery.check?.({ runtime, original, training });
+    await recovery.check?.({ runtime, original, training, fixedParameters });
   }
 }
 

@@ -22,7 +22,7 @@ export async function recover(
   options: SettledOptions,
   clock: PhaseClock,
 ): Promise<{ readonly graph: Graph; readonly training: readonly TrainingRecord[] }> {
-  const { runtime, calibration = null, batchSize, seed } = options;
+  const { runtime, calibration = null, batchSize, seed, fixedParameters = false } = options;
   const first = originOf({ original, kept }, options.origin);
   const inputs = options.training ?? calibration;
   const training: TrainingRecord[] = [];
@@ -31,7 +31,7 @@ export async function recover(
   for (const recovery of recoveries) {
     if (recovery.needsData && calibration === null && inputs === null) throw needsData(recovery.id);
     const own = { runtime, original, kept, pruned: graph, calibration: calibration ?? inputs, training: inputs };
-    const context = { ...own, batchSize, seed, job: options, record, first };
+    const context = { ...own, batchSize, seed, fixedParameters, job: options, record, first };
     graph = await clock.time(`recover ${recovery.id}`, () => recovery.apply(context));
   }
   return { graph, training };

@@ -1,4 +1,4 @@
-import { readMatrix, shiftOutput } from "../criteria/parameters.ts";
+import { canShift, readMatrix, shiftOutput } from "../criteria/parameters.ts";
 import { layersOf } from "../stats/layers.ts";
 import { collect } from "../stats/taps/taps.ts";
 import { formOf } from "../stats/taps/unfold.ts";
@@ -15,7 +15,13 @@ export function biasCompensation(): Recovery {
     id: "bias",
     needsData: true,
     foldsConstants: true,
+    check: async ({ original, fixedParameters = false }) => {
+      if (!fixedParameters || layersOf(original).some(({ matrix }) => canShift(original.graph, matrix))) return;
+      const message = "expected a model with biases, or one whose file has a place for them, got none.";
+      throw new EspalierError("request", "recovery bias", message, "Repair by lsq, norm or distill.");
+    },
     apply: async (context) => {
+      const { fixedParameters = false } = context;
       const { runtime, original, kept, pruned, calibration, batchSize, job } = context;
       if (calibration === null) {
         const hint = "Give unlabelled inputs with --calib, or --calib random for made-up ones.";
@@ -29,6 +35,7 @@ export function biasCompensation(): Recovery {
         const mean = measured.get(matrix)?.columnMean;
         const mask = kept.mask(input, matrix.data?.axis ?? 0);
         if (mean === undefined || formOf(matrix) === null) continue;
+        if (fixedParameters && !canShift(graph, matrix)) continue;
         const weights = await readMatrix(original.graph, matrix);
         const { columns } = matrix;
         if (mask === null) keepZeroed(weights, await readMatrix(pruned, matrix));

@@ -1,4 +1,4 @@
-import { readMatrix, shiftOutput, smallConstants, writeMatrix } from "../criteria/parameters.ts";
+import { canShift, readMatrix, shiftOutput, smallConstants, writeMatrix } from "../criteria/parameters.ts";
 import type { Graph } from "../graph/graph.ts";
 import { openProducts } from "../runtime/open-products.ts";
 import { type Ending, endingOf } from "../stats/answers/ending.ts";
@@ -17,6 +17,18 @@ export interface LayerNumbers {
   readonly bias: Float64Array;
 }
 
+/** What a matrix is fitted to, by sums over its inputs and over what it should give. */
+export interface FitProblem {
+  readonly inputs: InputMoments;
+  readonly target: TargetMoments;
+  readonly now: LayerNumbers;
+  /** What happens to the output before it is compared with the target. */
+  readonly ending: Pick<Ending, "scale" | "shift">;
+  /** Whether biases may change too: a file without a place for one has none to give. */
+  readonly freeBias: boolean;
+  readonly products: Products;
+}
+
 export interface FitLayersOptions {
   /** Name of the recovery. */
   readonly id: string;
@@ -24,14 +36,8 @@ export interface FitLayersOptions {
   readonly layers: "cut" | "behind";
   /** Where there are more positions than this for each column to fit, every so-many-th is used. */
   readonly positionsPerColumn: number;
-  /** Other numbers, by sums over the inputs and over what the matrix should give. */
-  readonly fit: (
-    inputs: InputMoments,
-    target: TargetMoments,
-    now: LayerNumbers,
-    ending: Pick<Ending, "scale" | "shift">,
-    products: Products,
-  ) => LayerNumbers | Promise<LayerNumbers>;
+  /** Other numbers. */
+  readonly fit: (problem: FitProblem) => LayerNumbers | Promise<LayerNumbers>;
 }
 
 /**
@@ -49,7 +55,7 @@ export async function fitLayers(context: RecoveryContext, options: FitLayersOpti
 
 async function fitted(context: RecoveryContext, options: FitLayersOptions, products: Products): Promise<Graph> {
   const { id, layers: which, positionsPerColumn } = options;
-  const { job, first = context } = context;
+  const { job, first = context, fixedParameters = false } = context;
   const samples = context.calibration?.count ?? 0;
   const { pruned, affected, measure } = await tour(context, id, first);
   // What something else reads too, as a table of embeddings that is the head as well, is not there to be fitted to one use.
@@ -81,7 +87,8 @@ async function fitted(context: RecoveryContext, options: FitLayersOptions, produ
       return both(x, tapTarget(draft, opset, matrix, x.features, wanted, matrix.rows));
     });
     const now = { weights: await readMatrix(graph, matrix), bias: Float64Array.from(bias) };
-    const found = await options.fit(inputs, target, now, end, products);
+    const freeBias = !fixedParameters || canShift(graph, matrix);
+    const found = await options.fit({ inputs, target, now, ending: end, freeBias, products });
     graph = writeMatrix(graph, matrix, found.weights);
     const shift = found.bias.map((b, r) => b - (bias[r] ?? 0));
     graph = await shiftOutput(graph, matrix, outputType, shift);

@@ -1,4 +1,4 @@
-import { readMatrix, shiftOutput, smallConstants } from "../criteria/parameters.ts";
+import { canShift, readMatrix, shiftOutput, smallConstants } from "../criteria/parameters.ts";
 import type { Feeds } from "../graph/graph.ts";
 import { type UseDef, useDef } from "../graph/uses.ts";
 import type { Analysis } from "../models/analysis.ts";
@@ -18,7 +18,7 @@ import type { Recovery } from "./recovery.ts";
 export const foldConstants: Recovery = {
   id: "fold",
   needsData: false,
-  apply: async ({ runtime, original, kept, pruned, job }) => {
+  apply: async ({ runtime, original, kept, pruned, job, fixedParameters = false }) => {
     const layers = layersOf(original);
     const known: Known = {
       analysis: original,
@@ -29,6 +29,7 @@ export const foldConstants: Recovery = {
     const losing: { readonly layer: Layer; readonly constant: Uint8Array }[] = [];
     for (const layer of layers) {
       job.signal?.throwIfAborted();
+      if (fixedParameters && !canShift(original.graph, layer.matrix)) continue;
       const mask = kept.mask(layer.input, layer.matrix.data?.axis ?? 0);
       if (mask === null || layer.matrix.groups !== 1 || (layer.form.window && !isUnpadded(layer.matrix.node))) continue;
       const constant = await constantChannels(known, layer, mask.length);

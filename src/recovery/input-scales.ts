@@ -83,7 +83,7 @@ export function inputScales({ pull = 1e-3 }: { readonly pull?: number } = {}): R
     apply: (context) =>
       fitLayers(context, {
         ...{ id: "scales", layers: "cut", positionsPerColumn: 128 },
-        fit: (inputs, target, now, ending) => scaleInputs(inputs, target, now, ending, pull),
+        fit: ({ inputs, target, now, ending }) => scaleInputs(inputs, target, now, ending, pull),
       }),
   };
 }

@@ -21,8 +21,7 @@ export function leastSquares(options: Partial<LeastSquaresOptions> = {}): Recove
     apply: (context) =>
       fitLayers(context, {
         ...{ id: "lsq", layers, positionsPerColumn },
-        fit: (inputs, target, { weights, bias }, ending, products) =>
-          refit(inputs, target, weights, bias, ending, damping, products),
+        fit: (problem) => refit(problem, damping),
       }),
   };
 }

@@ -1,4 +1,11 @@
-import { readMatrix, shiftOutput, smallConstants, withConstant, writeMatrix } from "../criteria/parameters.ts";
+import {
+  canShift,
+  readMatrix,
+  shiftOutput,
+  smallConstants,
+  withConstant,
+  writeMatrix,
+} from "../criteria/parameters.ts";
 import type { Graph } from "../graph/graph.ts";
 import { runningStatistics } from "../ops/linear.ts";
 import type { Layer } from "../stats/layers.ts";
@@ -35,6 +42,7 @@ export function normEstimation(): Recovery {
         step(job, "recover norm", index, chosen.length, layer.matrix.parameter);
         const norm = normBehind(graph, layer);
         if (norm === null && !layer.form.window) continue;
+        if (context.fixedParameters === true && !canShift(graph, layer.matrix)) continue;
         const [now, before] = await measure(graph, layer, (draft, inOriginal, opset) => {
           const here = inOriginal(layer.output);
           const target = originalFeatures(

@@ -25,6 +25,8 @@ export interface RecoveryContext extends Origin {
   /** Inputs to train on, with labels where the recovery needs them; the calibration inputs unless others were given. */
   readonly training?: IndexedDataset | null;
   readonly batchSize: number;
+  /** True where the pruned graph may have no parameter that the original has not, since there is no place for it in its file. */
+  readonly fixedParameters?: boolean;
   readonly seed?: number;
   readonly job: Job;
   /** Takes what a recovery that trains did, for the report. */
@@ -41,6 +43,6 @@ export interface Recovery {
   /** True where it makes up for removed channels that are constant, which are else folded into biases before it. */
   readonly foldsConstants?: boolean;
   /** Throws before anything is pruned where it cannot work: no labels, operators without a gradient. */
-  check?(context: Pick<RecoveryContext, "runtime" | "original" | "training">): Promise<void>;
+  check?(context: Pick<RecoveryContext, "runtime" | "original" | "training" | "fixedParameters">): Promise<void>;
   apply(context: RecoveryContext): Promise<Graph>;
 }

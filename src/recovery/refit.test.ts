@@ -2,8 +2,9 @@ import { describe, expect, it } from "vitest";
 import type { InputMoments, TargetMoments } from "../stats/taps/moments.ts";
 import { leastSquares } from "../tensor/linalg/least-squares.ts";
 import { gram, matMul, transposed } from "../tensor/linalg/matrix.ts";
+import { plainProducts } from "../tensor/linalg/products.ts";
 import { random } from "../tensor/random.ts";
-import { refit } from "./refit.ts";
+import { type Refitted, refit as refitted } from "./refit.ts";
 
 const n = 80;
 const columns = 5;
@@ -39,6 +40,18 @@ function moments(inputs: Float64Array, targets: Float64Array): [InputMoments, Ta
   ];
 }
 
+function refit(
+  inputs: InputMoments,
+  target: TargetMoments,
+  weights: Float64Array,
+  bias: Float64Array,
+  ending: { readonly scale: Float64Array; readonly shift: Float64Array },
+  damping: number,
+  freeBias = true,
+): Promise<Refitted> {
+  return refitted({ inputs, target, now: { weights, bias }, ending, freeBias, products: plainProducts }, damping);
+}
+
 /** Mean squared error of scale · (W x + b) + shift, summed over rows. */
 function errorOf(w: Float64Array, b: Float64Array, inputs = x): number {
   let error = 0;
@@ -68,6 +81,24 @@ describe("refit", () => {
       }
       expect(found.bias[r]).toBeCloseTo(expected[columns * rows + r] ?? Number.NaN, 9);
     }
+  });
+
+  it("with biases that stay equals ordinary least squares without a constant input", async () => {
+    const [inputs, target] = moments(x, d);
+    const found = await refit(inputs, target, weights, bias, ending, 0, false);
+    const wanted = d.map((value, i) => {
+      const r = i % rows;
+      return (value - (ending.shift[r] ?? 0)) / (ending.scale[r] ?? 1) - (bias[r] ?? 0);
+    });
+    const expected = leastSquares(x, wanted, n, columns, rows);
+    for (let r = 0; r < rows; r++) {
+      for (let c = 0; c < columns; c++) {
+        expect(found.weights[r * columns + c]).toBeCloseTo(expected[c * rows + r] ?? Number.NaN, 9);
+      }
+    }
+    expect(found.bias).toEqual(bias);
+    expect(found.before).toBeCloseTo(errorOf(weights, bias), 9);
+    expect(found.after).toBeCloseTo(errorOf(found.weights, bias), 9);
   });
 
   it("among the weights that a row has equals ordinary least squares on the inputs of these", async () => {

@@ -1,8 +1,9 @@
-import { centred, type InputMoments, type TargetMoments } from "../stats/taps/moments.ts";
+import { centred } from "../stats/taps/moments.ts";
 import { type Damping, type Factor, factorise, solveRows } from "../tensor/linalg/cholesky.ts";
 import { dot } from "../tensor/linalg/matrix.ts";
-import { type Products, plainProducts } from "../tensor/linalg/products.ts";
+import type { Products } from "../tensor/linalg/products.ts";
 import { solveMasked } from "../tensor/linalg/solve-masked.ts";
+import type { FitProblem } from "./fit-layers.ts";
 
 /** A matrix with what is added to each row. */
 export interface Refitted {
@@ -19,25 +20,22 @@ export interface Refitted {
 
 /**
  * The weights W and biases b that minimise E‖scale · (W x + b) + shift − d‖² + λ‖W − W₀‖², from sums over the inputs x and the
- * targets d: for λ = 0 ordinary least squares with a constant input of 1. λ is `damping` times the mean variance of x.
- * Weights that are zero stay zero, and rows that would not gain keep what they had. weights: [rows, columns]; rows of group g
- * see the columns of group g.
+ * targets d: for λ = 0 ordinary least squares with a constant input of 1, or without one where biases are not free. λ is `damping` times the mean
+ * variance of x. Weights that are zero stay zero, and rows that would not gain keep what they had. weights: [rows, columns]; rows of
+ * group g see the columns of group g.
  */
 export async function refit(
-  inputs: InputMoments,
-  target: TargetMoments,
-  weights: Float64Array,
-  bias: Float64Array,
-  ending: { readonly scale: Float64Array; readonly shift: Float64Array },
+  { inputs, target, now: { weights, bias }, ending, freeBias, products }: FitProblem,
   damping: number,
-  products: Products = plainProducts,
 ): Promise<Refitted> {
   const { count, columns } = inputs;
   const groups = inputs.gram.length;
   const perGroup = target.rows / groups;
   const out = { weights: weights.slice(), bias: bias.slice(), before: 0, after: 0, damping: 0 };
   for (let g = 0; g < groups; g++) {
-    const mean = inputs.sum.slice(g * columns, (g + 1) * columns).map((n) => n / count);
+    const average = inputs.sum.slice(g * columns, (g + 1) * columns).map((n) => n / count);
+    // A free bias takes care of the means, so that what is left to fit lies around them; a fixed one leaves all of the inputs to fit.
+    const mean = freeBias ? average : new Float64Array(columns);
     const spread = centred(inputs.gram[g] ?? new Float64Array(0), mean, count);
     const factor = factorise(spread, columns, { damping });
     out.damping = Math.max(out.damping, factor.damping);
@@ -48,13 +46,16 @@ export async function refit(
     const variance = new Float64Array(perGroup);
     for (let r = 0; r < perGroup; r++) {
       const scale = ending.scale[first + r] ?? 1;
-      const level = (target.sum[first + r] ?? 0) / count;
       if (!(Math.abs(scale) > 1e-12)) continue;
-      centre[r] = (level - (ending.shift[first + r] ?? 0)) / scale;
-      variance[r] = Math.max(0, (target.squares[first + r] ?? 0) / count - level * level) / scale ** 2;
+      const shift = ending.shift[first + r] ?? 0;
+      const middle = (target.sum[first + r] ?? 0) / count;
+      const level = freeBias ? middle : shift + scale * (bias[first + r] ?? 0);
+      centre[r] = (level - shift) / scale;
+      const around = (target.squares[first + r] ?? 0) / count - (2 * middle - level) * level;
+      variance[r] = Math.max(0, around) / scale ** 2;
       const cross = target.cross[g] ?? new Float64Array(0);
       for (let c = 0; c < columns; c++) {
-        wanted[r * columns + c] = ((cross[(first + r) * columns + c] ?? 0) / count - level * (mean[c] ?? 0)) / scale;
+        wanted[r * columns + c] = ((cross[(first + r) * columns + c] ?? 0) / count - level * (average[c] ?? 0)) / scale;
       }
     }
     const residual = wanted.slice();
@@ -67,7 +68,7 @@ export async function refit(
       const at = r * columns;
       const scale = ending.scale[first + r] ?? 1;
       if (!(Math.abs(scale) > 1e-12)) continue;
-      // E(wx + b − d)² = var(wx − d) + (mean)²; the fitted bias makes the second term zero.
+      // E(wx + b − d)² = E(wx − d, around their middles)² + (their distance)², which the fitted bias makes zero.
       const spreadOf = (w: Float64Array, image: Float64Array): number =>
         (variance[r] ?? 0) - 2 * dot(w, at, wanted, at, columns) + dot(w, at, image, at, columns);
       const offset = dot(old, at, mean, 0, columns) + (bias[first + r] ?? 0) - (centre[r] ?? 0);

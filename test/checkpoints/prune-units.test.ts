@@ -3,15 +3,18 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { z } from "zod";
+import { fromTensors } from "../../src/data/from-tensors.ts";
 import type { Checkpoint } from "../../src/formats/checkpoint/open.ts";
 import { loadCheckpoint, methods, pruneFolderUnits } from "../../src/index.node.ts";
 import { analyse } from "../../src/models/analysis.ts";
 import { type CheckpointModel, checkpointModel } from "../../src/models/checkpoint/checkpoint-model.ts";
+import { recoveryNamed } from "../../src/plans/methods.ts";
 import { openRuntime } from "../../src/runtime/open-runtime.node.ts";
 import type { Runtime } from "../../src/runtime/runtime.ts";
 import { randomTokens } from "../../src/stream/stages/random-tokens.ts";
 import { checkLaw } from "../../src/surgery/law.ts";
-import { float32Tensor, toFloat32 } from "../../src/tensor/numeric.ts";
+import { float32Tensor, fromInts, toFloat32 } from "../../src/tensor/numeric.ts";
+import { random } from "../../src/tensor/random.ts";
 import { load, refOf, type TensorRef } from "../../src/tensor/tensor.ts";
 import { inFloat32, openFixtures } from "./fixtures.ts";
 
@@ -26,6 +29,12 @@ afterAll(async () => {
   await runtime.close();
   rmSync(folder, { recursive: true, force: true });
 });
+
+function tokensOf({ outline }: CheckpointModel, windows: number, time: number) {
+  const draw = random(3, "repair");
+  const ids = Array.from({ length: windows * time }, () => draw.int(outline.vocabulary));
+  return fromInts("i64", [windows, time], ids);
+}
 
 describe("units of a checkpoint", () => {
   it.each([
@@ -42,6 +51,24 @@ describe("units of a checkpoint", () => {
     const reasons = report.blocked.flatMap(({ reasons: why }) => why);
     expect(reasons.some((reason) => /v_proj.*on axis 0|has to stay|would have|would be/.test(reason))).toBe(true);
     expect(report.law?.passed).toBe(true);
+  });
+
+  it("are repaired without parameters that the files have no place for", async () => {
+    const model = checkpointModel(await inFloat32(await fixtures.open("llama")));
+    const calibration = fromTensors(new Map([["input_ids", tokensOf(model, 8, 64)]]));
+    const left = async (recover: string): Promise<number> => {
+      const plan = { ...methods.structured({ sparsity: 0.4, roundTo: 1 }), recovery: recoveryNamed(recover) };
+      const out = join(folder, `repaired-${recover}`);
+      const report = await pruneFolderUnits(model, out, plan, { runtime, calibration });
+      const names = [...(await loadCheckpoint(out)).checkpoint.tensors.keys()].sort();
+      expect(names).toEqual([...model.checkpoint.tensors.keys()].sort());
+      return report.fidelity?.relativeError ?? Number.NaN;
+    };
+    expect(await left("lsq")).toBeLessThan(0.9 * (await left("none")));
+    const plan = { ...methods.structured({ sparsity: 0.4, roundTo: 1 }), recovery: recoveryNamed("bias") };
+    await expect(pruneFolderUnits(model, join(folder, "biased"), plan, { runtime, calibration })).rejects.toThrow(
+      "recovery bias: expected a model with biases",
+    );
   });
 
   it("nothing is written where the checkpoint would compute something else", async () => {

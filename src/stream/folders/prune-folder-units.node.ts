@@ -31,7 +31,7 @@ import { keptIndices } from "./kept-indices.ts";
 import { paddedMasks, paddedParameters } from "./pad-units.ts";
 
 export interface FolderUnitOptions
-  extends Omit<PruneOptions, "out" | "withhold" | "alike" | "beforeCut" | "shapes" | "origin">,
+  extends Omit<PruneOptions, "out" | "fixedParameters" | "withhold" | "alike" | "beforeCut" | "shapes" | "origin">,
     Making {
   /** What has to load the result: widths are chosen so that it does, and nothing is cut where it would not. */
   readonly loaders?: readonly LoaderName[];
@@ -78,6 +78,7 @@ export async function pruneFolderUnits(
   const pruned = await prune(whole, plan, {
     ...options,
     shapes: shapesOf(model),
+    fixedParameters: true,
     withhold: (coupling) => inexpressible(model, coupling),
     ...(loaders.length === 0 ? {} : { alike: (coupling) => loadableWidths(model, coupling, loaders) }),
     beforeCut: (coupling, masks) => void chosen.push(settled(model, coupling, masks, loaders)),
@@ -92,11 +93,12 @@ export async function pruneFolderUnits(
   const law = await checkLaw(runtime, graph, small.graph().graph, feeds, tolerance);
   if (!law.passed) {
     const message = `expected the checkpoint to compute what the pruned graph does, within ${tolerance}, got ${law.relative.toExponential(2)}.`;
-    const hint =
-      plan.recovery.length === 0
-        ? "Leave hidden features out with --ignore."
-        : "A recovery may add biases, which models of this type have no place for: repair by norm or distill.";
-    throw new EspalierError("law", model.name, message, `Nothing was written. ${hint}`);
+    throw new EspalierError(
+      "law",
+      model.name,
+      message,
+      "Nothing was written. Leave hidden features out with --ignore.",
+    );
   }
   const zeros = choice === undefined ? 0 : unitsOf(choice.written) - unitsOf(choice.masks);
   const report: Report = {
