@@ -113,6 +113,8 @@ export async function streamGradients(
       const state = await runtime.state();
       try {
         await state.set(held);
+        // Beside the runtime from here on.
+        held.clear();
         for (let window = 0; window < came.batches; window++) {
           signal?.throwIfAborted();
           const up = stage === head ? labels[window] : await slopes.read(window);
