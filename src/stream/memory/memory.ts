@@ -59,8 +59,8 @@ const allocated = 1.25;
 const gramBytes = 16;
 /** What a sweep by the widest takes beside it: the factor, what it is made from, and room for products. */
 const factorBytes = 20;
-/** Copies of what gradients are made from and summed in: here and beside the runtime. */
-const gradientCopies = 2;
+/** Copies of what gradients are made from and summed in: here, beside the runtime, and those of the stage before, which are freed late. */
+const gradientCopies = 3;
 
 /** What one stage takes, in bytes. */
 interface StageBytes {
