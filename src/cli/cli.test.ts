@@ -175,7 +175,12 @@ describe("requests that cannot be met", () => {
     ["prune llama -o sparse --sparsity 0.5 --granularity layer", 2, "by which checkpoints are pruned"],
     ["prune llama -o small --keep-macs 0.5 --memory 2GB", 2, "--memory: expected single weights or a pattern"],
     ["prune llama -o llama --criterion l1", 1, "expected no folder or an empty one"],
-    ["prune llama -o small --keep-macs 0.6 --recover bias --calib random --window 9", 1, "A recovery may add biases"],
+    [
+      "prune llama -o small --keep-macs 0.6 --recover bias --calib random --window 9",
+      2,
+      "expected a model with biases",
+    ],
+    ["prune llama -o small --keep-macs 0.6 --fix training=false", 2, "--fix training: expected an ONNX model"],
     ["prune llama -o small --keep-params 0.9 --target vlm", 2, 'Did you mean "vllm"?'],
     ["prune model.onnx -o a.onnx --keep-macs 0.5 --target vllm", 2, "which vLLM reads, got an ONNX model"],
     ["prune model.onnx -o a.onnx", 2, "expected one target, got none"],

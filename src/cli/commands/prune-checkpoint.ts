@@ -41,11 +41,17 @@ interface Options extends Omit<Settings, "learning" | "roundTo" | "table">, Read
   readonly report: string | undefined;
   readonly json: boolean;
   readonly loaders: readonly LoaderName[];
+  readonly fix: ReadonlyMap<string, unknown>;
 }
 
 /** Prunes the checkpoint in a folder into another: as the recipe would that says the same as these options. */
 export async function pruneCheckpointAt(path: string, options: Options, host: Host): Promise<void> {
-  const { out, dryRun, resume, json } = options;
+  const { out, dryRun, resume, json, fix } = options;
+  const [fixed] = fix.keys();
+  if (fixed !== undefined) {
+    const message = "expected an ONNX model, whose inputs may decide what runs, got a checkpoint.";
+    throw new EspalierError("request", `--fix ${fixed}`, message, "Leave it out.");
+  }
   if (out === undefined && !dryRun) {
     const hint = "Give -o FOLDER, or --dry-run.";
     throw new EspalierError("request", "-o", "expected a folder to write to, got none.", hint);
