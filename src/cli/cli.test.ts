@@ -180,6 +180,11 @@ describe("requests that cannot be met", () => {
       2,
       "expected a model with biases",
     ],
+    [
+      "prune model.onnx -o small.onnx --keep-macs 0.5 --recover lsq+distill+norm",
+      2,
+      "expected norm before what trains",
+    ],
     ["prune llama -o small --keep-macs 0.6 --fix training=false", 2, "--fix training: expected an ONNX model"],
     ["prune llama -o small --keep-params 0.9 --target vlm", 2, 'Did you mean "vllm"?'],
     ["prune model.onnx -o a.onnx --keep-macs 0.5 --target vllm", 2, "which vLLM reads, got an ONNX model"],

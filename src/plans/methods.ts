@@ -204,7 +204,7 @@ export const recoveries: ReadonlyMap<string, MakeRecovery> = new Map<string, Mak
 
 /** One recovery, or several in turn as in `lsq+distill`. Throws `request` with the known ones. */
 export function recoveryNamed(names: string, learning: Learning = {}): readonly Recovery[] {
-  return names.split("+").flatMap((name) => {
+  const chain = names.split("+").flatMap((name) => {
     const make = recoveries.get(name);
     if (make !== undefined) return make(learning);
     const known = [...recoveries.keys()].join(", ");
@@ -216,4 +216,9 @@ export function recoveryNamed(names: string, learning: Learning = {}): readonly 
       hint,
     );
   });
+  const late = chain.findIndex(({ restores = false }, i) => restores && chain.slice(0, i).some(({ trains }) => trains));
+  if (late < 0) return chain;
+  const name = chain[late]?.id ?? "";
+  const message = `expected ${name} before what trains: it gives layers the means that they had, which others have learnt to do without.`;
+  throw new EspalierError("request", `--recover ${names}`, message, `Put ${name} first, or leave it out.`);
 }

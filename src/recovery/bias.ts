@@ -14,6 +14,7 @@ export function biasCompensation(): Recovery {
   return {
     id: "bias",
     needsData: true,
+    restores: true,
     foldsConstants: true,
     check: async ({ original, fixedParameters = false }) => {
       if (!fixedParameters || layersOf(original).some(({ matrix }) => canShift(original.graph, matrix))) return;

@@ -34,6 +34,7 @@ export function normEstimation(): Recovery {
   return {
     id: "norm",
     needsData: true,
+    restores: true,
     apply: async (context) => {
       const { job } = context;
       const { affected: chosen, measure } = await tour(context, "norm");

@@ -38,6 +38,10 @@ export interface Recovery {
   readonly id: string;
   /** True when it cannot work without inputs. */
   readonly needsData: boolean;
+  /** What it learns is no longer what the original gave. */
+  readonly trains?: boolean;
+  /** It gives layers back what they gave, or had, on average in the original: of no use, and harmful, once others have learnt. */
+  readonly restores?: boolean;
   /** True where it only knows language models. */
   readonly tokens?: boolean;
   /** True where it makes up for removed channels that are constant, which are else folded into biases before it. */

@@ -59,6 +59,7 @@ export function retrain(id: string, options: RetrainOptions): Recovery {
   return {
     id,
     needsData: true,
+    trains: true,
     check: async ({ runtime, original, training }) => {
       if (options.labels > 0 && training?.labelled === false) throw needsLabels(id, training.description);
       const { graph, inputs, matrices } = original;
