@@ -118,7 +118,7 @@ describe("a memory", () => {
   ] as const)("that is just enough for %s is never exceeded, and changes no byte", async (criterion, more) => {
     const needs = { ...more, windows: 5, time: 10, most: 1 };
     const at = await measured(needs);
-    // What the process has may still grow until the run looks, by tens of megabytes where tests ran before.
+    // What the process has may still grow or shrink until the run looks, by tens of megabytes where tests ran before.
     const taken = 192e6 + (await anonymousBytes());
     const ample = at(4e9, taken);
     const tighter = at(ample.bytes - ample.hidden - 1, taken);
@@ -129,7 +129,7 @@ describe("a memory", () => {
     const out = join(folder, "least");
     const { memory } = await pruneFolder(model, out, planned(criterion), { ...options, memory: least });
     expect(memory?.limit).toBe(least);
-    expect(memory?.counted).toBeGreaterThan(least - 256e6);
+    expect(memory?.counted).toBeGreaterThan(least - 320e6);
     expect(memory?.counted).toBeLessThanOrEqual(least);
     const file = "model.safetensors";
     expect(await readFile(join(out, file))).toEqual(await readFile(join(folder, "free", file)));
