@@ -1,6 +1,6 @@
 import { centred } from "../stats/taps/moments.ts";
 import { type Damping, type Factor, factorise, solveRows } from "../tensor/linalg/cholesky.ts";
-import { dot } from "../tensor/linalg/matrix.ts";
+import { dot, meanDiagonal } from "../tensor/linalg/matrix.ts";
 import type { Products } from "../tensor/linalg/products.ts";
 import { solveMasked } from "../tensor/linalg/solve-masked.ts";
 import type { FitProblem } from "./fit-layers.ts";
@@ -112,17 +112,6 @@ async function changeOf(
   const found = await solveMasked(spread, n, sides, mask, sparse.length, { damping, products });
   for (const [i, r] of sparse.entries()) change.set(found.subarray(i * n, (i + 1) * n), r * n);
   return change;
-}
-
-/** Of the entries that are not zero, as `factorise` counts damping. */
-function meanDiagonal(spread: Float64Array, n: number): number {
-  let [sum, count] = [0, 0];
-  for (let i = 0; i < n; i++) {
-    const entry = spread[i * n + i] ?? 0;
-    sum += entry;
-    count += +(entry !== 0);
-  }
-  return count === 0 ? 0 : sum / count;
 }
 
 function rowsTimes(a: Float64Array, symmetric: Float64Array, rows: number, n: number): Float64Array {

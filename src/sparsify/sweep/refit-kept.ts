@@ -1,4 +1,5 @@
 import { gramFactor, solveGram } from "../../tensor/linalg/gram-factor.ts";
+import { meanDiagonal } from "../../tensor/linalg/matrix.ts";
 import { type Floats, type Products, part, plainProducts } from "../../tensor/linalg/products.ts";
 import { layerError } from "./layer-error.ts";
 import { checkMask, gramSide, rowsOf } from "./layer-sizes.ts";
@@ -78,15 +79,4 @@ function sameMasks(mask: Uint8Array, rows: number, columns: number): Iterable<re
     found.set(key, alike);
   }
   return found.values();
-}
-
-/** Mean of the entries of a diagonal that are not zero, as damping is measured by. */
-function meanDiagonal(gram: Float64Array, n: number): number {
-  let [sum, count] = [0, 0];
-  for (let i = 0; i < n; i++) {
-    const entry = gram[i * n + i] ?? 0;
-    sum += entry;
-    count += +(entry !== 0);
-  }
-  return count === 0 ? 0 : sum / count;
 }

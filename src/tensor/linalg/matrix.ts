@@ -193,3 +193,14 @@ export function checkMatrix(what: string, a: Float64Array, rows: number, cols: n
   if (a.length === rows * cols) return;
   throw new EspalierError("shape", what, `expected [${rows}, ${cols}], got ${a.length} numbers.`);
 }
+
+/** Mean of the entries of a diagonal that are not zero, the unit in which damping is given. a: [n, n]. */
+export function meanDiagonal(a: Float64Array, n: number): number {
+  let [sum, count] = [0, 0];
+  for (let i = 0; i < n; i++) {
+    const entry = a[i * n + i] ?? 0;
+    sum += entry;
+    count += +(entry !== 0);
+  }
+  return count === 0 ? 0 : sum / count;
+}
