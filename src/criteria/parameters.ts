@@ -56,14 +56,15 @@ interface Place {
 }
 
 /** The bias of a matrix where it has one of its own, else the running mean of the norm behind it. */
-function placeOf(graph: Graph, matrix: Matrix): Place | null {
+function placeOf(graph: Graph, matrix: Matrix, rows: number): Place | null {
   const form = formOf(matrix);
   const node = graph.nodes.find(({ outputs }) => outputs[0] === matrix.node.outputs[0]);
   const [output = ""] = node?.outputs ?? [];
   const readers = (name: string) => graph.nodes.filter(({ inputs }) => inputs.includes(name));
   const isOwn = (name: string): boolean => {
     const ref = graph.constants.get(name);
-    return ref !== undefined && isFloat(ref.dtype) && ref.shape.length === 1 && readers(name).length === 1;
+    if (ref === undefined || !isFloat(ref.dtype) || readers(name).length !== 1) return false;
+    return ref.shape.length === 1 && ref.shape[0] === rows;
   };
   const bias = form === null || form.bias === null ? "" : (node?.inputs[form.bias] ?? "");
   if (bias !== "" && isOwn(bias)) return { name: bias, sign: 1 };
@@ -75,7 +76,9 @@ function placeOf(graph: Graph, matrix: Matrix): Place | null {
 
 /** Whether the output of a matrix can be shifted without one parameter more. */
 export function canShift(graph: Graph, matrix: Matrix): boolean {
-  return placeOf(graph, matrix) !== null;
+  const shape = graph.constants.get(matrix.parameter)?.shape ?? matrix.shape;
+  const rows = matrix.outputs.reduce((product, axis) => product * (shape[axis] ?? 1), 1);
+  return placeOf(graph, matrix, rows) !== null;
 }
 
 /**
@@ -92,9 +95,9 @@ export async function shiftOutput(
   const node = graph.nodes.find(({ outputs }) => outputs[0] === matrix.node.outputs[0]);
   if (form === null || node === undefined || !isFloat(type)) throw missing(matrix.parameter);
   if (amount.every((n) => n === 0)) return graph;
-  const place = placeOf(graph, matrix);
+  const place = placeOf(graph, matrix, amount.length);
   const ref = place === null ? undefined : graph.constants.get(place.name);
-  if (place !== null && ref !== undefined && isFloat(ref.dtype) && ref.shape[0] === amount.length) {
+  if (place !== null && ref !== undefined && isFloat(ref.dtype)) {
     const values = Float64Array.from(toFloat64(await load(ref)), (n, i) => n + place.sign * (amount[i] ?? 0));
     return withConstant(graph, place.name, fromFloats(ref.dtype, ref.shape, values));
   }
