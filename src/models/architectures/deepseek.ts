@@ -1,4 +1,5 @@
 import * as z from "zod";
+import { EspalierError } from "../../tensor/error.ts";
 import { architecture } from "../checkpoint/architecture.ts";
 import { count, flag, optional, rotaryOf } from "../checkpoint/config.ts";
 import type { Site } from "../checkpoint/site.ts";
@@ -74,6 +75,16 @@ function mlp(block: Site, x: string, own: Config, index: number, width: Size, me
   return site.add(routed, gatedMlp(site.at("shared_experts"), x, shared));
 }
 
+/** Blocks without experts come first, whatever is left. */
+function renumbered(c: Config, kept: readonly number[]) {
+  const dense = kept.filter((block) => !isSparse(c, block)).length;
+  if (kept.slice(0, dense).every((block) => !isSparse(c, block))) {
+    return { first_k_dense_replace: dense, moe_layer_freq: 1 };
+  }
+  const message = `expected blocks with experts behind those without, got [${kept.join(", ")}].`;
+  throw new EspalierError("request", "blocks", message, "No config of this type says anything else.");
+}
+
 const family = (type: string, usual: Method) =>
   architecture({
     types: [type],
@@ -88,6 +99,7 @@ const family = (type: string, usual: Method) =>
       const { head_dim: _, ...sizes } = c;
       return rmsDecoder(sizes, of, {
         explicit: {},
+        renumbered: (kept) => renumbered(c, kept),
         experts: (block) =>
           isSparse(of(block), block) ? { path: "mlp.experts", field: "n_routed_experts" } : undefined,
         attend: (block, frame, x, own, index) =>

@@ -1,4 +1,6 @@
 import * as z from "zod";
+import type { Json } from "../../formats/checkpoint/json.ts";
+import { EspalierError } from "../../tensor/error.ts";
 import { architecture } from "../checkpoint/architecture.ts";
 import { blockCount, count, flag, optional } from "../checkpoint/config.ts";
 import { plus, sizeOfField } from "../checkpoint/size.ts";
@@ -40,6 +42,7 @@ export const gpt2 = architecture({
       layers: c.n_layer,
       blockCount: "n_layer",
       tied: c.tie_word_embeddings,
+      renumbered: (kept) => renumbered(c.scale_attn_by_inverse_layer_idx, kept),
       names: { embedding: `${at}wte`, blocks: `${at}h` },
       embedded: (root, frame, x) => root.add(x, embedding(root.at(`${at}wpe`), frame.positions, positions, width)),
       norm: (root, x) => layerNorm(root.at(`${at}ln_f`), x, width, epsilon),
@@ -71,3 +74,10 @@ export const gpt2 = architecture({
     });
   },
 });
+
+/** Where attention is scaled by the number of its block, only the first blocks can be left. */
+function renumbered(byNumber: boolean, kept: readonly number[]): Json {
+  if (!byNumber || kept.every((block, i) => block === i)) return {};
+  const message = `expected the first blocks, since attention is scaled by their numbers, got [${kept.join(", ")}].`;
+  throw new EspalierError("request", "scale_attn_by_inverse_layer_idx", message);
+}

@@ -7,7 +7,7 @@ import { mixture, route } from "../parts/experts.ts";
 import { linear } from "../parts/linear.ts";
 import { gatedMlp } from "../parts/mlp.ts";
 import { rmsDecoder } from "../parts/rms-decoder.ts";
-import { qwenFields, qwenReach } from "./qwen.ts";
+import { qwenFields, qwenReach, renumberedReach } from "./qwen.ts";
 
 const fields = {
   ...qwenFields,
@@ -52,6 +52,11 @@ function isSparse(c: Config, block: number): boolean {
   return !c.mlp_only_layers.includes(block) && (block + 1) % c.decoder_sparse_step === 0;
 }
 
+function renumbered(c: Config, kept: readonly number[]) {
+  const dense = kept.flatMap((block, i) => (isSparse(c, block) ? [] : [i]));
+  return { ...renumberedReach(c, kept), decoder_sparse_step: 1, mlp_only_layers: dense };
+}
+
 /** Mixtures of Qwen 1.5 and 2 (arXiv 2407.10671): experts beside one that all tokens share, behind a gate of its own. */
 export const qwen2Moe = architecture({
   types: ["qwen2_moe"],
@@ -59,6 +64,7 @@ export const qwen2Moe = architecture({
   config: qwen2Config,
   outline: (c, of) =>
     rmsDecoder(c, of, {
+      renumbered: (kept) => renumbered(c, kept),
       attention: (_, block) => ({ bias: c.qkv_bias, outputBias: false, reach: qwenReach(c, block) }),
       experts: (block) => (isSparse(of(block), block) ? where : undefined),
       mlp: (block, x, own, index, width) => {
@@ -81,6 +87,7 @@ export const qwen3Moe = architecture({
   outline: (c, of) =>
     rmsDecoder(c, of, {
       queryKeyNorms: "each head",
+      renumbered: (kept) => renumbered(c, kept),
       attention: (_, block) => ({ reach: qwenReach(c, block) }),
       experts: (block) => (isSparse(of(block), block) ? where : undefined),
       mlp: experts,

@@ -19,6 +19,11 @@ export function qwenReach(c: z.output<typeof config>, block: number): { causal: 
   return reachOf(c, c.use_sliding_window && slides);
 }
 
+/** The windows of what is left of blocks. */
+export function renumberedReach({ max_window_layers }: z.output<typeof config>, kept: readonly number[]) {
+  return { max_window_layers: kept.filter((block) => block < max_window_layers).length };
+}
+
 /** Qwen 2 and 2.5: Llama with biases on queries, keys and values (arXiv 2407.10671). */
 export const qwen2 = architecture({
   types: ["qwen2"],
@@ -26,6 +31,7 @@ export const qwen2 = architecture({
   config,
   outline: (c, of) =>
     rmsDecoder(c, of, {
+      renumbered: (kept) => renumberedReach(c, kept),
       attention: (_, block) => ({ bias: true, outputBias: false, reach: qwenReach(c, block) }),
     }),
 });
@@ -39,6 +45,7 @@ export const qwen3 = architecture({
     rmsDecoder(c, of, {
       headSize: (own) => own.head_dim ?? 128,
       queryKeyNorms: "each head",
+      renumbered: (kept) => renumberedReach(c, kept),
       attention: (_, block) => ({ reach: qwenReach(c, block) }),
     }),
 });

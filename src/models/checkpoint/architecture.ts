@@ -35,6 +35,11 @@ export interface Outline {
    * features the mean of squares grows, and ε with it.
    */
   readonly epsilons?: Readonly<Record<string, string>>;
+  /**
+   * What a config says of blocks by their numbers, beside lists with an entry for each block, where only these are left, in this
+   * order. Throws `request` where no config can say it of these.
+   */
+  readonly renumbered?: (kept: readonly number[]) => Json;
   /** Fields that have to stay what they are, since more than sizes follows from them, each with the reason. */
   readonly fixed?: Readonly<Record<string, string>>;
 }

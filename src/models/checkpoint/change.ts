@@ -77,13 +77,14 @@ export function keepBlocks(model: CheckpointModel, kept: readonly number[]): Che
   const own = { of: checkpoint.name, names, positions: new Map(), blocks: kept };
   return {
     ...checkpoint,
-    config: { ...config, [outline.blockCount]: kept.length },
+    config: { ...config, ...outline.renumbered?.(kept), [outline.blockCount]: kept.length },
     ...{ tensors, shardOf, kept: keptThrough(checkpoint.kept, own, tensors.keys()) },
   };
 }
 
 function fewer(field: string, value: unknown, kept: readonly number[], blocks: number): unknown {
-  if (Array.isArray(value) && value.length === blocks) return kept.map((block) => value[block]);
+  if (Array.isArray(value) && value.length === blocks && /layer|block/.test(field))
+    return kept.map((block) => value[block]);
   if (field !== "per_layer_config" || typeof value !== "object" || value === null) return value;
   const own = new Map(Object.entries(value));
   const moved: Json = Object.fromEntries(

@@ -32,6 +32,7 @@ export interface DecoderSpec {
   readonly explicit?: Json;
   readonly epsilons?: Readonly<Record<string, string>>;
   readonly fixed?: Readonly<Record<string, string>>;
+  readonly renumbered?: Outline["renumbered"];
   readonly blockCount?: string;
 }
 
@@ -69,5 +70,6 @@ export function decoder(spec: DecoderSpec): Outline {
     explicit: spec.explicit ?? {},
     ...(spec.epsilons === undefined ? {} : { epsilons: spec.epsilons }),
     ...(spec.fixed === undefined ? {} : { fixed: spec.fixed }),
+    ...(spec.renumbered === undefined ? {} : { renumbered: spec.renumbered }),
   };
 }

@@ -61,6 +61,7 @@ export interface RmsDecoderSpec<C> {
   readonly logitCap?: number | undefined;
   readonly tied?: boolean;
   readonly explicit?: Outline["explicit"];
+  readonly renumbered?: Outline["renumbered"];
 }
 
 /** Features of a head as most configs state them. */
@@ -109,6 +110,7 @@ export function rmsDecoder<C extends RmsDecoderConfig>(
     epsilons: { rms_norm_eps: "hidden_size" },
     logitCap: spec.logitCap,
     experts: spec.experts,
+    ...(spec.renumbered === undefined ? {} : { renumbered: spec.renumbered }),
     ...(embeddingScale === undefined
       ? {}
       : {
