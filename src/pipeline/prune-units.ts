@@ -147,9 +147,21 @@ function givenMasks(free: readonly Group[], given: ReadonlyMap<string, Uint8Arra
       const hint = "Masks hold for the graph that they were chosen in.";
       throw new EspalierError("request", `group ${id}`, `expected ${expected}, got ${got}.`, hint);
     }
+    checkBalance(group, mask);
     masks.set(group, mask);
   }
   return masks;
+}
+
+/** Throws `request` where a mask keeps no unit, or more of one set than of another: no axis could hold these. */
+function checkBalance({ id, size, sets }: Group, mask: Uint8Array): void {
+  const kept = Array.from({ length: sets }, (_, set) =>
+    mask.subarray(set * size, (set + 1) * size).reduce((sum, keep) => sum + keep, 0),
+  );
+  const [first = 0] = kept;
+  if (first > 0 && kept.every((count) => count === first)) return;
+  const expected = sets === 1 ? "at least one unit that stays" : `as many units that stay in each of its ${sets} sets`;
+  throw new EspalierError("request", `group ${id}`, `expected ${expected}, got ${kept.slice(0, 8).join(", ")}.`);
 }
 
 /** Measures what removal costs after refitting. */

@@ -53,6 +53,34 @@ describe("units of a checkpoint", () => {
     expect(report.law?.passed).toBe(true);
   });
 
+  it.each(["qwen3", "olmo2", "olmoe", "qwen3_moe", "deepseek_v2-lite", "deepseek_v3"])(
+    "norms of %s over other features than the width's compute what they did, with the one ε that a config has",
+    async (name) => {
+      const model = checkpointModel(await inFloat32(await fixtures.open(name)));
+      const plan = methods.structured({ sparsity: 0.5, roundTo: 1 });
+      const report = await pruneFolderUnits(model, join(folder, `even-${name}`), plan, { runtime, measure: false });
+      expect(report.law?.relative).toBeLessThan(1e-4);
+      // Planted fault: what such a norm is over is larger than it was.
+      const small = checkpointModel((await loadCheckpoint(join(folder, `even-${name}`))).checkpoint);
+      const tensors = new Map(small.checkpoint.tensors);
+      for (const { matrix } of small.stages.flatMap(({ norms }) => [...norms.values()])) {
+        const ref = tensors.get(matrix) ?? missing(matrix);
+        tensors.set(
+          matrix,
+          refOf(
+            float32Tensor(
+              ref.shape,
+              toFloat32(await load(ref)).map((x) => 1.5 * x),
+            ),
+          ),
+        );
+      }
+      const broken = checkpointModel({ ...small.checkpoint, tensors });
+      const graphs = [small.graph().graph, broken.graph().graph] as const;
+      expect((await checkLaw(runtime, ...graphs, [randomTokens(small, 0)], 1e-5)).passed).toBe(false);
+    },
+  );
+
   it("are repaired without parameters that the files have no place for", async () => {
     const model = checkpointModel(await inFloat32(await fixtures.open("llama")));
     const calibration = fromTensors(new Map([["input_ids", tokensOf(model, 8, 64)]]));

@@ -91,7 +91,7 @@ Config, tensors and everything beside them have the names that they had. Besides
 - \`kept-indices.json\`, where units, blocks, experts or tokens went: what of the original \`of\` is left. \`names\` tells what a tensor
   is called there where it has another name now, since blocks and experts are numbered anew. \`tensors\` has an entry for each tensor
   that lost positions: for each axis the number of one of \`lists\`, or null where the axis is whole. The tensor is the original's
-  at those positions, in that order, unless a recovery wrote it anew; gains of norms follow the width. −1 stands for a place filled
+  at those positions, in that order, unless a recovery wrote it anew; gains of norms, and matrices in front of norms of their own, follow the width. −1 stands for a place filled
   with zeros. \`blocks\`, \`experts\` (by the number that their block has now) and \`entries\` (of a field such as \`vocab_size\`) say the same
   in the original's numbers of these. What was pruned several times still tells of the first original.
 

@@ -114,7 +114,8 @@ const family = (type: string, usual: Method) =>
             queryRank: own.q_lora_rank == null ? undefined : sizeOfField("q_lora_rank", own.q_lora_rank),
             scale: (own.qk_nope_head_dim + own.qk_rope_head_dim) ** -0.5 * magnitude ** 2,
             bias: c.attention_bias,
-            norm: (site, y, size) => rmsNorm(site, y, size, c.rms_norm_eps),
+            norm: (site, y, size, maker) =>
+              rmsNorm(site, y, { width: size, epsilon: c.rms_norm_eps, maker, part: "first" }),
           }),
         mlp: (block, x, own, index, size) => mlp(block, x, own, index, size, method),
       });

@@ -5,6 +5,7 @@ import type { Graph } from "../../graph/graph.ts";
 import { EspalierError } from "../../tensor/error.ts";
 import { type Shape, sameShape, type TensorRef } from "../../tensor/tensor.ts";
 import type { CheckpointModel } from "./checkpoint-model.ts";
+import { evenedNorms } from "./evened-norms.ts";
 import { resized, resizedConfig } from "./resize.ts";
 import { storedParameters } from "./stored.ts";
 
@@ -27,12 +28,13 @@ export function withTensors(model: CheckpointModel, tensors: ReadonlyMap<string,
     const hint = "Leave that group out with --ignore, or write ONNX, which holds any sizes.";
     throw new EspalierError("request", model.name, `expected sizes that config.json can state, but ${problem}.`, hint);
   }
+  const evened = evenedNorms(model, tensors, change.fields);
   const kept = new Map<string, TensorRef>();
   for (const [name, ref] of checkpoint.tensors) {
     // A copy of what a tied parameter was before is stale.
     const other = outline.tied.get(name);
     if (other === undefined || !tensors.has(other))
-      kept.set(name, (parameters.has(name) ? tensors.get(name) : undefined) ?? ref);
+      kept.set(name, evened.get(name) ?? (parameters.has(name) ? tensors.get(name) : undefined) ?? ref);
   }
   const { kept: left, ...rest } = checkpoint;
   const isWhole = [...shapes].every(([name, shape]) => sameShape(shape, checkpoint.tensors.get(name)?.shape ?? []));

@@ -50,12 +50,13 @@ export function resizedConfig(
 ): Json {
   if (fields.size === 0 && perBlock.size === 0) return config;
   const epsilons: Record<string, number> = {};
+  const stated: Json = { ...config, ...outline.explicit };
   for (const [field, counts] of Object.entries(outline.epsilons ?? {})) {
-    const [epsilon, before, now] = [config[field], config[counts], fields.get(counts)];
+    const [epsilon, before, now] = [stated[field], stated[counts], fields.get(counts)];
     if (typeof epsilon === "number" && typeof before === "number" && now !== undefined)
       epsilons[field] = (epsilon * before) / now;
   }
-  const { [uneven]: before, ...even } = { ...config, ...outline.explicit, ...Object.fromEntries(fields), ...epsilons };
+  const { [uneven]: before, ...even } = { ...stated, ...Object.fromEntries(fields), ...epsilons };
   const own = ownOf(before, { fields, perBlock });
   return own === null ? even : { ...even, [uneven]: own };
 }

@@ -5,6 +5,13 @@ import { didYouMean, EspalierError } from "../../tensor/error.ts";
 import { formatShape, type TensorRef } from "../../tensor/tensor.ts";
 import { formatSize, type Size } from "./size.ts";
 
+/** The matrix that makes what a norm is over: all of its outputs, or the first of them. */
+export interface NormedMatrix {
+  readonly matrix: string;
+  readonly bias: string;
+  readonly part: "all" | "first";
+}
+
 /** Where the parameters of a checkpoint are written into one graph, each once. */
 export interface Writing {
   readonly draft: Draft;
@@ -15,6 +22,8 @@ export interface Writing {
   readonly parameters: Map<string, readonly Size[]>;
   /** Parameters that decide which expert a token goes to. */
   readonly routers: Set<string>;
+  /** Norms of what one matrix makes for them alone, by their gains. */
+  readonly norms: Map<string, NormedMatrix>;
   /** Small constants and casts that were written, by what they hold. */
   readonly written: Map<string, string>;
 }
@@ -30,6 +39,7 @@ export function writingInto(
     checkpoint: checkpoint.name,
     parameters: new Map(),
     routers: new Set(),
+    norms: new Map(),
     written: new Map(),
   };
 }
@@ -84,6 +94,12 @@ export class Site {
   /** Says that a parameter of this place decides which expert a token goes to. */
   isRouter(name: string): void {
     this.#writing.routers.add(this.#nameOf(name));
+  }
+
+  /** Says that a gain of this place is of a norm over what the matrix at `maker` makes for it alone. */
+  isNormOf(gain: string, maker: Site, part: NormedMatrix["part"]): void {
+    const made = { matrix: maker.#nameOf("weight"), bias: maker.#nameOf("bias"), part };
+    this.#writing.norms.set(this.#nameOf(gain), made);
   }
 
   /** Any value cast to another type. */

@@ -23,7 +23,8 @@ export interface LatentSpec {
   readonly scale: number;
   readonly rotary: RotarySpec;
   readonly bias: boolean;
-  readonly norm: (site: Site, x: string, size: Size) => string;
+  /** A norm over the first outputs of the matrix at `maker`. */
+  readonly norm: (site: Site, x: string, size: Size, maker: Site) => string;
 }
 
 /**
@@ -41,16 +42,19 @@ export function latentAttention(site: Site, frame: Frame, x: string, spec: Laten
   const turned = (y: string): string => turn(site, frame, y, { rotary, size: turning });
   const queries = { outputs: times(heads, plain + turning) };
   const narrowQuery = (rank: Size): string => {
-    const narrow = linear(site.at("q_a_proj"), x, { inputs: width, outputs: rank, bias });
-    return linear(site.at("q_b_proj"), spec.norm(site.at("q_a_layernorm"), narrow, rank), { inputs: rank, ...queries });
+    const maker = site.at("q_a_proj");
+    const narrow = linear(maker, x, { inputs: width, outputs: rank, bias });
+    const normed = spec.norm(site.at("q_a_layernorm"), narrow, rank, maker);
+    return linear(site.at("q_b_proj"), normed, { inputs: rank, ...queries });
   };
   const query =
     queryRank === undefined ? linear(site.at("q_proj"), x, { inputs: width, ...queries }) : narrowQuery(queryRank);
   const [queryPlain, queryTurning] = inHeads(query, heads, [plain, turning]);
   const both = plus(keyRank, fixedSize(turning));
-  const narrow = linear(site.at("kv_a_proj_with_mqa"), x, { inputs: width, outputs: both, bias });
+  const maker = site.at("kv_a_proj_with_mqa");
+  const narrow = linear(maker, x, { inputs: width, outputs: both, bias });
   const [state, shared] = split(site, narrow, [keyRank.value, turning]);
-  const made = linear(site.at("kv_b_proj"), spec.norm(site.at("kv_a_layernorm"), state, keyRank), {
+  const made = linear(site.at("kv_b_proj"), spec.norm(site.at("kv_a_layernorm"), state, keyRank, maker), {
     inputs: keyRank,
     outputs: times(kvHeads, plain + valueSize),
   });

@@ -1,10 +1,25 @@
 import { float, int } from "../../graph/attributes.ts";
-import type { Site } from "../checkpoint/site.ts";
+import type { NormedMatrix, Site } from "../checkpoint/site.ts";
 import type { Size } from "../checkpoint/size.ts";
 
-/** x · gain / √(mean x² + ε) over the last axis; parameter `weight`. `shift` is added to the gain, where 0 means no change. */
-export function rmsNorm(site: Site, x: string, width: Size, epsilon: number, shift = 0): string {
+export interface RmsNormSpec {
+  readonly width: Size;
+  readonly epsilon: number;
+  /** Added to the gain, where 0 means no change. */
+  readonly shift?: number;
+  /** The place of the matrix that makes x for this norm alone, and which of its outputs x is, all unless told. */
+  readonly maker?: Site;
+  readonly part?: NormedMatrix["part"];
+}
+
+/** x · gain / √(mean x² + ε) over the last axis; parameter `weight`. */
+export function rmsNorm(
+  site: Site,
+  x: string,
+  { width, epsilon, shift = 0, maker, part = "all" }: RmsNormSpec,
+): string {
   const weight = site.parameter("weight", [width]);
+  if (maker !== undefined) site.isNormOf("weight", maker, part);
   const gain = shift === 0 ? weight : site.add(weight, site.float(shift));
   return site.draft.op("RMSNormalization", [x, gain], { axis: int(-1), epsilon: float(epsilon) });
 }

@@ -77,15 +77,22 @@ export function rmsDecoder<C extends RmsDecoderConfig>(
 ): Outline {
   const width = sizeOfField("hidden_size", c.hidden_size);
   const { norms = usualNorms, gainShift = 0, embeddingScale, headSize = headSizeOf } = spec;
-  const norm = (site: Site, name: string | undefined, x: string, size = width): string =>
-    name === undefined ? x : rmsNorm(site.at(name), x, size, c.rms_norm_eps, gainShift);
+  const norm = (site: Site, name: string | undefined, x: string, size = width, maker?: Site): string =>
+    name === undefined
+      ? x
+      : rmsNorm(site.at(name), x, {
+          width: size,
+          epsilon: c.rms_norm_eps,
+          shift: gainShift,
+          ...(maker === undefined ? {} : { maker }),
+        });
   const attention = (site: Site, frame: Frame, x: string, own: C, block: number): string => {
     const size = headSize(own);
     const inside = site.at("self_attn");
     const heads = sizeOfField("num_attention_heads", own.num_attention_heads);
     const kvHeads = sizeOfField("num_key_value_heads", own.num_key_value_heads ?? own.num_attention_heads);
-    const query = (over: Size) => (q: string) => norm(inside, "q_norm", q, over);
-    const key = (over: Size) => (k: string) => norm(inside, "k_norm", k, over);
+    const query = (over: Size) => (q: string) => norm(inside, "q_norm", q, over, inside.at("q_proj"));
+    const key = (over: Size) => (k: string) => norm(inside, "k_norm", k, over, inside.at("k_proj"));
     const each = spec.queryKeyNorms === "each head" ? fixedSize(size) : undefined;
     return selfAttention(inside, frame, x, {
       ...{ block, width, heads, kvHeads, size },
@@ -106,7 +113,7 @@ export function rmsDecoder<C extends RmsDecoderConfig>(
     positions: c.max_position_embeddings,
     layers: c.num_hidden_layers,
     tied: spec.tied ?? c.tie_word_embeddings,
-    explicit: { head_dim: headSize(c), ...spec.explicit },
+    explicit: { head_dim: headSize(c), rms_norm_eps: c.rms_norm_eps, ...spec.explicit },
     epsilons: { rms_norm_eps: "hidden_size" },
     logitCap: spec.logitCap,
     experts: spec.experts,

@@ -1,0 +1,47 @@
+import { isFloat } from "../../tensor/dtype.ts";
+import { fromFloats, toFloat64 } from "../../tensor/numeric.ts";
+import { load, type TensorRef } from "../../tensor/tensor.ts";
+import type { CheckpointModel } from "./checkpoint-model.ts";
+
+/**
+ * Matrices that make norms over fewer features, or over as many of a narrower model, compute what they did. A config has one ε for all
+ * norms, which follows the width (x / √(mean x² + ε) over n' of n features is over ε · n / n'): a norm over other features than
+ * the width's gets x multiplied by s instead, since s · x / √(mean (s · x)² + s² · ε) is what it was. `fields` are those of the
+ * config that change. Types of few digits are multiplied by a power of 2, which rounds nothing and leaves less than half of the difference.
+ */
+export function evenedNorms(
+  { checkpoint, outline, stages }: CheckpointModel,
+  tensors: ReadonlyMap<string, TensorRef>,
+  fields: ReadonlyMap<string, number>,
+): ReadonlyMap<string, TensorRef> {
+  const found = new Map<string, TensorRef>();
+  const [counts] = Object.values(outline.epsilons ?? {});
+  if (counts === undefined) return found;
+  const width = Number({ ...checkpoint.config, ...outline.explicit }[counts]);
+  const ofWidth = (fields.get(counts) ?? width) / width;
+  for (const [gain, { matrix, bias, part }] of stages.flatMap(({ norms }) => [...norms])) {
+    const before = checkpoint.tensors.get(gain)?.shape[0] ?? 1;
+    const now = tensors.get(gain)?.shape[0] ?? before;
+    const factor = Math.sqrt(now / before / ofWidth);
+    if (factor === 1) continue;
+    for (const name of [matrix, bias]) {
+      const ref = tensors.get(name) ?? checkpoint.tensors.get(name);
+      if (ref !== undefined) found.set(name, multiplied(ref, factor, part === "all" ? ref.shape[0] : now));
+    }
+  }
+  return found;
+}
+
+/** The tensor with its first rows multiplied, computed when it is asked for. */
+function multiplied(from: TensorRef, factor: number, rows = 1): TensorRef {
+  const { dtype, shape } = from;
+  const by = dtype === "f32" || dtype === "f64" ? factor : 2 ** Math.round(Math.log2(factor));
+  if (!isFloat(dtype) || by === 1) return from;
+  const made = async (): Promise<Uint8Array> => {
+    const values = toFloat64(await load(from)).slice();
+    const end = (values.length / (shape[0] ?? 1)) * rows;
+    for (let i = 0; i < end; i++) values[i] = by * (values[i] ?? 0);
+    return fromFloats(dtype, shape, values).bytes;
+  };
+  return { dtype, shape, made: { from, by: made } };
+}
