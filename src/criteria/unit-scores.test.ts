@@ -83,3 +83,42 @@ it("reads the Gram matrix of its own group", async () => {
     expect(score / ((bare?.[i] ?? 0) * 10 ** Math.floor(i / inside))).toBeCloseTo(0.5, 6);
   }
 });
+
+/** Channels of a convolution, each read at several places of the matrix behind a Flatten: [4 channels · 3 · 3, 2]. */
+function flattened() {
+  const g = builder("flattened", 17);
+  g.input("x", "f32", [2, 5, 3, 3]);
+  g.op("Conv", ["x", g.constant(float32Tensor([4, 5, 1, 1], normal(20, "conv")), "conv")], {}, "a");
+  g.op("Flatten", ["a"], {}, "flat");
+  g.op("MatMul", ["flat", g.constant(float32Tensor([36, 2], normal(72, "behind")), "behind")], {}, "y");
+  g.output("y", "f32");
+  const graph = g.finish();
+  const types = new Map([...graph.constants].map(([name, { dtype, shape }]) => [name, { dtype, shape }] as const));
+  types.set("x", { dtype: "f32", shape: [2, 5, 3, 3] });
+  types.set("a", { dtype: "f32", shape: [2, 4, 3, 3] });
+  types.set("flat", { dtype: "f32", shape: [2, 36] });
+  types.set("y", { dtype: "f32", shape: [2, 2] });
+  const facts = { types, values: new Map(), sizes: new Set<string>(), otherShapes: new Map() };
+  const coupling = couple(graph, facts);
+  const group = coupling.groups.find(({ size }) => size === 4) ?? expect.fail("no group of channels");
+  return { graph, group, byParameter: new Map(matrices(graph, coupling, facts).map((m) => [m.parameter, m])) };
+}
+
+it("standardises position by position, and a unit is the mean of its own", async () => {
+  const { graph, group, byParameter } = flattened();
+  const behind = normal(72, "behind");
+  const positions = Array.from({ length: 36 }, (_, j) => (behind[2 * j] ?? 0) ** 2 + (behind[2 * j + 1] ?? 0) ** 2);
+  const mean = positions.reduce((sum, v) => sum + v, 0) / 36;
+  const sd = Math.sqrt(positions.reduce((sum, v) => sum + (v - mean) ** 2, 0) / 36);
+  for (const reduce of ["sum", "mean", "max"] as const) {
+    const options = { members: "input", reduce, normalise: "standardise" } as const;
+    const found = (await unitScores(graph, [group], byParameter, magnitude(2), () => ({}), options)).get(group);
+    expect(found?.length).toBe(4);
+    for (const [unit, score] of (found ?? []).entries()) {
+      const own = positions.slice(9 * unit, 9 * unit + 9).map((v) => (v - mean) / sd);
+      expect(score).toBeCloseTo(own.reduce((sum, v) => sum + v, 0) / 9, 6);
+    }
+    // Standardised unit by unit they would spread as far as units of one position do.
+    expect(Math.max(...(found ?? []).map(Math.abs))).toBeLessThan(0.9);
+  }
+});

@@ -28,7 +28,11 @@ export interface UnitScoreOptions {
   readonly members: "output" | "input" | "all";
   /** How the members of a group join (DepGraph: mean). */
   readonly reduce: "mean" | "sum" | "max";
-  /** How the scores of a group are made comparable with those of others. */
+  /**
+   * How the scores of a group are made comparable with those of others: divided by what they come to, or standardised. That is done
+   * position by position among all of a member, and a unit is the mean of its positions there, so that one with many, such as a
+   * head, lies nearer the mean than one with few (FLAP).
+   */
   readonly normalise: "none" | "mean" | "max" | "sum" | "standardise";
 }
 
@@ -57,7 +61,9 @@ export async function unitScores<N extends Statistic>(
     }
   }
   const roles = vectorRoles(graph);
-  const sums = new Map(groups.map((group) => [group, new Float64Array(unitCount(group))]));
+  const largest = options.reduce === "max";
+  const start = largest ? Number.NEGATIVE_INFINITY : 0;
+  const sums = new Map(groups.map((group) => [group, new Float64Array(unitCount(group)).fill(start)]));
   const counts = new Map(groups.map((group) => [group, 0]));
   let done = 0;
   for (const [parameter, places] of members) {
@@ -77,7 +83,7 @@ export async function unitScores<N extends Statistic>(
       const placement = member.placement();
       const total = sums.get(group) ?? new Float64Array(0);
       const role = roles.get(parameter) ?? null;
-      let says = false;
+      const said: Said[] = [];
       for (const part of setParts(placement)) {
         const key = `${side} ${member.axis} ${part.set}`;
         let scores = known.get(key);
@@ -98,15 +104,18 @@ export async function unitScores<N extends Statistic>(
           known.set(key, scores);
         }
         if (scores === null) continue;
-        scatter(placement, scores, part.set * group.size, total, options.reduce === "max");
-        says = true;
+        said.push({ scores, first: part.set * group.size });
       }
-      if (says) counts.set(group, (counts.get(group) ?? 0) + 1);
+      if (said.length === 0) continue;
+      if (options.normalise === "standardise") standardise(placement, said, total, largest);
+      else for (const each of said) scatter(placement, each, total, largest);
+      counts.set(group, (counts.get(group) ?? 0) + 1);
     }
   }
   for (const [group, total] of sums) {
     const count = counts.get(group) ?? 0;
     if (count === 0) sums.delete(group);
+    for (let i = 0; largest && i < total.length; i++) if (total[i] === start) total[i] = 0;
     if (options.reduce === "mean" && count > 1)
       for (let i = 0; i < total.length; i++) total[i] = (total[i] ?? 0) / count;
     normalise(total, options.normalise);
@@ -137,14 +146,14 @@ function sideOf(matrix: Matrix, axis: number): Side {
   return matrix.inputs[0] === axis ? "input" : "other";
 }
 
-/** Adds the score of each position of an axis to the unit that it belongs to, counted from `first` on. */
-function scatter(
-  { stretches }: Placement,
-  scores: Float64Array,
-  first: number,
-  into: Float64Array,
-  largest: boolean,
-): void {
+/** Scores of each position of an axis, whose units are counted from `first` on. */
+interface Said {
+  readonly scores: Float64Array;
+  readonly first: number;
+}
+
+/** Adds the score of each position of an axis to the unit that it belongs to. */
+function scatter({ stretches }: Placement, { scores, first }: Said, into: Float64Array, largest: boolean): void {
   for (const { offset, units } of stretches) {
     for (let p = 0; p < units.length; p++) {
       const unit = first + (units[p] ?? 0);
@@ -154,8 +163,39 @@ function scatter(
   }
 }
 
+/** Standardises the scores of all positions of a member, and adds to each unit the mean of those of its own. */
+function standardise(placement: Placement, said: readonly Said[], into: Float64Array, largest: boolean): void {
+  const own = new Float64Array(into.length);
+  const hits = new Float64Array(into.length);
+  let [count, sum, squares] = [0, 0, 0];
+  for (const each of said) {
+    scatter(placement, each, own, false);
+    for (const { offset, units } of placement.stretches) {
+      for (let p = 0; p < units.length; p++) {
+        const unit = each.first + (units[p] ?? 0);
+        hits[unit] = (hits[unit] ?? 0) + 1;
+        sum += each.scores[offset + p] ?? 0;
+      }
+      count += units.length;
+    }
+  }
+  const mean = sum / count;
+  for (const { scores } of said) {
+    for (const { offset, units } of placement.stretches) {
+      for (let p = 0; p < units.length; p++) squares += ((scores[offset + p] ?? 0) - mean) ** 2;
+    }
+  }
+  const sd = Math.sqrt(squares / count) || 1;
+  for (const [unit, total] of own.entries()) {
+    const here = hits[unit] ?? 0;
+    if (here === 0) continue;
+    const value = (total / here - mean) / sd;
+    into[unit] = largest ? Math.max(into[unit] ?? 0, value) : (into[unit] ?? 0) + value;
+  }
+}
+
 function normalise(scores: Float64Array, how: UnitScoreOptions["normalise"]): void {
-  if (how === "none" || scores.length === 0) return;
+  if (how === "none" || how === "standardise" || scores.length === 0) return;
   let sum = 0;
   let largest = Number.NEGATIVE_INFINITY;
   for (const score of scores) {
@@ -163,13 +203,6 @@ function normalise(scores: Float64Array, how: UnitScoreOptions["normalise"]): vo
     largest = Math.max(largest, score);
   }
   const mean = sum / scores.length;
-  if (how === "standardise") {
-    let variance = 0;
-    for (const score of scores) variance += (score - mean) ** 2;
-    const sd = Math.sqrt(variance / scores.length) || 1;
-    for (let i = 0; i < scores.length; i++) scores[i] = ((scores[i] ?? 0) - mean) / sd;
-    return;
-  }
   // By its size: scores with a sign keep their order.
   const by = Math.abs(how === "mean" ? mean : how === "max" ? largest : sum);
   if (by !== 0) for (let i = 0; i < scores.length; i++) scores[i] = (scores[i] ?? 0) / by;

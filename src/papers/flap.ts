@@ -24,8 +24,7 @@ export const flap = paper({
     "None yet: its models are language models of billions; that a constant channel costs nothing is tested instead.",
   departures: [
     "Variances are those of all tokens together; the original averages windows, whose first adds nothing.",
-    "The unit of an attention is a key head with its queries, and its score, the sum over its channels, is not squared.",
-    "Scores are standardised head by head and neuron by neuron; the original standardises channels first.",
+    "The unit of an attention is a key head with its queries; what its channels score is not squared, as it is in the original's code.",
     "The cost of a unit is what its removal saves of the whole model, counted.",
     "A group is never emptied.",
   ],
