@@ -41,6 +41,7 @@ export {
 } from "./recipes/train-recipe.ts";
 export { type OpenOptions, openRuntime } from "./runtime/open-runtime.node.ts";
 export { type FolderPruneOptions, pruneFolder } from "./stream/folders/prune-folder.node.ts";
+export { type FolderPartOptions, pruneFolderParts } from "./stream/folders/prune-folder-parts.node.ts";
 export { type FolderUnitOptions, pruneFolderUnits } from "./stream/folders/prune-folder-units.node.ts";
 export { openTestbed, testbedIds } from "./testbeds/open.node.ts";
 export { tokenizerAt } from "./tokenizers/tokenizer-files.node.ts";
@@ -82,7 +83,7 @@ export async function reportHtml(report: Report): Promise<string> {
   return (await import("./report/report-html.ts")).reportHtml(report);
 }
 
-/** The report of a checkpoint with zeros as one HTML page with plots. */
+/** The report of a checkpoint that was pruned stage by stage as one HTML page with plots. */
 export async function checkpointHtml(report: CheckpointReport): Promise<string> {
   return (await import("./report/checkpoint-html.ts")).checkpointHtml(report);
 }

@@ -4,6 +4,7 @@ import { blobSource, memorySource } from "./formats/source/source.ts";
 import { withFixed } from "./models/fix.ts";
 import { type Model, modelFrom } from "./models/model.ts";
 import { layers, ranks, sparse, structured } from "./plans/methods.ts";
+import { parts } from "./plans/parts.ts";
 
 export { gradient } from "./autodiff/gradient.ts";
 export { sized } from "./autodiff/sized.ts";
@@ -70,6 +71,7 @@ export type { Report } from "./pipeline/measuring/report.ts";
 export { type Pruned, type PruneOptions, prune } from "./pipeline/prune.ts";
 export { type Learning, optimiserNames } from "./plans/learning.ts";
 export { recoveries, recoveryNamed } from "./plans/methods.ts";
+export { type PartOptions, type PartPlan, partCriteria } from "./plans/parts.ts";
 export type { BranchPlan, Plan, RankPlan, UnitPlan, WeightPlan } from "./plans/plan.ts";
 export { type Amount, type Contender, contender, planOf, type Settings, usualAmounts } from "./plans/settings.ts";
 export { type BrowserOptions, openBrowserRuntime } from "./runtime/browser-runtime.ts";
@@ -81,8 +83,9 @@ export * as programmes from "./sparsify/training/programmes.ts";
 export { type SparselyTrained, type SparseTraining, trainSparse } from "./sparsify/training/train-sparse.ts";
 export { type ContinuationScore, type Continued, scoreContinuations } from "./stats/answers/continuations.ts";
 export type { CheckpointPruneOptions } from "./stream/courses.ts";
+export { type PartPruneOptions, type PrunedParts, pruneParts } from "./stream/parts/prune-parts.ts";
 export { type PrunedCheckpoint, pruneCheckpoint } from "./stream/prune-checkpoint.ts";
-export type { CheckpointReport, CheckpointRun } from "./stream/report.ts";
+export type { CheckpointReport, CheckpointRun, PartsLeft } from "./stream/report.ts";
 export { memoryWork, type Work } from "./stream/work.ts";
 export { type AnswerOptions, type Answers, answerQuestions, type Score } from "./studies/answer-questions.ts";
 export {
@@ -130,7 +133,7 @@ export { type Trained, type TrainOptions, train } from "./train/train.ts";
 export { openTrainer, type Snapshot, type Trainer, withState } from "./train/trainer.ts";
 
 /** Ready compositions; each gives a plan for `prune`. */
-export const methods = { structured, layers, ranks, sparse };
+export const methods = { structured, layers, ranks, sparse, parts };
 
 export interface LoadOptions {
   /** Name for messages and reports. */

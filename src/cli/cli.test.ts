@@ -386,6 +386,29 @@ describe("a pruned checkpoint", () => {
     for (const name of ["run-sparse", "run-again"]) rmSync(join(folder, name), { recursive: true });
   });
 
+  test("can lose blocks, in the words of the command line and of the recipe in its card", async () => {
+    const line =
+      "--granularity block --sparsity 0.5 --calib text.txt --window 16 --eval text.txt --target transformers";
+    const told = await cli(...words(`prune llama -o shallow ${line}`));
+    expect(told).toMatchObject({ code: 0, err: "" });
+    expect(told.out).toMatch(/\d of \d blocks of num_hidden_layers went: \d/);
+    expect(told.out).toMatch(/perplexity: [\d.]+ before, [\d.]+ after/);
+    writeFileSync(join(folder, "card.yaml"), recipeIn("shallow").replace("out: llama-pruned", "out: shallow-again"));
+    const again = await cli("run", "card.yaml", "--json");
+    expect(again).toMatchObject({ code: 0, err: "" });
+    const { parts, params, before } = JSON.parse(again.out);
+    expect(parts).toMatchObject([{ what: "blocks" }]);
+    expect(params).toBeLessThan(before.params);
+    for (const file of readdirSync(join(folder, "shallow"))) {
+      const [one, two] = ["shallow", "shallow-again"].map((name) => readFileSync(join(folder, name, file)));
+      expect(two, file).toEqual(one);
+    }
+    const none = await cli(...words("prune llama -o other --granularity block --sparsity 0.5"));
+    expect(none.err).toContain("influence: expected calibration inputs");
+    expect(readdirSync(folder)).not.toContain("other");
+    for (const name of ["shallow", "shallow-again"]) rmSync(join(folder, name), { recursive: true });
+  });
+
   test("is not written in a dry run, which says what it would be", async () => {
     writeFileSync(join(folder, "dry.yaml"), `${weights}report: dry.json\nevaluation: { path: text.txt, window: 16 }\n`);
     const before = readdirSync(folder);

@@ -9,6 +9,7 @@ const outcomes: Readonly<Record<Report["layers"][number]["kind"], readonly [one:
     branches: ["residual branch", "residual branches", "went"],
     weights: ["weight matrix", "weight matrices", "got zeros"],
     ranks: ["layer", "layers", "came apart into two"],
+    parts: ["set of parts", "sets of parts", "lost some"],
   };
 
 /** The report in a few lines. */

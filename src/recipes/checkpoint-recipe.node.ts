@@ -52,24 +52,29 @@ export function checkpointSteps(recipe: Recipe, resume = false): readonly Folder
     ignore: step.ignore ?? [],
   }));
   const ofUnits = steps.filter(({ plan }) => plan.kind === "units").length;
+  const ofWeights = steps.filter(({ plan }) => plan.kind === "weights").length;
   if (shape !== undefined) {
     const message = "expected an ONNX model whose file leaves sizes open, got a checkpoint.";
     throw new EspalierError("request", "shape", message, "Leave it out; windows of text have their own length.");
   }
   if (training !== undefined && ofUnits === 0) {
-    const message = "expected a step of units with a recovery that trains, got single weights.";
+    const message = "expected a step of units with a recovery that trains, got none.";
     throw new EspalierError("request", "training", message, "Leave it out; statistics are those of the calibration.");
   }
   if (memory !== undefined && ofUnits > 0) throw streaming("--memory");
-  if (inputs !== undefined && ofUnits === steps.length) throw streaming("--inputs");
+  if (inputs !== undefined && ofWeights === 0) throw streaming("--inputs");
   if (resume && ofUnits > 0 && steps.length === 1) throw streaming("--resume");
   return steps;
 }
 
 /** Of what only a pruning block by block can do. */
 function streaming(flag: string): EspalierError {
-  const message = "expected single weights or a pattern, which go block by block, got units of the whole model.";
-  return new EspalierError("request", flag, message, "Leave it out; units are cut with the whole model in memory.");
+  const hint =
+    flag === "--inputs"
+      ? "Leave it out; whatever else goes is measured in the dense model."
+      : "Leave it out; units are cut with the whole model in memory.";
+  const message = "expected single weights, a pattern or numbered parts, which go stage by stage, got others.";
+  return new EspalierError("request", flag, message, hint);
 }
 
 /** Prunes a checkpoint as a recipe says. What is written holds the recipe. Throws `request` for keys that a checkpoint has no use for. */

@@ -1,4 +1,4 @@
-import type { CheckpointReport, StagedLayer } from "../stream/report.ts";
+import type { CheckpointReport, PartsLeft, StagedLayer } from "../stream/report.ts";
 import { amountBars, shareBars } from "./charts.ts";
 import { loadsPart } from "./loads-part.ts";
 import { metricFigure, share, short } from "./numbers.ts";
@@ -8,12 +8,16 @@ import { secondsPart } from "./seconds-part.ts";
 /** Matrices beyond this many are left out of the table; the JSON has them all. */
 const LISTED = 400;
 
-/** The report of a checkpoint with zeros as one HTML page with plots; it needs no network and runs no script. */
+/** The report of a checkpoint that was pruned stage by stage as one HTML page with plots; it needs no network and runs no script. */
 export function checkpointHtml(report: CheckpointReport): string {
   const { model, type, layers, skipped, metric, device, seed, loads } = report;
   const content: Html[] = [headline(report)];
+  const { parts, advice } = report;
+  if (advice.length > 0)
+    content.push(section("Advice", html`<ul>${advice.map((line) => html`<li>${line}</li>`)}</ul>`));
   if (metric !== null) content.push(section("Before and after", metricPlot(metric)));
   content.push(section("What is left", sizeTable(report)));
+  if (parts.length > 0) content.push(section("Parts that went", ...parts.map((each, i) => partsOf(each, i))));
   if (layers.length > 0) {
     content.push(
       section(
@@ -30,14 +34,19 @@ export function checkpointHtml(report: CheckpointReport): string {
   return page(`${model}, pruned`, under, ...content);
 }
 
-function headline({ pruned, params, nonzero, metric, peakBytes, layers }: CheckpointReport): Html {
+function headline({ before, pruned, params, nonzero, metric, peakBytes, layers, parts }: CheckpointReport): Html {
   const cards = [
-    figure(share(1 - pruned.after / Math.max(1, pruned.before)), `of ${layers.length} matrices are zero`),
-    figure(share(nonzero, params), "of all parameters are not zero"),
+    ...(parts.length === 0 ? [] : [figure(share(params, before.params), "of the parameters are left"), goneOf(parts)]),
+    ...(layers.length === 0 && parts.length > 0
+      ? []
+      : [
+          figure(share(1 - pruned.after / Math.max(1, pruned.before)), `of ${layers.length} matrices are zero`),
+          figure(share(nonzero, params), "of all parameters are not zero"),
+        ]),
   ];
   if (metric !== null) {
-    const { name, before, after } = metric;
-    cards.push(figure(metricFigure(metric, after), `${name} after, ${metricFigure(metric, before)} before`));
+    const { name, before: was, after } = metric;
+    cards.push(figure(metricFigure(metric, after), `${name} after, ${metricFigure(metric, was)} before`));
   }
   if (peakBytes !== null) cards.push(figure(short(peakBytes, "B"), "of memory at most"));
   return html`<div class="figures">${cards}</div>`;
@@ -53,12 +62,39 @@ function metricPlot(metric: NonNullable<CheckpointReport["metric"]>): Html {
   return html`${amountBars(rows, "metric")}<p class="note">On ${on}, the same for both.</p>`;
 }
 
-function sizeTable({ params, nonzero, pruned, bytes }: CheckpointReport): Html {
+/** How many of the first kind of parts went. */
+function goneOf(parts: readonly PartsLeft[]): Html {
+  const what = parts[0]?.what ?? "";
+  const same = parts.filter((each) => each.what === what);
+  const gone = same.reduce((sum, each) => sum + each.before - each.after, 0);
+  const count = same.reduce((sum, each) => sum + each.before, 0);
+  return figure(`${gone} of ${count}`, `${what} went`);
+}
+
+/** What each part of a set was worth, and which went. */
+function partsOf({ name, what, before, after, gone, scores }: PartsLeft, index: number): Html {
+  const told = `${before - after} of the ${before} ${what} of ${name} went${gone.length === 0 ? "" : `: ${gone.slice(0, LISTED).join(", ")}${gone.length > LISTED ? ", .." : ""}`}.`;
+  const most = Math.max(...scores.map(Math.abs));
+  if (scores.length === 0 || scores.length > LISTED || !(most > 0) || Math.min(...scores) < 0)
+    return html`<p>${told}</p>`;
+  const out = new Set(gone);
+  const rows = scores.map((value, i) => ({
+    ...{ name: `${i}${out.has(i) ? "" : ", kept"}`, value, text: value.toPrecision(3) },
+    before: !out.has(i),
+  }));
+  return html`<p>${told}</p>${amountBars(rows, `parts-${index}`)}<p class="note">Scores; those that are least go first.</p>`;
+}
+
+function sizeTable({ before, params, nonzero, pruned, bytes, layers, parts }: CheckpointReport): Html {
   const rows = [
-    ["parameters", short(params), short(params), share(1)],
-    ["not zero", short(params), short(nonzero), share(nonzero, params)],
-    ["of them in pruned matrices", short(pruned.before), short(pruned.after), share(pruned.after, pruned.before)],
-    ["bytes; zeros are stored too", short(bytes, "B"), short(bytes, "B"), share(1)],
+    ["parameters", short(before.params), short(params), share(params, before.params)],
+    ...(layers.length === 0 && parts.length > 0
+      ? []
+      : [
+          ["not zero", short(before.params), short(nonzero), share(nonzero, before.params)],
+          ["of them in pruned matrices", short(pruned.before), short(pruned.after), share(pruned.after, pruned.before)],
+        ]),
+    ["bytes; zeros are stored too", short(before.bytes, "B"), short(bytes, "B"), share(bytes, before.bytes)],
   ];
   return tableOf(["", "before", "after", "left"], rows);
 }

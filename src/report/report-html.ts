@@ -15,6 +15,7 @@ const titles: Readonly<Record<Report["layers"][number]["kind"], string>> = {
   branches: "Widths",
   weights: "Weights that are not zero",
   ranks: "Ranks",
+  parts: "Parts that are left",
 };
 
 /** The report of a pruning as one HTML page with plots; it needs no network and runs no script. */

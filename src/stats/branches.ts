@@ -39,41 +39,24 @@ export async function branchStatistics(
   data: Dataset,
   options: Job & { readonly batchSize: number } & Partial<InfluenceOptions>,
 ): Promise<ReadonlyMap<Branch, BranchStatistics>> {
-  const how = { ...influenceDefaults, ...options };
   const { graph, facts } = analysis;
   const opset = graph.opsets.get("") ?? 1;
   const draft = edit(graph);
   const taps = branches.flatMap((branch) => {
     const type = facts.types.get(branch.sum);
     if (type === undefined) return [];
-    const counted = (name: string): string =>
-      featuresFirst(draft, someTokens(draft, opset, name, branch.axis, type, how), branch.axis, type);
-    const [x, y] = [counted(branch.bypass), counted(branch.sum)];
+    const passed = { x: branch.bypass, y: branch.sum, axis: branch.axis, features: branch.features, type };
+    const influence = tapInfluence(draft, opset, passed, options);
     const added = featuresFirst(draft, branch.branch, branch.axis, type);
-    const ones = draft.float32(Array<number>(branch.features).fill(1), [1, branch.features]);
-    const overFeatures = (a: string, b: string): string => draft.op("MatMul", [ones, draft.op("Mul", [a, b])]);
-    const norms = draft.op("Sqrt", [draft.op("Mul", [overFeatures(x, x), overFeatures(y, y)])]);
-    const none = draft.op("Equal", [norms, draft.float32([0], [])]);
-    const cosine = draft.op("Where", [
-      none,
-      draft.float32([0.5], []),
-      draft.op("Div", [overFeatures(x, y), draft.op("Where", [none, draft.float32([1], []), norms])]),
-    ]);
-    const influence = distanceOf(draft, cosine, how.distance);
     const outputs = {
-      influence: draft.op("Identity", [sumLast(draft, opset, influence)], {}, draft.fresh("tap_influence")),
       sum: draft.op("Identity", [sumLast(draft, opset, added)], {}, draft.fresh("tap_sum")),
       extent: draft.op("Shape", [added], {}, draft.fresh("tap_extent")),
-      counted: draft.op("Shape", [x], {}, draft.fresh("tap_counted")),
     };
-    const f32 = "f32" as const;
-    draft.output(outputs.influence, f32);
-    draft.output(outputs.sum, f32);
+    draft.output(outputs.sum, "f32");
     draft.output(outputs.extent, "i64");
-    draft.output(outputs.counted, "i64");
-    return [{ branch, outputs, influence: 0, sum: new Float64Array(branch.features), count: 0, counted: 0 }];
+    return [{ branch, influence, outputs, sum: new Float64Array(branch.features), count: 0 }];
   });
-  const names = taps.flatMap(({ outputs }) => Object.values(outputs));
+  const names = taps.flatMap(({ influence, outputs }) => [...influence.outputs, ...Object.values(outputs)]);
   const session = await runtime.compile({ ...draft.finish(), valueInfo: new Map() });
   try {
     let done = 0;
@@ -88,11 +71,68 @@ export async function branchStatistics(
     await session.release();
   }
   return new Map(
-    taps.map(({ branch, influence, sum, count, counted }) => [
+    taps.map(({ branch, influence, sum, count }) => [
       branch,
-      { influence: influence / counted, mean: sum.map((n) => n / count) },
+      { influence: influence.result(), mean: sum.map((n) => n / count) },
     ]),
   );
+}
+
+/** A value before and after something, alike in all but their numbers. */
+export interface Passed {
+  readonly x: string;
+  readonly y: string;
+  /** Axis that counts features, and how many these are. */
+  readonly axis: number;
+  readonly features: number;
+  readonly type: TensorType;
+}
+
+/** Block influence of what lies between two values of a graph, summed inside the runtime. */
+export interface InfluenceTap {
+  readonly outputs: readonly string[];
+  /** Takes what a run gave for `outputs`. */
+  readonly add: (values: ReadonlyMap<string, HostTensor>) => void;
+  /** The mean over all tokens that counted. */
+  result(): number;
+}
+
+/** Writes what measures block influence behind a graph, as outputs of it. */
+export function tapInfluence(
+  draft: Draft,
+  opset: number,
+  { x, y, axis, features, type }: Passed,
+  options: Partial<InfluenceOptions> = {},
+): InfluenceTap {
+  const how = { ...influenceDefaults, ...options };
+  const counted = (name: string): string =>
+    featuresFirst(draft, someTokens(draft, opset, name, axis, type, how), axis, type);
+  const [before, after] = [counted(x), counted(y)];
+  const ones = draft.float32(Array<number>(features).fill(1), [1, features]);
+  const overFeatures = (a: string, b: string): string => draft.op("MatMul", [ones, draft.op("Mul", [a, b])]);
+  const norms = draft.op("Sqrt", [draft.op("Mul", [overFeatures(before, before), overFeatures(after, after)])]);
+  const none = draft.op("Equal", [norms, draft.float32([0], [])]);
+  const cosine = draft.op("Where", [
+    none,
+    draft.float32([0.5], []),
+    draft.op("Div", [overFeatures(before, after), draft.op("Where", [none, draft.float32([1], []), norms])]),
+  ]);
+  const distance = sumLast(draft, opset, distanceOf(draft, cosine, how.distance));
+  const sum = draft.op("Identity", [distance], {}, draft.fresh("tap_influence"));
+  const extent = draft.op("Shape", [before], {}, draft.fresh("tap_counted"));
+  draft.output(sum, "f32");
+  draft.output(extent, "i64");
+  let [total, tokens] = [0, 0];
+  return {
+    outputs: [sum, extent],
+    add: (values) => {
+      const [one, size] = [values.get(sum), values.get(extent)];
+      if (one === undefined || size === undefined) return;
+      total += toFloat32(one)[0] ?? 0;
+      tokens += toInts(size)[1] ?? 0;
+    },
+    result: () => total / tokens,
+  };
 }
 
 /** The value at the tokens that count: those along every axis that counts neither samples nor features. */
@@ -129,19 +169,16 @@ function distanceOf(draft: Draft, cosine: string, distance: InfluenceOptions["di
 
 function add(
   tap: {
-    readonly outputs: { readonly [K in "influence" | "sum" | "extent" | "counted"]: string };
-    influence: number;
+    readonly influence: InfluenceTap;
+    readonly outputs: { readonly [K in "sum" | "extent"]: string };
     readonly sum: Float64Array;
     count: number;
-    counted: number;
   },
   values: ReadonlyMap<string, HostTensor>,
 ): void {
-  const { influence, sum, extent, counted } = tap.outputs;
-  const [one, all, size, some] = [influence, sum, extent, counted].map((name) => values.get(name));
-  if (one === undefined || all === undefined || size === undefined || some === undefined) return;
-  tap.influence += toFloat32(one)[0] ?? 0;
+  tap.influence.add(values);
+  const [all, size] = [values.get(tap.outputs.sum), values.get(tap.outputs.extent)];
+  if (all === undefined || size === undefined) return;
   for (const [i, n] of toFloat32(all).entries()) tap.sum[i] = (tap.sum[i] ?? 0) + n;
   tap.count += toInts(size)[1] ?? 0;
-  tap.counted += toInts(some)[1] ?? 0;
 }

@@ -1,12 +1,15 @@
 import type { Dataset } from "../data/dataset.ts";
+import type { Checkpoint } from "../formats/checkpoint/open.ts";
 import { edit } from "../graph/edit.ts";
 import type { Feeds } from "../graph/graph.ts";
-import type { CheckpointModel } from "../models/checkpoint/checkpoint-model.ts";
+import { type CheckpointModel, checkpointModel } from "../models/checkpoint/checkpoint-model.ts";
 import { type Likelihood, likelihoodFeeds, runSize, writeLikelihood } from "../stats/answers/likelihood.ts";
+import type { Metric } from "../stats/answers/metric.ts";
 import { EspalierError } from "../tensor/error.ts";
 import { toFloat64 } from "../tensor/numeric.ts";
 import { step } from "../tensor/progress.ts";
 import type { HostTensor } from "../tensor/tensor.ts";
+import type { HiddenStates } from "./memory/hidden-states.ts";
 import { openRoom, sessionMemory } from "./memory/room.ts";
 import { ahead } from "./stages/ahead.ts";
 import { type FlowOptions, openFlow } from "./stages/flow.ts";
@@ -79,6 +82,21 @@ export async function checkpointLikelihood(
   } finally {
     await kinds.release();
   }
+}
+
+/** Perplexity of the original and the pruned checkpoint on the same windows. */
+export async function perplexities(
+  model: CheckpointModel,
+  pruned: Checkpoint,
+  data: Dataset,
+  options: Omit<FlowOptions, "hidden"> & { readonly hidden: () => HiddenStates | Promise<HiddenStates> },
+): Promise<Metric> {
+  const of = async (one: CheckpointModel) =>
+    checkpointLikelihood(one, data, { ...options, hidden: await options.hidden() });
+  const before = await of(model);
+  const after = await of(checkpointModel(pruned));
+  const { count } = before;
+  return { name: "perplexity", before: Math.exp(before.nll / count), after: Math.exp(after.nll / count), n: count };
 }
 
 function total(values: HostTensor | undefined): number {

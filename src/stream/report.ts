@@ -3,12 +3,27 @@ import type { Load } from "../models/loaders/will-load.ts";
 import type { Report } from "../pipeline/measuring/report.ts";
 import type { WeightLayer } from "../sparsify/prune-weights.ts";
 import type { Metric } from "../stats/answers/metric.ts";
+import type { LawResult } from "../surgery/law.ts";
 import { bytesOf, sizeOf } from "../tensor/tensor.ts";
 import type { FinishedStage } from "./work.ts";
 
 /** A matrix that got zeros, and the stage that it lies in. */
 export interface StagedLayer extends WeightLayer {
   readonly stage: string;
+}
+
+/** What became of parts that are numbered together, such as the blocks of a model. */
+export interface PartsLeft {
+  /** What they are parts of. */
+  readonly name: string;
+  /** Such as "blocks". */
+  readonly what: string;
+  readonly before: number;
+  readonly after: number;
+  /** Numbers of those that went. */
+  readonly gone: readonly number[];
+  /** What each was worth; larger means kept. */
+  readonly scores: readonly number[];
 }
 
 /** What was done to a checkpoint, as measured. */
@@ -22,7 +37,13 @@ export interface CheckpointReport {
   readonly calibration: string | null;
   readonly seed: number;
   readonly device: { readonly name: string; readonly threads: number; readonly batch: number };
+  /** Parameters and bytes of the original. */
+  readonly before: { readonly params: number; readonly bytes: number };
   readonly params: number;
+  /** Numbered parts that went for good; empty where only weights became zero. */
+  readonly parts: readonly PartsLeft[];
+  /** How far stages are from those of the original with these parts masked; null where none went. */
+  readonly law: LawResult | null;
   /** Weights of the matrices that were pruned, and how many of them are not zero now. */
   readonly pruned: { readonly before: number; readonly after: number };
   /** Parameters less the weights that are zero now in pruned matrices. */
@@ -35,6 +56,8 @@ export interface CheckpointReport {
   readonly loads: readonly Load[];
   readonly layers: readonly StagedLayer[];
   readonly skipped: FinishedStage["skipped"];
+  /** Plain sentences on what the numbers mean. */
+  readonly advice: readonly string[];
   /** Stages that an earlier run had finished. */
   readonly resumed: number;
   /** Seconds of each phase of this run. */
@@ -45,13 +68,16 @@ export interface CheckpointReport {
   readonly peakBytes: number | null;
 }
 
-/** What became of a checkpoint: fewer units, or weights that are zero. */
+/** What became of a checkpoint: fewer units, or what goes stage by stage: weights that are zero, and fewer numbered parts. */
 export type CheckpointRun =
   | { readonly kind: "units"; readonly report: Report }
-  | { readonly kind: "weights"; readonly report: CheckpointReport };
+  | { readonly kind: "stages"; readonly report: CheckpointReport };
 
 /** Parameters and bytes of a checkpoint. */
-export function sizesOf({ checkpoint }: CheckpointModel): { readonly params: number; readonly bytes: number } {
+export function sizesOf({ checkpoint }: Pick<CheckpointModel, "checkpoint">): {
+  readonly params: number;
+  readonly bytes: number;
+} {
   const refs = [...checkpoint.tensors.values()];
   return {
     params: refs.reduce((sum, { shape }) => sum + sizeOf(shape), 0),

@@ -16,7 +16,7 @@ export interface LawResult {
 }
 
 /** Largest relative difference that counts as float error in 32 bits over a deep network. */
-const LAW_TOLERANCE = 1e-4;
+export const LAW_TOLERANCE = 1e-4;
 
 /** Runs both graphs on the feeds and compares every float output. */
 export async function checkLaw(
@@ -45,7 +45,7 @@ export async function checkLaw(
               `expected ${value.bytes.length} bytes as in the original, got ${other?.bytes.length ?? "none"}.`,
             );
           }
-          const { difference, magnitude } = compare(toFloat64(value), toFloat64(other));
+          const { difference, magnitude } = farthest(toFloat64(value), toFloat64(other));
           maxAbsDiff = Math.max(maxAbsDiff, difference);
           relative = Math.max(relative, magnitude > 0 ? difference / magnitude : difference);
         }
@@ -59,8 +59,8 @@ export async function checkLaw(
   }
 }
 
-/** A value that is not finite proves nothing, so it counts as infinitely far, even from its like. */
-function compare(a: Float64Array, b: Float64Array): { difference: number; magnitude: number } {
+/** The largest difference and the largest magnitude of the first. A value that is not finite proves nothing, so it counts as infinitely far, even from its like. */
+export function farthest(a: Float64Array, b: Float64Array): { difference: number; magnitude: number } {
   let difference = 0;
   let magnitude = 0;
   for (let i = 0; i < a.length; i++) {

@@ -6,6 +6,7 @@ import {
   load,
   loaderNamed,
   loaderNames,
+  partCriteria,
   planOf,
   prune,
   recoveries,
@@ -38,11 +39,11 @@ export const pruneCommand = command({
     out: string("FILE", "Where to write the smaller model; of a checkpoint, the folder."),
     granularity: string(
       "G",
-      "channel (default: channels, neurons, heads and what is inside them), head (heads of attentions, with all queries that share a key head), query-head, layer (whole residual branches), rank (layers taken apart into two of lower rank; rank:spatial and rank:decoupled lay kernels out otherwise), weight, a pattern that keeps N of M such as 2:4, or block:4x1.",
+      "channel (default: channels, neurons, heads and what is inside them), head (heads of attentions, with all queries that share a key head), query-head, layer (whole residual branches), rank (layers taken apart into two of lower rank; rank:spatial and rank:decoupled lay kernels out otherwise), weight, a pattern that keeps N of M such as 2:4, or block:4x1. Of a checkpoint: block too (whole blocks of a transformer).",
     ),
     criterion: string(
       "NAME",
-      `What decides: ${[...criteria.keys()].join(", ")}, sparsegpt (single weights, what stays makes up for what goes), or error (widths, units and whole branches by what removal costs after refitting; needs --calib); l2 unless told, wanda for checkpoints. For --granularity layer: ${branchCriteria.join(", ")}; influence unless told, which needs --calib.`,
+      `What decides: ${[...criteria.keys()].join(", ")}, sparsegpt (single weights, what stays makes up for what goes), or error (widths, units and whole branches by what removal costs after refitting; needs --calib); l2 unless told, wanda for checkpoints. For --granularity layer: ${branchCriteria.join(", ")}; influence unless told, which needs --calib; for block: ${partCriteria.block.join(", ")}.`,
     ),
     recover: string(
       "NAME",
@@ -107,6 +108,7 @@ export const pruneCommand = command({
     "espalier prune model.onnx -o small.onnx --keep-macs 0.5 --recover lsq --calib calibration.npy --scale 0.00392157 --report report.html",
     "espalier prune model.onnx -o small.onnx --keep-macs 0.5 --recover lsq+distill --calib calibration.npy --scale 0.00392157 --epochs 1",
     "espalier prune llama -o llama-sparse --criterion wanda --sparsity 0.5 --calib text.txt --windows 128 --window 64",
+    "espalier prune llama -o llama-shallow --granularity block --sparsity 0.25 --calib text.txt --window 64",
     "espalier prune llama -o llama-small --keep-params 0.7 --target transformers --target onnxruntime",
   ],
   async run([path = ""], options, host) {

@@ -18,10 +18,10 @@ export interface Measured {
 
 export type { Fidelity, Metric };
 
-/** One parameter, group, residual branch or rank, before and after. */
+/** One parameter, group, residual branch, rank or set of numbered parts, before and after. */
 export interface LayerReport {
   readonly name: string;
-  readonly kind: "units" | "branches" | "weights" | "ranks";
+  readonly kind: "units" | "branches" | "weights" | "ranks" | "parts";
   readonly before: number;
   readonly after: number;
 }

@@ -4,7 +4,8 @@ import type { CheckpointModel } from "../../models/checkpoint/checkpoint-model.t
 import type { Load } from "../../models/loaders/will-load.ts";
 import type { Report } from "../../pipeline/measuring/report.ts";
 import type { Metric } from "../../stats/answers/metric.ts";
-import type { CheckpointReport } from "../report.ts";
+import type { LawResult } from "../../surgery/law.ts";
+import type { CheckpointReport, PartsLeft } from "../report.ts";
 
 /** How the result is made again. */
 export interface Making {
@@ -13,21 +14,29 @@ export interface Making {
 }
 
 /**
- * README.md of a checkpoint with zeros. It states nothing that a run which was resumed, or one into another folder, would
+ * README.md of a checkpoint that was pruned stage by stage. It states nothing that a run which was resumed, or one into another folder, would
  * say otherwise.
  */
-export function cardOfZeros(model: CheckpointModel, report: CheckpointReport, making: Making): string {
-  const { pruned, params, nonzero, plan, metric, loads, calibration, seed, inputs, device } = report;
+export function cardOfStages(model: CheckpointModel, report: CheckpointReport, making: Making): string {
+  const { pruned, params, nonzero, plan, metric, loads, calibration, seed, inputs, device, before, parts, law } =
+    report;
   const share = (100 * (1 - pruned.after / Math.max(1, pruned.before))).toFixed(1);
   const figures = new Map([
-    ["parameters", String(params)],
-    ["of them not zero", String(nonzero)],
+    ["parameters", parts.length === 0 ? String(params) : `${params} of ${before.params}`],
+    ...(report.layers.length === 0 ? [] : [["of them not zero", String(nonzero)] as const]),
+    ...lawRows(law),
     ...metricRows(metric),
     ...loadRows(loads),
   ]);
   return modelCard({
     ...namesOf(model),
-    summary: `${share} % of the weights of ${report.layers.length} matrices are zero. Shapes are those of the original.`,
+    summary: [
+      ...(parts.length === 0 ? [] : [`${partsGone(parts)} kept-indices.json says what of the original is left.`]),
+      ...(report.layers.length === 0
+        ? []
+        : [`${share} % of the weights of ${report.layers.length} matrices are zero.`]),
+      ...(parts.length === 0 ? ["Shapes are those of the original."] : []),
+    ].join(" "),
     ...recipeOf(making, device.batch, { ...plan, calibration, inputs, seed, device }),
     figures,
     ...pipelineOf(model),
@@ -48,7 +57,7 @@ export function cardOfUnits(
     ["parameters", `${after.params} of ${before.params}`],
     ...(groups.length === layers.length ? [] : [["of them not zero", String(after.nonzero)] as const]),
     ["multiply-accumulates", `${after.macs} of ${before.macs}`],
-    ...(law === null ? [] : [["difference from the original with masks", law.relative.toExponential(1)] as const]),
+    ...lawRows(law),
     ...(fidelity === null ? [] : [["relative error of the answers", fidelity.relativeError.toPrecision(3)] as const]),
     ...metricRows(metric),
     ...training.map(({ name, updates }) => [name, `${updates} updates`] as const),
@@ -80,6 +89,20 @@ function recipeOf(
   const settled = stringify(JSON.parse(JSON.stringify(settings)));
   if (recipe === undefined) return { settled };
   return { recipe: `# Saved as recipe.yaml where its paths lead: espalier run recipe.yaml\n${recipe(batch)}`, settled };
+}
+
+/** How many of the numbered parts of a checkpoint went. */
+export function partsGone(parts: readonly PartsLeft[]): string {
+  const kinds = new Map<string, { gone: number; all: number }>();
+  for (const { what, before, after } of parts) {
+    const sum = kinds.get(what) ?? { gone: 0, all: 0 };
+    kinds.set(what, { gone: sum.gone + before - after, all: sum.all + before });
+  }
+  return [...kinds].map(([what, { gone, all }]) => `${gone} of ${all} ${what} went.`).join(" ");
+}
+
+function lawRows(law: LawResult | null): readonly (readonly [string, string])[] {
+  return law === null ? [] : [["difference from the original with masks", law.relative.toExponential(1)]];
 }
 
 function metricRows(metric: Metric | null): readonly (readonly [string, string])[] {

@@ -1,11 +1,15 @@
 import type { Dataset } from "../../data/dataset.ts";
 import type { CheckpointModel } from "../../models/checkpoint/checkpoint-model.ts";
-import type { UnitPlan, WeightPlan } from "../../plans/plan.ts";
+import type { CheckpointPlan } from "../../plans/checkpoint-plan.ts";
 import { bytesOf } from "../../tensor/tensor.ts";
 import { tokenBatches } from "../stages/windows.ts";
 
-/** A plan as JSON: what decides which weights or units go. */
-export function planText(plan: WeightPlan | UnitPlan): Readonly<Record<string, unknown>> {
+/** A plan as JSON: what decides which weights, units or parts go. */
+export function planText(plan: CheckpointPlan): Readonly<Record<string, unknown>> {
+  if (plan.kind === "parts") {
+    const { kind: _, criterion, ...settings } = plan;
+    return { criterion, ...settings };
+  }
   if (plan.kind === "units") {
     const { criterion, scores, selection, target, allocation, units, recovery } = plan;
     const repairs = recovery.map(({ id }) => id);

@@ -16,22 +16,23 @@ import { joinParts } from "../../pipeline/measuring/join-parts.ts";
 import { measurePair } from "../../pipeline/measuring/measure.ts";
 import { phaseClock } from "../../pipeline/measuring/phase-clock.ts";
 import type { Report } from "../../pipeline/measuring/report.ts";
-import type { UnitPlan, WeightPlan } from "../../plans/plan.ts";
+import type { CheckpointPlan } from "../../plans/checkpoint-plan.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { toFloat32 } from "../../tensor/numeric.ts";
 import { type Job, step as tell } from "../../tensor/progress.ts";
 import { load, type TensorRef } from "../../tensor/tensor.ts";
 import { type CheckpointReport, type CheckpointRun, type StagedLayer, sizesOf } from "../report.ts";
-import { cardOfUnits, cardOfZeros, type Making } from "./card.ts";
+import { cardOfStages, cardOfUnits, type Making } from "./card.ts";
 import { checkpointPrint, planText } from "./fingerprint.ts";
 import { hasJournal, openWorkJournal } from "./journal.node.ts";
 import { pruneFolder } from "./prune-folder.node.ts";
+import { pruneFolderParts } from "./prune-folder-parts.node.ts";
 import { pruneFolderUnits, shapesOf } from "./prune-folder-units.node.ts";
-import { recordOf, recordSchema, type StepRecord } from "./step-record.ts";
+import { joinPartsLeft, recordOf, recordSchema, type StepRecord } from "./step-record.ts";
 
 /** One pruning of several. */
 export interface FolderStep {
-  readonly plan: WeightPlan | UnitPlan;
+  readonly plan: CheckpointPlan;
   /** Parameters that it leaves alone. */
   readonly ignore: readonly string[];
 }
@@ -81,17 +82,17 @@ export async function pruneFolderSteps(
     const folderOf = (number: number): string => join(place, `step-${number}`);
     const at = async (number: number): Promise<CheckpointModel> => named(model, folderOf(number));
     const { recipe, evaluation = null, ...rest } = options;
-    const areWeights = steps.every(({ plan }) => plan.kind === "weights");
+    const areStreamed = steps.every(({ plan }) => plan.kind !== "units");
     for (const [i, each] of steps.entries()) {
       if (i < records.length) continue;
       const current = i === 0 ? model : await at(i - 1);
       // What a killed run wrote and did not note is made again.
       if (!(await hasJournal(join(place, `.step-${i}.espalier`))))
         await rm(folderOf(i), { recursive: true, force: true });
-      const isLast = areWeights && i === steps.length - 1;
+      const isLast = areStreamed && i === steps.length - 1;
       const judged = isLast ? { evaluation, original: model } : {};
       const done = await one(current, folderOf(i), each, { ...rest, ...judged, resume: true, isPart: true });
-      const record = recordOf(done);
+      const record = recordOf(current, done);
       await journal.append({ record });
       records.push(record);
       if (i > 0) await rm(folderOf(i - 1), { recursive: true, force: true });
@@ -99,16 +100,16 @@ export async function pruneFolderSteps(
     const last = folderOf(steps.length - 1);
     const isPlaced = target !== null && !(await exists(last));
     const result = await named(model, isPlaced ? target : last);
-    const run = areWeights
-      ? ({ kind: "weights", report: await joinedWeights(model, result, steps, records, options) } as const)
+    const run = areStreamed
+      ? ({ kind: "stages", report: await joinedStages(model, result, steps, records, options) } as const)
       : ({ kind: "units", report: await joinedUnits(model, result, records, options) } as const);
     if (target === null) return run;
     if (!isPlaced) {
       tell(options, "write", 0, 1);
       const making: Making = recipe === undefined ? {} : { recipe };
       const card =
-        run.kind === "weights"
-          ? cardOfZeros(model, run.report, making)
+        run.kind === "stages"
+          ? cardOfStages(model, run.report, making)
           : cardOfUnits(model, settingsOf(steps), run.report, making);
       await writeWhole([{ path: join(last, "README.md"), pieces: [new TextEncoder().encode(card)] }], last);
       if (out !== null) await refuseOccupied(out);
@@ -137,14 +138,16 @@ async function one(
   { plan, ignore }: FolderStep,
   { command, training, inputs, memory, resume, original, isPart = false, ...shared }: PartOptions,
 ): Promise<CheckpointRun> {
-  if (plan.kind === "weights") {
+  if (plan.kind !== "units") {
     const streaming = {
-      ...(inputs === undefined ? {} : { inputs }),
       ...(memory === undefined ? {} : { memory }),
       ...(resume === undefined ? {} : { resume }),
       ...(original === undefined ? {} : { original }),
     };
-    return { kind: "weights", report: await pruneFolder(model, out, plan, { ...shared, ...streaming, ignore }) };
+    const settled = { ...shared, ...streaming, ignore };
+    if (plan.kind === "parts") return { kind: "stages", report: await pruneFolderParts(model, out, plan, settled) };
+    const measured = inputs === undefined ? {} : { inputs };
+    return { kind: "stages", report: await pruneFolder(model, out, plan, { ...settled, ...measured }) };
   }
   const more = {
     ...(command === undefined ? {} : { command }),
@@ -183,28 +186,30 @@ async function named({ name }: CheckpointModel, path: string): Promise<Checkpoin
   return checkpointModel({ ...(await openCheckpointFolder(path)), name });
 }
 
-/** What all steps did to single weights, told of the last checkpoint beside the first. */
-async function joinedWeights(
+/** What all steps did stage by stage, told of the last checkpoint beside the first. */
+async function joinedStages(
   model: CheckpointModel,
   result: CheckpointModel,
   steps: readonly FolderStep[],
   records: readonly StepRecord[],
   { runtime, seed = 0, batchSize }: FolderStepsOptions,
 ): Promise<CheckpointReport> {
-  const { layers: all, seconds, blocked } = joinParts(records);
-  const stages = new Map(records.flatMap((record) => Object.entries(record.stages)));
+  const { layers: all, seconds, blocked, law, advice } = joinParts(records);
+  const names = namesNow(result);
   const layers: StagedLayer[] = [];
-  for (const { name, before, after } of all) {
+  for (const { name, kind, before, after } of all) {
+    const now = names.get(name);
+    if (kind !== "weights" || now === undefined) continue;
     const often = records.filter((record) => record.layers.some((layer) => layer.name === name)).length;
-    const ref = result.checkpoint.tensors.get(name);
+    const ref = result.checkpoint.tensors.get(now);
     // A later step may have kept what an earlier one had made zero.
     const left = often > 1 && ref !== undefined ? await nonzeroIn(ref) : after;
-    layers.push({ name, before, after: left, stage: stages.get(name) ?? "" });
+    const stage = result.stages.find(({ parameters }) => parameters.has(now))?.name ?? "";
+    layers.push({ name: now, before, after: left, stage });
   }
-  const { params, bytes } = sizesOf(model);
+  const { params, bytes } = sizesOf(result);
   const before = layers.reduce((sum, layer) => sum + layer.before, 0);
   const after = layers.reduce((sum, layer) => sum + layer.after, 0);
-  const sizes = loadSizes(model);
   const touched = new Set(layers.map(({ name }) => name));
   const counted = records.flatMap(({ memory }) => memory ?? []);
   const usage = process.resourceUsage();
@@ -216,20 +221,26 @@ async function joinedWeights(
     calibration: records.find((record) => record.calibration !== null)?.calibration ?? null,
     seed,
     device: { name: runtime.device, threads: runtime.threads, batch: records.at(-1)?.batch ?? batchSize },
-    ...{ params, bytes },
+    ...{ before: sizesOf(model), params, bytes, parts: joinPartsLeft(records), law, advice },
     pruned: { before, after },
     nonzero: params - before + after,
     metric: records.at(-1)?.metric ?? null,
-    loads: willLoad(sizes, sizes),
+    loads: willLoad(loadSizes(result), loadSizes(model)),
     layers,
-    skipped: blocked
-      .filter(({ name }) => !touched.has(name))
-      .map(({ name, reasons }) => ({ name, reason: reasons.join("; ") })),
+    skipped: blocked.flatMap(({ name, reasons }) => {
+      const now = names.get(name);
+      return now === undefined || touched.has(now) ? [] : [{ name: now, reason: reasons.join("; ") }];
+    }),
     resumed: records.reduce((sum, record) => sum + record.resumed, 0),
     seconds,
     memory: counted.length === 0 ? null : counted.reduce((most, one) => (one.counted > most.counted ? one : most)),
     peakBytes: usage.maxRSS * 1024,
   };
+}
+
+/** The names that tensors have now, by those that they had before any step. */
+function namesNow({ checkpoint: { tensors, kept } }: CheckpointModel): ReadonlyMap<string, string> {
+  return new Map([...tensors.keys()].map((name) => [kept?.names.get(name) ?? name, name]));
 }
 
 async function nonzeroIn(ref: TensorRef): Promise<number> {

@@ -38,6 +38,8 @@ const attention = stepOf({ granularity: "2:4" }, ["*.mlp.*"]);
 const neurons = stepOf({ sparsity: 0.5 }, ["*.self_attn.*"]);
 const all = stepOf({ sparsity: 0.25, criterion: "l2", scope: "tensor" });
 const heads = stepOf({ granularity: "channel", sparsity: 0.4 }, ["*.embed_tokens.*", "*.self_attn.*", "lm_head.*"]);
+const blocks = stepOf({ granularity: "block", sparsity: 0.3, criterion: "last" });
+const first = stepOf({ granularity: "block", sparsity: 0.4, criterion: "influence" }, ["model.layers.1.*"]);
 const more = stepOf({ granularity: "channel", sparsity: 0.3 });
 
 const run = (
@@ -85,11 +87,13 @@ describe("a checkpoint that is pruned in steps", () => {
     ["single weights, then more of the same", [neurons, all]],
     ["weights, then units", [attention, heads]],
     ["units twice, then weights", [heads, more, all]],
+    ["weights, fewer blocks twice, then more weights", [attention, first, blocks, all]],
+    ["fewer blocks, then units", [first, heads]],
   ])("is what it is one step after the other: %s", async (what, steps) => {
     const out = what.replaceAll(/\W/g, "-");
     const { kind, report } = await run(out, steps);
     const whole = [...model.checkpoint.tensors.values()].reduce((sum, { shape }) => sum + sizeOf(shape), 0);
-    expect(kind).toBe(steps.every(({ plan }) => plan.kind === "weights") ? "weights" : "units");
+    expect(kind).toBe(steps.every(({ plan }) => plan.kind !== "units") ? "stages" : "units");
     let current = model;
     for (const [i, step] of steps.entries()) {
       const name = `${out}-alone-${i}`;
@@ -110,7 +114,13 @@ describe("a checkpoint that is pruned in steps", () => {
     const apart = kind === "units" ? report.before.params - whole : 0;
     expect(kind === "units" ? report.after.nonzero : report.nonzero).toBe(nonzero + apart);
     const kept = result.checkpoint.kept;
-    expect(kept?.of).toBe(kind === "units" ? "llama" : undefined);
+    const isSmaller = steps.some(({ plan }) => plan.kind !== "weights");
+    expect(kept?.of).toBe(isSmaller ? "llama" : undefined);
+    if (kind === "stages" && isSmaller) {
+      expect(report.parts).toMatchObject([{ what: "blocks", before: 3, after: 1 }]);
+      expect(report.params).toBeLessThan(report.before.params);
+      expect(report.layers.every(({ name }) => result.parameters.has(name))).toBe(true);
+    }
     const card = await readFile(join(folder, out, "README.md"), "utf8");
     expect(card).toMatch(/base_model: llama\n/);
     expect(card).toMatch(/```yaml\nsteps:\n {2}- criterion: /);

@@ -1,37 +1,30 @@
-import { mkdtemp, rename, stat } from "node:fs/promises";
+import { mkdtemp } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, dirname, join, resolve } from "node:path";
 import type { Dataset } from "../../data/dataset.ts";
 import { openCheckpointFolder } from "../../formats/checkpoint/open.node.ts";
-import type { Checkpoint } from "../../formats/checkpoint/open.ts";
 import { saveCheckpoint } from "../../formats/checkpoint/save.node.ts";
-import { refuseOccupied, syncFolder } from "../../formats/whole-files.node.ts";
-import { type CheckpointModel, checkpointModel } from "../../models/checkpoint/checkpoint-model.ts";
+import { refuseOccupied } from "../../formats/whole-files.node.ts";
+import type { CheckpointModel } from "../../models/checkpoint/checkpoint-model.ts";
 import { loadSizes } from "../../models/loaders/sizes.ts";
 import type { LoaderName } from "../../models/loaders/table.ts";
 import { refuseUnloadable, willLoad } from "../../models/loaders/will-load.ts";
 import { phaseClock } from "../../pipeline/measuring/phase-clock.ts";
 import type { WeightPlan } from "../../plans/plan.ts";
-import { arrayCollector } from "../../runtime/array-collector.node.ts";
-import type { Metric } from "../../stats/answers/metric.ts";
-import { EspalierError } from "../../tensor/error.ts";
 import { step } from "../../tensor/progress.ts";
 import type { CheckpointPruneOptions } from "../courses.ts";
-import { checkpointLikelihood } from "../evaluate-checkpoint.ts";
-import { openAccount } from "../memory/account.ts";
-import { anonymousBytes } from "../memory/anonymous-bytes.node.ts";
+import { perplexities } from "../evaluate-checkpoint.ts";
 import { hiddenOnDisk } from "../memory/hidden-on-disk.node.ts";
 import { hiddenWithin } from "../memory/hidden-within.ts";
-import { memoryLayout } from "../memory/memory.ts";
-import type { Room } from "../memory/room.ts";
 import { versionsOnDisk } from "../memory/versions-on-disk.node.ts";
 import { pruneCheckpoint } from "../prune-checkpoint.ts";
 import { type CheckpointReport, sizesOf } from "../report.ts";
-import type { FlowOptions } from "../stages/flow.ts";
 import { streamedNeeds } from "../streamed-plan.ts";
-import { cardOfZeros, type Making } from "./card.ts";
+import { cardOfStages, type Making } from "./card.ts";
 import { checkpointPrint, planText, windowFacts } from "./fingerprint.ts";
 import { hasJournal } from "./journal.node.ts";
+import { isThere, placeFolder, withPlace } from "./place-folder.node.ts";
+import { runRoom } from "./run-room.node.ts";
 import { earlierBatch, openWorkFolder } from "./work-folder.node.ts";
 
 export interface FolderPruneOptions extends Omit<CheckpointPruneOptions, "work" | "clock" | "hidden" | "room">, Making {
@@ -81,29 +74,15 @@ export async function pruneFolder(
   const beside = target === null ? null : join(dirname(target), `.${basename(target)}.espalier`);
   const earlier = resume && beside !== null ? await earlierBatch(beside) : null;
   const windows = [facts, others, asked].flatMap((one) => one ?? []);
-  // A run that is gone on with keeps its batches, since sums depend on them.
-  const fixed = earlier !== null && earlier <= options.batchSize ? earlier : null;
-  const layout =
-    memory === undefined
-      ? null
-      : await memoryLayout(
-          model,
-          runtime,
-          {
-            windows: Math.max(0, ...windows.map(({ count }) => count)),
-            time: Math.max(1, ...windows.map(({ time }) => time)),
-            needs: needs.inputs,
-            gradients: needs.gradients.map(({ need }) => need),
-            ...{ head: evaluation !== null, least: fixed ?? 1, most: fixed ?? options.batchSize },
-          },
-          { limit: memory, taken: anonymousBytes },
-        );
-  const batchSize = layout?.batchSize ?? options.batchSize;
-  const collect = layout === null ? () => undefined : arrayCollector();
-  const account = openAccount(layout === null ? undefined : memory, { collect });
-  account.take("the process and the runtime", layout?.process ?? 0);
-  const room: Room = { ahead: true, forward: 0, backward: 0, ...layout, account, collect };
-  const near = openAccount(layout?.hidden, { of: account });
+  const { room, near, batchSize, ...own } = await runRoom(
+    model,
+    { runtime, memory, batchSize: options.batchSize, earlier, windows },
+    {
+      needs: needs.inputs,
+      gradients: needs.gradients.map(({ need }) => need),
+      head: evaluation !== null,
+    },
+  );
   const device = { name: runtime.device, threads: runtime.threads, batch: batchSize };
   const request = {
     checkpoint: await checkpointPrint(model),
@@ -123,7 +102,7 @@ export async function pruneFolder(
     const settled = { ...options, calibration, general, batchSize, hidden, versions, room };
     const pruned = await pruneCheckpoint(model, plan, { ...settled, work, clock });
     const whole = join(place, "checkpoint");
-    const isPlaced = target !== null && work.isComplete && !(await exists(whole));
+    const isPlaced = target !== null && work.isComplete && !(await isThere(whole));
     const result = isPlaced ? await openCheckpointFolder(target) : pruned.checkpoint;
     const metric =
       evaluation === null
@@ -139,52 +118,28 @@ export async function pruneFolder(
       inputs: calibration === null ? null : inputs,
       calibration: calibration?.description ?? null,
       ...{ seed, device, params, bytes, resumed, metric },
+      ...{ before: sizesOf(model), parts: [], law: null, advice: [] },
       pruned: { before, after },
       nonzero: params - before + after,
       loads,
       layers: pruned.layers,
       skipped: pruned.skipped,
       seconds: clock.seconds,
-      memory: layout === null ? null : { limit: account.limit, counted: account.peak },
+      memory: own.memory(),
       peakBytes: process.resourceUsage().maxRSS * 1024,
     });
     if (target === null) return report();
-    if (!work.isComplete) {
+    await placeFolder(target, place, work, () => {
       step(options, "write", 0, 1);
-      const card = cardOfZeros(model, report(), options);
+      const card = cardOfStages(model, report(), options);
       const texts = new Map([["README.md", card], ...(options.texts?.(report()) ?? [])]);
-      if (!(await exists(whole))) await clock.time("write", () => saveCheckpoint(pruned.checkpoint, whole, { texts }));
-      await work.complete();
-    }
-    if (await exists(whole)) await rename(whole, target);
-    await syncFolder(dirname(target));
-    await work.remove();
+      return clock.time("write", () => saveCheckpoint(pruned.checkpoint, whole, { texts }));
+    });
     return report();
   } catch (cause) {
-    if (!(cause instanceof EspalierError) || cause.code !== "file" || target === null) throw cause;
-    const { where, message } = cause;
-    const hint = `Finished stages are kept in "${place}": make room or repair the path, and repeat with --resume.`;
-    throw new EspalierError("file", where, message.slice(where.length + 2), hint, { cause });
+    if (target === null) throw cause;
+    throw withPlace(cause, place);
   } finally {
     if (target === null) await work.remove();
   }
-}
-
-/** Perplexity of the original and the pruned checkpoint on the same windows. */
-async function perplexities(
-  model: CheckpointModel,
-  pruned: Checkpoint,
-  data: Dataset,
-  options: Omit<FlowOptions, "hidden"> & Required<Pick<CheckpointPruneOptions, "hidden">>,
-): Promise<Metric> {
-  const of = async (one: CheckpointModel) =>
-    checkpointLikelihood(one, data, { ...options, hidden: await options.hidden() });
-  const before = await of(model);
-  const after = await of(checkpointModel(pruned));
-  const { count } = before;
-  return { name: "perplexity", before: Math.exp(before.nll / count), after: Math.exp(after.nll / count), n: count };
-}
-
-async function exists(path: string): Promise<boolean> {
-  return (await stat(path).catch(() => undefined)) !== undefined;
 }

@@ -15,6 +15,7 @@ export interface StageSession {
 
 /** Stages with the same graph but for the names of their parameters: analysed once and served by the same sessions. */
 export interface StageKind {
+  readonly first: Stage;
   /** The graph of the first of them. */
   readonly graph: Graph;
   /** The parameters of the first, in order. */
@@ -50,7 +51,7 @@ export function stageKinds(model: CheckpointModel, runtime: Runtime, memory: Run
       const graph = stage.graph();
       const { key, parameters } = lifted(graph, model.parameters);
       const tensors = parameters.map(({ tensor }) => tensor);
-      const kind = kinds.get(key) ?? kindOf({ graph, tensors, model, runtime, memory, opened });
+      const kind = kinds.get(key) ?? kindOf({ first: stage, graph, tensors, model, runtime, memory, opened });
       kinds.set(key, kind);
       return { stage, kind, tensors };
     },
@@ -64,6 +65,7 @@ export function stageKinds(model: CheckpointModel, runtime: Runtime, memory: Run
 }
 
 interface KindParts {
+  readonly first: Stage;
   readonly graph: Graph;
   readonly tensors: readonly string[];
   readonly model: CheckpointModel;
@@ -73,7 +75,7 @@ interface KindParts {
   readonly opened: Promise<StageSession>[];
 }
 
-function kindOf({ graph, tensors, model, runtime, memory, opened }: KindParts): StageKind {
+function kindOf({ first, graph, tensors, model, runtime, memory, opened }: KindParts): StageKind {
   let analysis: Promise<Analysis> | undefined;
   const sessions = new Map<string, Promise<StageSession>>();
   const open = async (whole: Graph, outputs: readonly string[]): Promise<StageSession> => {
@@ -84,8 +86,7 @@ function kindOf({ graph, tensors, model, runtime, memory, opened }: KindParts): 
     return { session: await runtime.compile(castAfterLookup(fed), { memory }), reads };
   };
   return {
-    graph,
-    tensors,
+    ...{ first, graph, tensors },
     analysis: () => {
       analysis ??= analyse(graph, runtime);
       return analysis;
