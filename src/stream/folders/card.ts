@@ -92,7 +92,7 @@ function recipeOf(
 }
 
 /** How many of the numbered parts of a checkpoint went. */
-export function partsGone(parts: readonly PartsLeft[]): string {
+function partsGone(parts: readonly PartsLeft[]): string {
   const kinds = new Map<string, { gone: number; all: number }>();
   for (const { what, before, after } of parts) {
     const sum = kinds.get(what) ?? { gone: 0, all: 0 };
