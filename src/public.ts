@@ -63,6 +63,8 @@ export { type LoaderName, loaderNamed, loaderNames, loaders, refuseCheckpointLoa
 export { loadableWidths } from "./models/loaders/widths.ts";
 export { type Finding, type Load, nearestText, refuseUnloadable, willLoad } from "./models/loaders/will-load.ts";
 export type { Model } from "./models/model.ts";
+export { type FittedTokens, fitTokens } from "./models/tokens/fit-tokens.ts";
+export { type KeptTokens, keepTokens } from "./models/tokens/keep-tokens.ts";
 export { paperSection, papersWhere } from "./papers/catalogue.ts";
 export { findingsSection, resultsPage } from "./papers/findings-text.ts";
 export { paperNamed, papers } from "./papers/registry.ts";
@@ -105,6 +107,9 @@ export type { ByteSource, HostTensor, TensorRef } from "./tensor/tensor.ts";
 export { type BytePairOptions, trainBytePairs } from "./tokenizers/byte-pairs.ts";
 export type { ChatOptions, Conversation, Message } from "./tokenizers/chat.ts";
 export { openTokenizer, type TokenizerFiles } from "./tokenizers/open-tokenizer.ts";
+export type { ChosenTokens, TokenBudget } from "./tokenizers/smaller/choose-tokens.ts";
+export type { FittedTokenizer } from "./tokenizers/smaller/fit-tokenizer.ts";
+export type { Texts, TokenUsage } from "./tokenizers/smaller/usage.ts";
 export { checkVocabulary, type SpecialIds, type Tokenizer } from "./tokenizers/tokenizer.ts";
 export * as controllers from "./train/objectives/controllers.ts";
 export * as losses from "./train/objectives/losses.ts";

@@ -101,7 +101,8 @@ Blocks, experts and tokens are chosen by their numbers, from TypeScript: \`saveC
 const model = await loadCheckpoint("qwen3-moe");
 await saveCheckpoint(keepBlocks(model, [0, 1, 2, 5]), "fewer-blocks");
 await saveCheckpoint(keepExperts(model, new Map([[0, [3, 1]], [1, [0, 2]]])), "fewer-experts");
-await saveCheckpoint(keepEntries(model, "vocab_size", [0, 1, 2, 17]), "fewer-tokens");
+const { checkpoint } = await fitTokens(model, fromTexts(["All that this model is to read and say."]));
+await saveCheckpoint(checkpoint, "fewer-tokens");
 \`\`\`
 
 ## Recipes

@@ -30,6 +30,9 @@ interface Differences {
   readonly places: (site: Site, frame: Frame, tokens: string) => string;
   /** Rows of the table of positions that no token has. */
   readonly unused: number;
+  /** Where the head that tells masked tokens has its rows for tokens. */
+  readonly tokenRows: readonly string[];
+  readonly placedTokens?: Readonly<Record<string, number>>;
 }
 
 /** What BERT and RoBERTa share: tables of tokens, positions and kinds, norms behind the sums, a pooled first token. */
@@ -37,7 +40,7 @@ function outline(
   c: Config,
   of: (block: number) => Config,
   has: (name: string) => boolean,
-  { prefix, places, unused }: Differences,
+  { prefix, places, unused, ...tokens }: Differences,
 ): Outline {
   const at = has("embeddings.word_embeddings.weight") ? "" : `${prefix}.`;
   const width = sizeOfField("hidden_size", c.hidden_size);
@@ -50,6 +53,7 @@ function outline(
     blockCount: "num_hidden_layers",
     tied: new Map(),
     explicit: {},
+    ...tokens,
     embed: (root, frame, tokens) => {
       const site = root.at(`${at}embeddings`);
       const rows = embedding(site.at("word_embeddings"), tokens, sizeOfField("vocab_size", c.vocab_size), width);
@@ -88,7 +92,11 @@ export const bert = architecture({
   types: ["bert"],
   kind: "encoder",
   config,
-  outline: (c, of, has) => outline(c, of, has, { prefix: "bert", unused: 0, places: (_, frame) => frame.positions }),
+  outline: (c, of, has) =>
+    outline(c, of, has, {
+      ...{ prefix: "bert", unused: 0, places: (_, frame) => frame.positions },
+      tokenRows: ["bias", "decoder.weight", "decoder.bias"].map((name) => `cls.predictions.${name}`),
+    }),
 });
 
 /** RoBERTa (arXiv 1907.11692): positions count from behind the number of the padding token, which padding keeps. */
@@ -100,6 +108,8 @@ export const roberta = architecture({
     outline(c, of, has, {
       prefix: "roberta",
       unused: c.pad_token_id + 1,
+      tokenRows: ["bias", "decoder.weight", "decoder.bias"].map((name) => `lm_head.${name}`),
+      placedTokens: { pad_token_id: c.pad_token_id },
       places: (site, _, tokens) => {
         const { draft } = site;
         const padding = site.int64([c.pad_token_id], []);

@@ -54,6 +54,7 @@ export const modernbert = architecture({
       positions: c.max_position_embeddings,
       blockCount: "num_hidden_layers",
       tied: new Map(),
+      tokenRows: ["decoder.weight", "decoder.bias"],
       explicit: { layer_types: near.map((slides) => (slides ? "sliding_attention" : "full_attention")) },
       embed: (root, _, tokens) => {
         const site = root.at(`${at}embeddings`);

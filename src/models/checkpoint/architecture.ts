@@ -42,6 +42,10 @@ export interface Outline {
   readonly renumbered?: (kept: readonly number[]) => Json;
   /** Fields that have to stay what they are, since more than sizes follows from them, each with the reason. */
   readonly fixed?: Readonly<Record<string, string>>;
+  /** Tensors that no stage reads and that have a row for each token, where checkpoints hold them: the head of a task. */
+  readonly tokenRows?: readonly string[];
+  /** Fields of the config with the id of a token whose number means more than the token, each with that id. */
+  readonly placedTokens?: Readonly<Record<string, number>>;
 }
 
 export interface Block {

@@ -3,20 +3,62 @@ import type { Checkpoint } from "../../formats/checkpoint/open.ts";
 import { EspalierError } from "../../tensor/error.ts";
 import { takeAlong } from "../../tensor/slice.ts";
 import { load, type TensorRef } from "../../tensor/tensor.ts";
+import { tokenIdsIn } from "../tokens/ids-in-config.ts";
+import { isOfTokens } from "../tokens/token-files.ts";
 import { withTensors } from "./change.ts";
 import type { CheckpointModel, Stage } from "./checkpoint-model.ts";
 
+/** The field that counts tokens, whose rows have their numbers in the tokenizer and in configs too. */
+export const tokenField = "vocab_size";
+
 /**
- * The checkpoint with only some entries of what a field of its config counts, in the order given: tokens of `vocab_size`,
- * say, so that entry i is what `kept[i]` was, as its `kept` says. Tensors are sliced when they are loaded. Throws `request`.
+ * The checkpoint with only some entries of what a field of its config counts, in the order given, so that entry i is what
+ * `kept[i]` was, as its `kept` says. Tensors are sliced when they are loaded. Throws `request`, also for the tokens of a
+ * checkpoint that has a tokenizer or names tokens, which `keepTokens` takes along.
  */
 export function keepEntries(model: CheckpointModel, field: string, kept: readonly number[]): Checkpoint {
+  const { checkpoint, name } = model;
+  const file = field === tokenField ? [...checkpoint.files.keys()].find(isOfTokens) : undefined;
+  const [named] = field === tokenField ? tokenIdsIn(checkpoint.config).values() : [];
+  if (file === undefined && named === undefined) return sliceEntries(model, field, kept);
+  const message = `expected a checkpoint that numbers its tokens nowhere else, got ${file ?? `${named} in config.json`}.`;
+  throw new EspalierError("request", `${name}: ${field}`, message, "Take them along with keepTokens.");
+}
+
+/** The same of tensors and the field alone, whatever else of the checkpoint numbers the entries. */
+export function sliceEntries(model: CheckpointModel, field: string, kept: readonly number[]): Checkpoint {
   const sliced = new Map(model.stages.flatMap((stage) => [...fewer(model, stage, field, kept)]));
   if (sliced.size > 0) {
+    if (field === tokenField) for (const one of besideStages(model, kept)) sliced.set(...one);
     const smaller = withTensors(model, refsOf(sliced));
-    return withKept(model, smaller, { positions: positionsOf(sliced), entries: new Map([[field, kept]]) });
+    const tensors = new Map([...smaller.tensors].map(([name, ref]) => [name, sliced.get(name)?.ref ?? ref]));
+    const left = { positions: positionsOf(sliced), entries: new Map([[field, kept]]) };
+    return withKept(model, { ...smaller, tensors }, left);
   }
   throw new EspalierError("request", model.name, `expected a field that parameters have entries for, got "${field}".`);
+}
+
+/**
+ * Tensors that no stage reads and that have a row for each token, such as the head of a task. Throws `request` for one that
+ * has as many rows by another name.
+ */
+function* besideStages(
+  { name, checkpoint, outline, parameters }: CheckpointModel,
+  kept: readonly number[],
+): Generator<readonly [string, Sliced]> {
+  for (const [tensor, ref] of checkpoint.tensors) {
+    if (parameters.has(tensor) || outline.tied.has(tensor) || ref.shape[0] !== outline.vocabulary) continue;
+    if (outline.tokenRows?.includes(tensor) === true) yield [tensor, slicedOf(ref, 0, kept)];
+    else {
+      const message = `expected only tensors of the model with ${outline.vocabulary} rows, got one that it does not read.`;
+      throw new EspalierError(
+        "request",
+        `${name}: ${tensor}`,
+        message,
+        "It may have a row for each token: leave it out.",
+      );
+    }
+  }
 }
 
 /**
@@ -97,11 +139,15 @@ function fewer(
       throw new EspalierError("request", `${name}: ${parameter}`, `expected one position for each entry of ${field}.`);
     }
     checkKept(`${name}: ${field}`, kept, size.value);
-    const by = async (): Promise<Uint8Array> => takeAlong(await load(from), axis, Int32Array.from(kept)).bytes;
-    const shape = from.shape.map((n, i) => (i === axis ? kept.length : n));
-    found.set(parameter, { ref: { dtype: from.dtype, shape, made: { from, by } }, axis, kept });
+    found.set(parameter, slicedOf(from, axis, kept));
   }
   return found;
+}
+
+function slicedOf(from: TensorRef, axis: number, kept: readonly number[]): Sliced {
+  const by = async (): Promise<Uint8Array> => takeAlong(await load(from), axis, Int32Array.from(kept)).bytes;
+  const shape = from.shape.map((n, i) => (i === axis ? kept.length : n));
+  return { ref: { dtype: from.dtype, shape, made: { from, by } }, axis, kept };
 }
 
 function checkKept(where: string, kept: readonly number[], count: number): void {
