@@ -239,4 +239,26 @@ describe("groups that are alike", () => {
       expect(holds(new Map([...found, ...groups.map((group) => [group, next] as const)]))).toBe(false);
     }
   });
+
+  it("stay whole where the next number is far, while others go: a small target takes no leap", async () => {
+    const analysis = await network(layersOf([64, 20, 20]));
+    const scores = scoresOf(analysis, 4);
+    const [wide] = [...scores.keys()].filter(({ size }) => size === 64);
+    const groups = wide === undefined ? [] : [wide];
+    const found = allocateUnits(
+      scores,
+      analysis.coupling,
+      analysis.cost,
+      { kind: "params", keep: 0.8 },
+      {
+        ...options,
+        scope: "group",
+        alike: [{ groups, counts: [32, 64] }],
+      },
+    );
+    expect(groups.map((group) => found.get(group))).toEqual([64]);
+    const share = analysis.cost.total(sizesAt(analysis.coupling, found)).params / analysis.cost.total().params;
+    expect(share).toBeGreaterThan(0.7);
+    expect(share).toBeLessThanOrEqual(0.8);
+  });
 });

@@ -76,14 +76,18 @@ export function allocateUnits(
   return isFree ? counts(high) : filled(counts(high), scores, budget, options);
 }
 
-/** Groups that are alike keep what they keep on average, or the next number below it that they may. */
+/** Groups that are alike keep what they keep on average, or the nearest number to it that they may; the smaller of two. */
 function aligned(counts: UnitCounts, alike: readonly Alike[]): UnitCounts {
   const out = new Map(counts);
   for (const { groups, counts: allowed } of alike) {
     const here = groups.filter((group) => counts.has(group));
     const mean = here.reduce((sum, group) => sum + (counts.get(group) ?? 0), 0) / Math.max(1, here.length);
-    const below = allowed.filter((count) => count <= Math.round(mean));
-    for (const group of here) out.set(group, below.at(-1) ?? allowed[0] ?? group.size);
+    const wanted = Math.round(mean);
+    let nearest = allowed[0];
+    for (const count of allowed) {
+      if (nearest === undefined || Math.abs(count - wanted) < Math.abs(nearest - wanted)) nearest = count;
+    }
+    for (const group of here) out.set(group, nearest ?? group.size);
   }
   return out;
 }

@@ -4,6 +4,7 @@ import { float32Tensor, fromInts, toFloat32 } from "../../tensor/numeric.ts";
 import { load, refOf, type TensorRef, tensor } from "../../tensor/tensor.ts";
 import { encodeSafetensors } from "../safetensors/write.ts";
 import { memoryFolder } from "./folder.ts";
+import { jsonText } from "./json.ts";
 import { openCheckpoint } from "./open.ts";
 
 const text = (value: unknown) => new TextEncoder().encode(typeof value === "string" ? value : JSON.stringify(value));
@@ -32,6 +33,37 @@ describe("a checkpoint's files", () => {
     expect(found.shardOf.get("b")).toBe("model.safetensors");
     expect(found.metadata.get("format")).toBe("pt");
     expect([...found.files.keys()]).toEqual(["tokenizer.json"]);
+  });
+
+  it("numbers of the config keep their fraction, which strict readers tell from whole ones", async () => {
+    const written = `{
+  "model_type": "any",
+  "cap": 30.0,
+  "many": [1.0, 2, 1.5],
+  "count": 30,
+  "small": 1e-05,
+  "large": 1E+3,
+  "inner": {
+    "rope_theta": 10000.0
+  },
+  "quoted \\"cap\\": 4.0": "a"
+}`;
+    const { config, fractions } = await open({
+      "config.json": new TextEncoder().encode(written),
+      "model.safetensors": await safetensors({ a: numbers(3) }),
+    });
+    const again = jsonText({ ...config, count: 12, inner: { rope_theta: 5000 } }, fractions ?? expect.fail());
+    expect(JSON.parse(again)).toEqual({ ...JSON.parse(written), count: 12, inner: { rope_theta: 5000 } });
+    const numbersOf = (name: string): unknown =>
+      new RegExp(`"${name}": (\\[[^\\]]*\\]|[^,\\n]*)`).exec(again)?.[1]?.replaceAll(/\s/g, "");
+    expect(["cap", "many", "count", "small", "large", "rope_theta"].map(numbersOf)).toEqual([
+      "30.0",
+      "[1.0,2.0,1.5]",
+      "12",
+      "0.00001",
+      "1000.0",
+      "5000.0",
+    ]);
   });
 
   it("shards that an index names", async () => {

@@ -5,7 +5,7 @@ import { readSafetensors } from "../safetensors/read.ts";
 import { withoutBitmasks } from "./bitmask.ts";
 import { withoutScales } from "./float8.ts";
 import type { Folder } from "./folder.ts";
-import { type Json, readJson } from "./json.ts";
+import { type Json, readJson, readJsonFile } from "./json.ts";
 import { type Kept, keptFile, parseKept } from "./kept.ts";
 
 /** A checkpoint as it lies in a folder: a config, named tensors that stay in their files, and what belongs beside them. */
@@ -14,6 +14,8 @@ export interface Checkpoint {
   readonly name: string;
   /** config.json. */
   readonly config: Json;
+  /** Fields of it whose numbers have a fraction though they are whole, which strict readers ask for. */
+  readonly fractions?: ReadonlySet<string>;
   /** In the order of the files, and in a file of their places. */
   readonly tensors: ReadonlyMap<string, TensorRef>;
   /** The file of each tensor. */
@@ -41,7 +43,7 @@ export async function openCheckpoint(folder: Folder): Promise<Checkpoint> {
     const hint = "Give the folder of a checkpoint: config.json and its .safetensors files lie side by side.";
     throw new EspalierError("file", folder.name, `expected a file ${configFile}, got none.`, hint);
   }
-  const config = await readJson(await folder.open(configFile));
+  const { json: config, fractions } = await readJsonFile(await folder.open(configFile));
   const index = folder.files.includes(singleFile) ? undefined : await readIndex(folder);
   const shards = index === undefined ? [singleFile] : [...new Set(index.values())].sort();
   const tensors = new Map<string, TensorRef>();
@@ -74,7 +76,9 @@ export async function openCheckpoint(folder: Folder): Promise<Checkpoint> {
   const apart = new Set([configFile, singleFile, indexFile, ...shards]);
   const files = new Map<string, ByteSource>();
   for (const file of folder.files) if (!apart.has(file)) files.set(file, await folder.open(file));
-  const opened = withoutScales(await withoutBitmasks({ name: folder.name, config, tensors, shardOf, metadata, files }));
+  const opened = withoutScales(
+    await withoutBitmasks({ name: folder.name, config, fractions, tensors, shardOf, metadata, files }),
+  );
   const kept = await keptOf(opened);
   if (kept === null) return opened;
   files.delete(keptFile);

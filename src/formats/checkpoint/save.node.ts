@@ -5,6 +5,7 @@ import type { ByteSource } from "../../tensor/tensor.ts";
 import type { Piece } from "../onnx/message.ts";
 import { encodeSafetensors } from "../safetensors/write.ts";
 import { refuseOccupied, syncFolder, writeWhole } from "../whole-files.node.ts";
+import { jsonText } from "./json.ts";
 import { keptFile, keptText } from "./kept.ts";
 import type { Checkpoint } from "./open.ts";
 import { indexOf, shardsOf } from "./shards.ts";
@@ -63,7 +64,7 @@ function filesOf(
   const metadata = new Map([["format", "pt"], ...checkpoint.metadata]);
   for (const { file, tensors } of shards) files.set(file, encodeSafetensors({ tensors, metadata }));
   if (shards.length > 1) files.set("model.safetensors.index.json", text(indexOf(shards)));
-  files.set("config.json", text(`${JSON.stringify(checkpoint.config, null, 2)}\n`));
+  files.set("config.json", text(`${jsonText(checkpoint.config, checkpoint.fractions ?? new Set())}\n`));
   if (checkpoint.kept !== undefined) files.set(keptFile, text(keptText(checkpoint.kept)));
   for (const [name, value] of texts) files.set(name, text(value));
   return files;

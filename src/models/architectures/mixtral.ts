@@ -2,14 +2,14 @@ import * as z from "zod";
 import { architecture } from "../checkpoint/architecture.ts";
 import { count, optional } from "../checkpoint/config.ts";
 import { sizeOfField } from "../checkpoint/size.ts";
-import { mixture, route } from "../parts/experts.ts";
+import { expertCount, expertCountFields, mixture, route } from "../parts/experts.ts";
 import { gatedMlp } from "../parts/mlp.ts";
 import { reachOf, rmsDecoder, rmsDecoderFields } from "../parts/rms-decoder.ts";
 
 const config = z.object({
   ...rmsDecoderFields,
   rms_norm_eps: optional(z.number(), 1e-5),
-  num_local_experts: count,
+  ...expertCountFields,
   num_experts_per_tok: optional(count, 2),
 });
 
@@ -21,12 +21,12 @@ export const mixtral = architecture({
   outline: (c, of) =>
     rmsDecoder(c, of, {
       attention: () => ({ reach: reachOf(c, true), bias: false }),
-      experts: () => ({ path: "block_sparse_moe.experts", field: "num_local_experts" }),
+      experts: () => ({ path: "block_sparse_moe.experts", field: expertCount(c).field }),
       mlp: (block, x, own, _, width) => {
         const site = block.at("block_sparse_moe");
         const weights = route(site.at("gate"), x, {
           width,
-          experts: sizeOfField("num_local_experts", own.num_local_experts),
+          experts: expertCount(own).size,
           top: own.num_experts_per_tok,
           scores: "softmax",
           normalise: true,
@@ -34,7 +34,7 @@ export const mixtral = architecture({
         const inner = sizeOfField("intermediate_size", own.intermediate_size);
         const expert = { width, inner, activation: c.hidden_act };
         const names = { gate: "w1", up: "w3", down: "w2" };
-        return mixture(site, weights, own.num_local_experts, (i) =>
+        return mixture(site, weights, expertCount(own).size.value, (i) =>
           gatedMlp(site.at("experts").at(i), x, expert, names),
         );
       },

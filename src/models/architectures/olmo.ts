@@ -2,7 +2,7 @@ import * as z from "zod";
 import { architecture } from "../checkpoint/architecture.ts";
 import { count, flag, optional } from "../checkpoint/config.ts";
 import { sizeOfField } from "../checkpoint/size.ts";
-import { mixture, route } from "../parts/experts.ts";
+import { expertCount, expertCountFields, mixture, route } from "../parts/experts.ts";
 import { gatedMlp } from "../parts/mlp.ts";
 import { rmsDecoder, rmsDecoderFields } from "../parts/rms-decoder.ts";
 
@@ -22,7 +22,7 @@ export const olmo2 = architecture({
 
 const olmoeConfig = z.object({
   ...fields,
-  num_experts: count,
+  ...expertCountFields,
   num_experts_per_tok: optional(count, 8),
   norm_topk_prob: optional(flag, false),
   clip_qkv: z.null().optional(),
@@ -36,19 +36,21 @@ export const olmoe = architecture({
   outline: (c, of) =>
     rmsDecoder(c, of, {
       queryKeyNorms: "all heads",
-      experts: () => ({ path: "mlp.experts", field: "num_experts" }),
+      experts: () => ({ path: "mlp.experts", field: expertCount(c).field }),
       mlp: (block, x, own, _, width) => {
         const site = block.at("mlp");
         const weights = route(site.at("gate"), x, {
           width,
-          experts: sizeOfField("num_experts", own.num_experts),
+          experts: expertCount(own).size,
           top: own.num_experts_per_tok,
           scores: "softmax",
           normalise: c.norm_topk_prob,
         });
         const inner = sizeOfField("intermediate_size", own.intermediate_size);
         const expert = { width, inner, activation: c.hidden_act };
-        return mixture(site, weights, own.num_experts, (i) => gatedMlp(site.at("experts").at(i), x, expert));
+        return mixture(site, weights, expertCount(own).size.value, (i) =>
+          gatedMlp(site.at("experts").at(i), x, expert),
+        );
       },
     }),
 });

@@ -3,7 +3,7 @@ import { architecture } from "../checkpoint/architecture.ts";
 import { count, flag, optional } from "../checkpoint/config.ts";
 import type { Site } from "../checkpoint/site.ts";
 import { fixedSize, type Size, sizeOfField } from "../checkpoint/size.ts";
-import { mixture, route } from "../parts/experts.ts";
+import { expertCount, expertCountFields, mixture, route } from "../parts/experts.ts";
 import { linear } from "../parts/linear.ts";
 import { gatedMlp } from "../parts/mlp.ts";
 import { rmsDecoder } from "../parts/rms-decoder.ts";
@@ -11,7 +11,7 @@ import { qwenFields, qwenReach, renumberedReach } from "./qwen.ts";
 
 const fields = {
   ...qwenFields,
-  num_experts: count,
+  ...expertCountFields,
   num_experts_per_tok: count,
   moe_intermediate_size: count,
   norm_topk_prob: optional(flag, false),
@@ -37,16 +37,16 @@ function experts(block: Site, x: string, own: Config, index: number, width: Size
   }
   const weights = route(site.at("gate"), x, {
     width,
-    experts: sizeOfField("num_experts", own.num_experts),
+    experts: expertCount(own).size,
     top: own.num_experts_per_tok,
     scores: "softmax",
     normalise: own.norm_topk_prob,
   });
   const expert = { width, inner: sizeOfField("moe_intermediate_size", own.moe_intermediate_size), activation };
-  return mixture(site, weights, own.num_experts, (i) => gatedMlp(site.at("experts").at(i), x, expert));
+  return mixture(site, weights, expertCount(own).size.value, (i) => gatedMlp(site.at("experts").at(i), x, expert));
 }
 
-const where = { path: "mlp.experts", field: "num_experts" };
+const where = (c: Config) => ({ path: "mlp.experts", field: expertCount(c).field });
 
 function isSparse(c: Config, block: number): boolean {
   return !c.mlp_only_layers.includes(block) && (block + 1) % c.decoder_sparse_step === 0;
@@ -66,7 +66,7 @@ export const qwen2Moe = architecture({
     rmsDecoder(c, of, {
       renumbered: (kept) => renumbered(c, kept),
       attention: (_, block) => ({ bias: c.qkv_bias, outputBias: false, reach: qwenReach(c, block) }),
-      experts: (block) => (isSparse(of(block), block) ? where : undefined),
+      experts: (block) => (isSparse(of(block), block) ? where(c) : undefined),
       mlp: (block, x, own, index, width) => {
         const routed = experts(block, x, own, index, width);
         if (!isSparse(own, index)) return routed;
@@ -89,7 +89,7 @@ export const qwen3Moe = architecture({
       queryKeyNorms: "each head",
       renumbered: (kept) => renumbered(c, kept),
       attention: (_, block) => ({ reach: qwenReach(c, block) }),
-      experts: (block) => (isSparse(of(block), block) ? where : undefined),
+      experts: (block) => (isSparse(of(block), block) ? where(c) : undefined),
       mlp: experts,
     }),
 });

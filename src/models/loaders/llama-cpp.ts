@@ -1,6 +1,6 @@
-import type { Loader } from "./loader.ts";
+import type { Loader, Rule } from "./loader.ts";
 import type { OfTypes } from "./model-types.ts";
-import { knownType, queriesPerKey, rowsInMultiples, sameInEveryBlock } from "./rules.ts";
+import { knownType, queriesFillWidth, queriesPerKey, rowsInMultiples, sameInEveryBlock } from "./rules.ts";
 
 const known: OfTypes<boolean> = {
   llama: true,
@@ -29,6 +29,45 @@ const known: OfTypes<boolean> = {
   vit: false,
 };
 
+/** Types whose queries are built as wide as the model, whatever size of a head is stated. */
+const fillsWidth: OfTypes<boolean> = {
+  llama: false,
+  mistral: false,
+  qwen2: true,
+  qwen3: false,
+  phi3: true,
+  gemma: false,
+  gemma2: false,
+  gemma3_text: false,
+  olmo2: true,
+  gpt2: true,
+  gpt_neox: true,
+  opt: false,
+  mixtral: false,
+  qwen2_moe: true,
+  qwen3_moe: false,
+  olmoe: true,
+  deepseek_v2: false,
+  deepseek_v3: false,
+  bert: true,
+  roberta: true,
+  "xlm-roberta": true,
+  camembert: true,
+  modernbert: true,
+  vit: false,
+};
+
+/** DeepSeek-V2-Lite is told from others by the number of its blocks. */
+const blocksOfLite: Rule = {
+  severity: "refused",
+  expected: "a number of blocks of 26 or 27 where queries have no rank",
+  because: "Another number is taken for the large model, whose queries have one.",
+  breaches: ({ type, fields, blocks }) =>
+    type === "deepseek_v2" && !fields.has("q_lora_rank") && blocks !== 26 && blocks !== 27
+      ? [{ got: `${blocks} blocks`, ways: [] }]
+      : [],
+};
+
 /** llama.cpp, after conversion to GGUF. */
 export const llamaCpp: Loader = {
   title: "llama.cpp",
@@ -38,6 +77,8 @@ export const llamaCpp: Loader = {
     knownType(known, "The conversion to GGUF knows no such architecture."),
     sameInEveryBlock("GGUF files of this architecture state one size for all blocks."),
     queriesPerKey,
+    queriesFillWidth(fillsWidth, "Attention of this type is built with queries as wide as the model."),
+    blocksOfLite,
     rowsInMultiples(32, "limited", "Types of blocks of 32 (Q4_0, Q8_0) leave other rows in 16 bits."),
     rowsInMultiples(
       256,

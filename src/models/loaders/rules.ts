@@ -69,6 +69,42 @@ export function widthByHeads(asked: OfTypes<boolean>, because: string): Rule {
   };
 }
 
+/** All query heads together have as many features as the width, in the types whose attention is built so. */
+export function queriesFillWidth(asked: OfTypes<boolean>, because: string): Rule {
+  return {
+    severity: "refused",
+    expected: "as many features in all query heads together as the width has",
+    because,
+    breaches: (sizes) => {
+      const [queries, width] = [firstOf(sizes, heads), firstOf(sizes, widths)];
+      const size = queries === undefined ? undefined : sizes.features.get(queries.field);
+      if (ofType(asked, sizes.type) !== true || queries === undefined || width === undefined) return [];
+      if (size === undefined || queries.value * size === width.value) return [];
+      const together = sizes.fields.has(keyHeads) ? [queries.field, keyHeads] : [queries.field];
+      return [
+        { got: `${queries.value} heads of ${size} for a width of ${width.value}`, ways: [together, [width.field]] },
+      ];
+    },
+  };
+}
+
+/** Rows that experts are multiplied by are multiples of a number; `inner` names the field with the features inside an expert. */
+export function expertRowsInMultiples(of: number, inner: OfTypes<string | null>, because: string): Rule {
+  return {
+    severity: "limited",
+    expected: `rows of experts in multiples of ${of}`,
+    because,
+    breaches: (sizes) => {
+      const field = ofType(inner, sizes.type) ?? null;
+      const [own, width] = [field === null ? undefined : firstOf(sizes, [field]), firstOf(sizes, widths)];
+      if (own === undefined || width === undefined) return [];
+      return [own, width]
+        .filter(({ value }) => value % of !== 0)
+        .map((one) => ({ got: `${one.field} = ${one.value}`, ways: [[one.field]] }));
+    },
+  };
+}
+
 /** Rows of matrices are multiples of a number. */
 export function rowsInMultiples(of: number, severity: Severity, because: string): Rule {
   return {

@@ -6,6 +6,7 @@ import { formatSize, type Size, type Term } from "../checkpoint/size.ts";
 export interface LoadSizes {
   /** `model_type`. */
   readonly type: string;
+  readonly blocks: number;
   /** Fields that sizes are made of: the value of each in every stage that has it, in order, each value once. */
   readonly fields: ReadonlyMap<string, readonly number[]>;
   /** The least number of features that each unit of a field stands for in any size: of a head, those of one head. */
@@ -62,19 +63,21 @@ export function loadSizes(
       slot.stages.set(block, row.terms);
     }
   }
-  return sizesOf({ type: model.type, before: fields, features, slots: [...slots.values()] }, change);
+  const blocks = model.outline.blocks.length;
+  return sizesOf({ type: model.type, blocks, before: fields, features, slots: [...slots.values()] }, change);
 }
 
 /** What a model states, before any change. */
 interface Stated {
   readonly type: string;
+  readonly blocks: number;
   readonly before: ReadonlyMap<string, ReadonlyMap<number | undefined, number>>;
   readonly features: ReadonlyMap<string, number>;
   readonly slots: readonly Slot[];
 }
 
 function sizesOf(stated: Stated, change: Change): LoadSizes {
-  const { type, before, features, slots } = stated;
+  const { type, blocks, before, features, slots } = stated;
   const value = (field: string, block: number | undefined, otherwise: number): number =>
     (block === undefined ? undefined : change.perBlock.get(block)?.get(field)) ?? change.fields.get(field) ?? otherwise;
   const isEven = change.perBlock.size === 0;
@@ -82,6 +85,7 @@ function sizesOf(stated: Stated, change: Change): LoadSizes {
     terms.reduce((sum, term) => sum + term.times * value(term.field, block, term.value), fixed);
   return {
     type,
+    blocks,
     features,
     fields: new Map(
       [...before].map(([field, stages]) => [

@@ -1,6 +1,6 @@
 import type { Loader } from "./loader.ts";
 import type { OfTypes } from "./model-types.ts";
-import { queriesPerKey, sameInEveryBlock, widthByHeads } from "./rules.ts";
+import { expertRowsInMultiples, queriesFillWidth, queriesPerKey, sameInEveryBlock, widthByHeads } from "./rules.ts";
 
 /** Types whose configs are refused, or whose attention is built wrongly, unless the width divides by the heads. */
 const widthDivides: OfTypes<boolean> = {
@@ -38,14 +38,76 @@ export const configWidth = widthByHeads(
   "Configs of this type are refused otherwise, even where they state head_dim.",
 );
 
+/** Types with norms over all queries that are as wide as the model, whatever the heads are. */
+const fillsWidth: OfTypes<boolean> = {
+  llama: false,
+  mistral: false,
+  qwen2: false,
+  qwen3: false,
+  phi3: false,
+  gemma: false,
+  gemma2: false,
+  gemma3_text: false,
+  olmo2: false,
+  gpt2: false,
+  gpt_neox: false,
+  opt: false,
+  mixtral: false,
+  qwen2_moe: false,
+  qwen3_moe: false,
+  olmoe: true,
+  deepseek_v2: false,
+  deepseek_v3: false,
+  bert: false,
+  roberta: false,
+  "xlm-roberta": false,
+  camembert: false,
+  modernbert: false,
+  vit: false,
+};
+
+/** The field with the features inside an expert, in the types that have experts. */
+const insideExperts: OfTypes<string | null> = {
+  llama: null,
+  mistral: null,
+  qwen2: null,
+  qwen3: null,
+  phi3: null,
+  gemma: null,
+  gemma2: null,
+  gemma3_text: null,
+  olmo2: null,
+  gpt2: null,
+  gpt_neox: null,
+  opt: null,
+  mixtral: "intermediate_size",
+  qwen2_moe: "moe_intermediate_size",
+  qwen3_moe: "moe_intermediate_size",
+  olmoe: "intermediate_size",
+  deepseek_v2: "moe_intermediate_size",
+  deepseek_v3: "moe_intermediate_size",
+  bert: null,
+  roberta: null,
+  "xlm-roberta": null,
+  camembert: null,
+  modernbert: null,
+  vit: null,
+};
+
 /** Hugging Face Transformers, in Python. */
 export const transformers: Loader = {
   title: "transformers",
-  version: "5.15",
+  version: "5.17",
   reads: "checkpoint",
   rules: [
     sameInEveryBlock("Models of this type build every block from the same sizes, whatever per_layer_config says."),
     queriesPerKey,
     configWidth,
+    queriesFillWidth(fillsWidth, "Its norm of queries has as many gains as the model has features."),
+    expertRowsInMultiples(
+      8,
+      insideExperts,
+      'Experts are multiplied by a kernel that takes rows of whole 16 bytes; others run with experts_implementation="eager" alone.',
+    ),
   ],
 };

@@ -1,8 +1,22 @@
+import type * as z from "zod";
 import { int } from "../../graph/attributes.ts";
 import { EspalierError } from "../../tensor/error.ts";
+import { count } from "../checkpoint/config.ts";
 import type { Site } from "../checkpoint/site.ts";
-import type { Size } from "../checkpoint/size.ts";
+import { type Size, sizeOfField } from "../checkpoint/size.ts";
 import { linear, split } from "./linear.ts";
+
+/** The number of experts, under the name of older configs or that of newer ones. */
+export const expertCountFields = { num_experts: count.nullish(), num_local_experts: count.nullish() };
+
+/** The field of them that a config has, and what it says; 0 where it has none, which no router takes. */
+export function expertCount({ num_experts, num_local_experts }: z.output<z.ZodObject<typeof expertCountFields>>): {
+  readonly field: string;
+  readonly size: Size;
+} {
+  const field = num_experts == null && num_local_experts != null ? "num_local_experts" : "num_experts";
+  return { field, size: sizeOfField(field, num_experts ?? num_local_experts ?? 0) };
+}
 
 /** How tokens find their experts. */
 export interface RouterSpec {

@@ -23,7 +23,8 @@ export const rmsDecoderFields = {
   rms_norm_eps: optional(z.number(), 1e-6),
   attention_bias: optional(flag, false),
   tie_word_embeddings: optional(flag, false),
-  sliding_window: count.nullish(),
+  /** 0 where there is none, as some writers have it. */
+  sliding_window: count.or(z.literal(0)).nullish(),
   layer_types: z.array(z.string()).nullish(),
 };
 
@@ -140,5 +141,7 @@ export function reachOf(
   c: Pick<RmsDecoderConfig, "sliding_window">,
   slides: boolean,
 ): { causal: true; window?: number } {
-  return slides && c.sliding_window != null ? { causal: true, window: c.sliding_window } : { causal: true };
+  return slides && c.sliding_window != null && c.sliding_window > 0
+    ? { causal: true, window: c.sliding_window }
+    : { causal: true };
 }
