@@ -11,6 +11,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { openFixtures } from "../../test/checkpoints/fixtures.ts";
 import { startProgram } from "../../test/program-process.ts";
 import { saveCheckpoint } from "../formats/checkpoint/save.node.ts";
 import { modelOf } from "../formats/onnx/encode.ts";
@@ -407,6 +408,28 @@ describe("a pruned checkpoint", () => {
     expect(none.err).toContain("influence: expected calibration inputs");
     expect(readdirSync(folder)).not.toContain("other");
     for (const name of ["shallow", "shallow-again"]) rmSync(join(folder, name), { recursive: true });
+  });
+
+  test("can lose experts, as many in each block or where they are worth least", async () => {
+    mkdirSync(join(folder, "mixture"));
+    for (const [name, bytes] of openFixtures().files("mixtral")) writeFileSync(join(folder, "mixture", name), bytes);
+    const line = "--granularity expert --calib random --windows 4 --window 9 --keep-params 0.8";
+    const told = await cli(...words(`prune mixture -o fewer ${line} --memory 2GB --report fewer.html`));
+    expect(told).toMatchObject({ code: 0, err: "" });
+    expect(told.out).toMatch(/\d of 4 experts of model\.layers\.0\.block_sparse_moe\.experts went: \d/);
+    expect(told.out).toMatch(/Removed equals masked within/);
+    expect(readFileSync(join(folder, "fewer.html"), "utf8")).toContain("experts went");
+    const { num_local_experts: left } = JSON.parse(readFileSync(join(folder, "fewer", "config.json"), "utf8"));
+    expect(left).toBeLessThan(4);
+    expect(readFileSync(join(folder, "fewer", "README.md"), "utf8")).toMatch(/\d of 8 experts went\./);
+    expect(JSON.parse(readFileSync(join(folder, "fewer", "kept-indices.json"), "utf8"))).toHaveProperty("experts");
+    const anywhere = await cli(...words(`prune mixture --dry-run --scope global ${line} --json`));
+    expect(JSON.parse(anywhere.out)).toMatchObject({ parts: [{ what: "experts" }, { what: "experts" }] });
+    const many = await cli(...words("prune mixture --dry-run --granularity expert --criterion random --sparsity 0.9"));
+    expect(many.err).toContain("--sparsity: expected at most 0.5 of the experts, got 0.9");
+    const dense = await cli(...words("prune llama --dry-run --granularity expert --criterion random --sparsity 0.5"));
+    expect(dense.err).toContain("expected a model with experts, got llama without");
+    for (const name of ["mixture", "fewer", "fewer.html"]) rmSync(join(folder, name), { recursive: true });
   });
 
   test("is not written in a dry run, which says what it would be", async () => {

@@ -5,13 +5,14 @@ import type { Settings } from "./settings.ts";
 /** Kinds of numbered parts of a checkpoint, and the criteria that score each; the first unless told. */
 export const partCriteria = {
   block: ["influence", "error", "last", "random"],
+  expert: ["reap", "frequency", "magnitude", "random"],
 } as const satisfies Readonly<Record<string, readonly [string, ...string[]]>>;
 
 export type PartName = keyof typeof partCriteria;
 export type PartCriterionName<P extends PartName> = (typeof partCriteria)[P][number];
 
 /** Kinds whose parts lie in several sets, which may compete. */
-const inSets: readonly PartName[] = [];
+const inSets: readonly PartName[] = ["expert"];
 
 /** Removes numbered parts of a checkpoint for good, such as whole blocks. */
 export interface PartPlan {

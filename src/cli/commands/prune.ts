@@ -39,11 +39,11 @@ export const pruneCommand = command({
     out: string("FILE", "Where to write the smaller model; of a checkpoint, the folder."),
     granularity: string(
       "G",
-      "channel (default: channels, neurons, heads and what is inside them), head (heads of attentions, with all queries that share a key head), query-head, layer (whole residual branches), rank (layers taken apart into two of lower rank; rank:spatial and rank:decoupled lay kernels out otherwise), weight, a pattern that keeps N of M such as 2:4, or block:4x1. Of a checkpoint: block too (whole blocks of a transformer).",
+      "channel (default: channels, neurons, heads and what is inside them), head (heads of attentions, with all queries that share a key head), query-head, layer (whole residual branches), rank (layers taken apart into two of lower rank; rank:spatial and rank:decoupled lay kernels out otherwise), weight, a pattern that keeps N of M such as 2:4, or block:4x1. Of a checkpoint also: block (whole blocks of a transformer) and expert (those of a mixture, with their rows of the router).",
     ),
     criterion: string(
       "NAME",
-      `What decides: ${[...criteria.keys()].join(", ")}, sparsegpt (single weights, what stays makes up for what goes), or error (widths, units and whole branches by what removal costs after refitting; needs --calib); l2 unless told, wanda for checkpoints. For --granularity layer: ${branchCriteria.join(", ")}; influence unless told, which needs --calib; for block: ${partCriteria.block.join(", ")}.`,
+      `What decides: ${[...criteria.keys()].join(", ")}, sparsegpt (single weights, what stays makes up for what goes), or error (widths, units and whole branches by what removal costs after refitting; needs --calib); l2 unless told, wanda for checkpoints. For --granularity layer: ${branchCriteria.join(", ")}; influence unless told, which needs --calib; for block: ${partCriteria.block.join(", ")}; for expert: ${partCriteria.expert.join(", ")}; the first unless told.`,
     ),
     recover: string(
       "NAME",
@@ -62,7 +62,7 @@ export const pruneCommand = command({
     maxBytes: integer("B", "Largest size of the weights in bytes.", 1, Number.MAX_SAFE_INTEGER),
     scope: choice(
       ["group", "row", "tensor", "global"],
-      "Where they compete: units in their group (default), weights in their row or tensor (default), or all in the model.",
+      "Where they compete: units in their group and experts in their block (default), weights in their row or tensor (default), or all in the model.",
     ),
     allocation: choice(
       ["uniform", "erk", "lamp"],

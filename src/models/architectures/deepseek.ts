@@ -66,8 +66,8 @@ function mlp(block: Site, x: string, own: Config, index: number, width: Size, me
     return gatedMlp(site, x, { width, inner: sizeOfField("intermediate_size", own.intermediate_size), activation });
   }
   const inner = sizeOfField("moe_intermediate_size", own.moe_intermediate_size ?? own.intermediate_size);
-  const weights = route(site.at("gate"), x, router(own, width, method));
-  const routed = mixture(site, weights, own.n_routed_experts ?? 1, (i) =>
+  const found = route(site.at("gate"), x, router(own, width, method));
+  const routed = mixture(site, found, own.n_routed_experts ?? 1, (i) =>
     gatedMlp(site.at("experts").at(i), x, { width, inner, activation }),
   );
   if (own.n_shared_experts == null) return routed;

@@ -24,7 +24,7 @@ export const mixtral = architecture({
       experts: () => ({ path: "block_sparse_moe.experts", field: expertCount(c).field }),
       mlp: (block, x, own, _, width) => {
         const site = block.at("block_sparse_moe");
-        const weights = route(site.at("gate"), x, {
+        const routed = route(site.at("gate"), x, {
           width,
           experts: expertCount(own).size,
           top: own.num_experts_per_tok,
@@ -34,7 +34,7 @@ export const mixtral = architecture({
         const inner = sizeOfField("intermediate_size", own.intermediate_size);
         const expert = { width, inner, activation: c.hidden_act };
         const names = { gate: "w1", up: "w3", down: "w2" };
-        return mixture(site, weights, expertCount(own).size.value, (i) =>
+        return mixture(site, routed, expertCount(own).size.value, (i) =>
           gatedMlp(site.at("experts").at(i), x, expert, names),
         );
       },

@@ -39,7 +39,7 @@ export const olmoe = architecture({
       experts: () => ({ path: "mlp.experts", field: expertCount(c).field }),
       mlp: (block, x, own, _, width) => {
         const site = block.at("mlp");
-        const weights = route(site.at("gate"), x, {
+        const routed = route(site.at("gate"), x, {
           width,
           experts: expertCount(own).size,
           top: own.num_experts_per_tok,
@@ -48,7 +48,7 @@ export const olmoe = architecture({
         });
         const inner = sizeOfField("intermediate_size", own.intermediate_size);
         const expert = { width, inner, activation: c.hidden_act };
-        return mixture(site, weights, expertCount(own).size.value, (i) =>
+        return mixture(site, routed, expertCount(own).size.value, (i) =>
           gatedMlp(site.at("experts").at(i), x, expert),
         );
       },

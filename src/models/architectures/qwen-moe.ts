@@ -35,7 +35,7 @@ function experts(block: Site, x: string, own: Config, index: number, width: Size
   if (!isSparse(own, index)) {
     return gatedMlp(site, x, { width, inner: sizeOfField("intermediate_size", own.intermediate_size), activation });
   }
-  const weights = route(site.at("gate"), x, {
+  const routed = route(site.at("gate"), x, {
     width,
     experts: expertCount(own).size,
     top: own.num_experts_per_tok,
@@ -43,7 +43,7 @@ function experts(block: Site, x: string, own: Config, index: number, width: Size
     normalise: own.norm_topk_prob,
   });
   const expert = { width, inner: sizeOfField("moe_intermediate_size", own.moe_intermediate_size), activation };
-  return mixture(site, weights, expertCount(own).size.value, (i) => gatedMlp(site.at("experts").at(i), x, expert));
+  return mixture(site, routed, expertCount(own).size.value, (i) => gatedMlp(site.at("experts").at(i), x, expert));
 }
 
 const where = (c: Config) => ({ path: "mlp.experts", field: expertCount(c).field });

@@ -6,7 +6,7 @@ import { EspalierError } from "../../tensor/error.ts";
 import { architectures } from "../architectures/registry.ts";
 import type { Architecture, Kind, Outline, Write } from "./architecture.ts";
 import { type Feeding, Frame } from "./frame.ts";
-import { type NormedMatrix, Site, writingInto } from "./site.ts";
+import { type Mixture, type NormedMatrix, Site, writingInto } from "./site.ts";
 import type { Size } from "./size.ts";
 
 /** A part of a model that is run at once: the embedding, a block, or the head. */
@@ -20,6 +20,8 @@ export interface Stage {
   readonly parameters: ReadonlyMap<string, readonly Size[]>;
   /** Those of them that decide which expert a token goes to. */
   readonly routers: ReadonlySet<string>;
+  /** Where its tokens find their experts, by values of `graph("tokens")`; absent where it has none. */
+  readonly mixture?: Mixture;
   /** Norms in it of what one matrix makes for them alone, by their gains. */
   readonly norms: ReadonlyMap<string, NormedMatrix>;
   /** What it takes first, `input_ids` or `hidden`, and what it gives, `hidden_out` or `logits`. */
@@ -73,9 +75,8 @@ export function checkpointModel(checkpoint: Checkpoint): CheckpointModel {
     const input = role === "embedding" ? ends.input : hidden("hidden");
     const output = role === "head" ? ends.output : hidden("hidden_out");
     const build = (feeding: Feeding) => alone(checkpoint, { name, input, output, write, feeding });
-    const { parameters, routers, norms } = build("tokens");
+    const { graph: _, ...held } = build("tokens");
     const numbered = block === undefined ? {} : { block };
-    const held = { parameters, routers, norms };
     return { name, role, ...numbered, input, output, ...held, graph: (feeding = "tokens") => build(feeding).graph };
   };
   const stages = [
@@ -122,7 +123,7 @@ interface Alone extends Ends {
 function alone(
   checkpoint: Checkpoint,
   { name, input, output, write, feeding }: Alone,
-): Pick<Stage, "parameters" | "routers" | "norms"> & { readonly graph: Graph } {
+): Pick<Stage, "parameters" | "routers" | "norms" | "mixture"> & { readonly graph: Graph } {
   const draft = builder(name, opset);
   const writing = writingInto(draft, checkpoint);
   const site = new Site(writing);
@@ -130,8 +131,9 @@ function alone(
   const last = write(site, new Frame(site, first, feeding), first);
   draft.output(last, output.dtype, output.dims);
   const graph = renameAll(draft.finish(), new Map([[last, draft.fresh(output.name)]]), (prefix) => draft.fresh(prefix));
-  const { parameters, routers, norms } = writing;
-  return { graph, parameters, routers, norms };
+  const { parameters, routers, norms, mixtures } = writing;
+  const [mixture] = mixtures;
+  return { graph, parameters, routers, norms, ...(mixture === undefined ? {} : { mixture }) };
 }
 
 interface Chain {

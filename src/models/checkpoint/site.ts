@@ -12,6 +12,28 @@ export interface NormedMatrix {
   readonly part: "all" | "first";
 }
 
+/** Where tokens find their experts, by values of the graph it is written into: [batch, time, experts] unless told. */
+export interface Mixture {
+  /** What the router says of each expert, and what the largest are chosen by: made from it, with what corrects it. */
+  readonly logits: string;
+  readonly choice: string;
+  /** 1 for the experts of a token, 0 for others, and the weight that each has in the sum. */
+  readonly chosen: string;
+  readonly weights: string;
+  /** What each expert makes of every token, before it is weighted: [batch, time, width]. */
+  readonly outputs: readonly string[];
+  /** Experts of a token, and the groups that they are chosen in. */
+  readonly top: number;
+  readonly groups?: ExpertGroups | undefined;
+}
+
+/** Experts are only chosen in the `best` of `count` groups, which are ranked by their best or by the sum of their two best. */
+export interface ExpertGroups {
+  readonly count: number;
+  readonly best: number;
+  readonly rank: "best" | "two best";
+}
+
 /** Where the parameters of a checkpoint are written into one graph, each once. */
 export interface Writing {
   readonly draft: Draft;
@@ -22,6 +44,7 @@ export interface Writing {
   readonly parameters: Map<string, readonly Size[]>;
   /** Parameters that decide which expert a token goes to. */
   readonly routers: Set<string>;
+  readonly mixtures: Mixture[];
   /** Norms of what one matrix makes for them alone, by their gains. */
   readonly norms: Map<string, NormedMatrix>;
   /** Small constants and casts that were written, by what they hold. */
@@ -39,6 +62,7 @@ export function writingInto(
     checkpoint: checkpoint.name,
     parameters: new Map(),
     routers: new Set(),
+    mixtures: [],
     norms: new Map(),
     written: new Map(),
   };
@@ -100,6 +124,11 @@ export class Site {
   isNormOf(gain: string, maker: Site, part: NormedMatrix["part"]): void {
     const made = { matrix: maker.#nameOf("weight"), bias: maker.#nameOf("bias"), part };
     this.#writing.norms.set(this.#nameOf(gain), made);
+  }
+
+  /** Says where tokens find their experts. */
+  isMixture(mixture: Mixture): void {
+    this.#writing.mixtures.push(mixture);
   }
 
   /** Any value cast to another type. */

@@ -2,7 +2,7 @@ import type * as z from "zod";
 import { int } from "../../graph/attributes.ts";
 import { EspalierError } from "../../tensor/error.ts";
 import { count } from "../checkpoint/config.ts";
-import type { Site } from "../checkpoint/site.ts";
+import type { ExpertGroups, Mixture, Site } from "../checkpoint/site.ts";
 import { type Size, sizeOfField } from "../checkpoint/size.ts";
 import { linear, split } from "./linear.ts";
 
@@ -31,14 +31,16 @@ export interface RouterSpec {
   readonly floor?: number;
   /** Factor on all weights. */
   readonly scale?: number;
-  /** Experts are only chosen in the `best` of `count` groups, which are ranked by their best or by the sum of their two best. */
-  readonly groups?: { readonly count: number; readonly best: number; readonly rank: "best" | "two best" } | undefined;
+  readonly groups?: ExpertGroups | undefined;
   /** `e_score_correction_bias` is added to scores where experts are chosen, not where they are weighted. */
   readonly correction?: boolean;
 }
 
-/** The weight of every expert for every token, 0 for those that were not chosen. x: [batch, time, width] → [batch, time, experts]. */
-export function route(site: Site, x: string, spec: RouterSpec): string {
+/** The experts of every token. */
+type Routed = Omit<Mixture, "outputs">;
+
+/** Finds the experts of every token, with their weights, 0 for those that were not chosen. x: [batch, time, width]. */
+export function route(site: Site, x: string, spec: RouterSpec): Routed {
   const { draft } = site;
   const { width, experts, top, normalise, floor = 0, scale = 1 } = spec;
   const { count = 1, best = 1 } = spec.groups ?? {};
@@ -59,29 +61,29 @@ export function route(site: Site, x: string, spec: RouterSpec): string {
     spec.scores === "softmax" ? draft.op("Softmax", [logits], { axis: int(-1) }) : draft.op("Sigmoid", [logits]);
   let choice = scores;
   if (spec.correction === true) choice = site.add(choice, site.parameter("e_score_correction_bias", [experts]));
+  const corrected = choice;
   if (spec.groups !== undefined) choice = withinGroups(site, choice, experts.value, spec.groups);
-  let weights = draft.op("Mul", [scores, largest(site, choice, top)]);
+  const chosen = largest(site, choice, top);
+  let weights = draft.op("Mul", [scores, chosen]);
   if (normalise) {
     const sum = draft.op("ReduceSum", [weights, site.int64([-1])], { keepdims: int(1) });
     weights = draft.op("Div", [weights, floor === 0 ? sum : site.add(sum, site.float(floor))]);
   }
-  return scale === 1 ? weights : draft.op("Mul", [weights, site.float(scale)]);
+  if (scale !== 1) weights = draft.op("Mul", [weights, site.float(scale)]);
+  return { logits, choice: corrected, chosen, weights, top, groups: spec.groups };
 }
 
-/** Every expert on every token, weighted and added up. `weights`: [batch, time, experts]. */
-export function mixture(site: Site, weights: string, experts: number, expert: (index: number) => string): string {
-  const shares = split(site, weights, Array<number>(experts).fill(1));
-  const parts = shares.map((share, index) => site.draft.op("Mul", [expert(index), share]));
+/** Every expert on every token, weighted and added up. */
+export function mixture(site: Site, routed: Routed, experts: number, expert: (index: number) => string): string {
+  const shares = split(site, routed.weights, Array<number>(experts).fill(1));
+  const outputs = shares.map((_, index) => expert(index));
+  site.isMixture({ ...routed, outputs });
+  const parts = shares.map((share, index) => site.draft.op("Mul", [outputs[index] ?? "", share]));
   return parts.length === 1 ? (parts[0] ?? "") : site.draft.op("Sum", parts);
 }
 
 /** Scores of experts outside the best groups fall below all others. */
-function withinGroups(
-  site: Site,
-  choice: string,
-  experts: number,
-  { count, best, rank }: NonNullable<RouterSpec["groups"]>,
-): string {
+function withinGroups(site: Site, choice: string, experts: number, { count, best, rank }: ExpertGroups): string {
   const { draft } = site;
   const apart = site.reshape(choice, [0, 0, count, experts / count]);
   const ranks =

@@ -1,4 +1,7 @@
+import { toFloat64 } from "../../tensor/numeric.ts";
+import { step } from "../../tensor/progress.ts";
 import { random } from "../../tensor/random.ts";
+import { load } from "../../tensor/tensor.ts";
 import type { PartCriterion } from "./part-kind.ts";
 
 /** Chance decides. */
@@ -15,4 +18,29 @@ export const byPlace: PartCriterion = {
   needsData: false,
   score: async ({ sets }) =>
     new Map(sets.map(({ name, count }) => [name, Float64Array.from({ length: count }, (_, part) => -part)])),
+};
+
+/** The norm of all weights of a part: √Σw². */
+export const byMagnitude: PartCriterion = {
+  needsData: false,
+  score: async (context) => {
+    const { model, sets } = context;
+    const scores = new Map<string, Float64Array>();
+    for (const [i, { name, count, holds }] of sets.entries()) {
+      step(context, "measure", i, sets.length, name);
+      const own = new Float64Array(count);
+      for (let part = 0; part < count; part++) {
+        let sum = 0;
+        for (const tensor of holds(part)) {
+          const ref = model.checkpoint.tensors.get(tensor);
+          const values = ref === undefined ? new Float64Array(0) : toFloat64(await load(ref));
+          for (let at = 0; at < values.length; at++) sum += (values[at] ?? 0) ** 2;
+        }
+        own[part] = Math.sqrt(sum);
+      }
+      scores.set(name, own);
+    }
+    step(context, "measure", sets.length, sets.length);
+    return scores;
+  },
 };
