@@ -48,9 +48,7 @@ export const olmoe = architecture({
         });
         const inner = sizeOfField("intermediate_size", own.intermediate_size);
         const expert = { width, inner, activation: c.hidden_act };
-        return mixture(site, routed, expertCount(own).size.value, (i) =>
-          gatedMlp(site.at("experts").at(i), x, expert),
-        );
+        return mixture(site, routed, expertCount(own).size.value, (i) => gatedMlp(site.at("experts").at(i), x, expert));
       },
     }),
 });
