@@ -58,8 +58,8 @@ export function ledger(known: KnownRuns = new Map()): Ledger {
               originals.delete(watched);
               return session.release();
             },
-            run: async (feeds, fetch, carry) => {
-              const found = await timed(() => session.run(feeds, fetch, carry));
+            run: async (feeds, fetch, carry, into) => {
+              const found = await timed(() => session.run(feeds, fetch, carry, into));
               const shapes = [...feeds].map(([name, { dtype, shape }]) => `${name} ${dtype} ${shape.join("x")}`);
               const key = `${form}${shapes.join("\n")}`;
               const macs = known.get(key) ?? (await macsOfRun(runtime, graph, feeds));

@@ -51,7 +51,13 @@ export interface Engine {
   create(model: PackedModel, options: CreateOptions): Promise<number>;
   /** Compiles, reads the types of all outputs and forgets the session. */
   outputTypes(model: PackedModel): Promise<readonly OutputType[]>;
-  run(session: number, feeds: NamedTensors, fetch: readonly string[], carried?: Carried): Promise<NamedTensors>;
+  run(
+    session: number,
+    feeds: NamedTensors,
+    fetch: readonly string[],
+    carried?: Carried,
+    into?: NamedTensors,
+  ): Promise<NamedTensors>;
   createState(): Promise<number>;
   setState(state: number, tensors: NamedTensors): Promise<void>;
   getState(state: number, names: readonly string[] | undefined): Promise<NamedTensors>;

@@ -1,9 +1,9 @@
-import { int } from "../graph/attributes.ts";
+import { type Attributes, float, int } from "../graph/attributes.ts";
 import { builder } from "../graph/builder.ts";
 import type { Graph } from "../graph/graph.ts";
 import { EspalierError } from "../tensor/error.ts";
-import { addTo, type Floats, type Part, type Products, packInto, plainProducts } from "../tensor/linalg/products.ts";
-import { toFloat32, toFloat64 } from "../tensor/numeric.ts";
+import { type Floats, type Part, type Products, packInto, plainProducts } from "../tensor/linalg/products.ts";
+import { turn } from "../tensor/linalg/turn.ts";
 import type { HostTensor } from "../tensor/tensor.ts";
 import type { Runtime, Session } from "./runtime.ts";
 
@@ -19,12 +19,14 @@ type Side = "rows" | "columns";
 /** Multiplications below which a plain loop beats a call of the runtime: at 48³ both took 0.14 ms in float64, 0.16 in float32. */
 const plainBelow = 48 ** 3;
 
-/** Bytes of a result that the runtime gives at once: larger ones are made in strips of rows. */
-const stripBytes = 1 << 24;
+/** Bytes of a sum that is updated at once: larger results, even for a moment, make the garbage collector look through everything. */
+const stripBytes = 1 << 22;
 
 /**
- * Products by a runtime's general matrix product, one session for each precision and side, made when first needed.
- * Where the runtime has no products in float64 (WebGPU), these are plain loops.
+ * Products by a runtime's general matrix product, one session for each precision, side and sign, made when first needed. The
+ * runtime adds them where the sum lies, or in a packed copy of it where its rows are apart: new memory for each result, and
+ * what its collection costs, took as long as half of the products. Where the runtime has no products in float64
+ * (WebGPU), these are plain loops.
  */
 export function openProducts(runtime: Pick<Runtime, "compile">): RuntimeProducts {
   const sessions = new Map<Graph, Promise<Session | null>>();
@@ -36,8 +38,8 @@ export function openProducts(runtime: Pick<Runtime, "compile">): RuntimeProducts
     return spare[single ? "f32" : "f64"].pop() ?? { values: single ? new Float32Array(0) : new Float64Array(0) };
   }
 
-  function sessionFor(precision: Precision, side: Side): Promise<Session | null> {
-    const graph = graphs[side][precision];
+  function sessionFor(precision: Precision, side: Side, sign: 1 | -1): Promise<Session | null> {
+    const graph = graphs[side][precision][sign === 1 ? "plus" : "minus"];
     const found = sessions.get(graph) ?? open(graph, precision);
     sessions.set(graph, found);
     return found;
@@ -54,12 +56,12 @@ export function openProducts(runtime: Pick<Runtime, "compile">): RuntimeProducts
 
   async function add(side: Side, c: Part, a: Part, b: Part, m: number, n: number, depth: number, sign: 1 | -1) {
     const precision = c.data instanceof Float32Array ? "f32" : "f64";
-    const session = m * n * depth < plainBelow ? null : await sessionFor(precision, side);
+    const session = m * n * depth < plainBelow ? null : await sessionFor(precision, side, sign);
     if (session === null) {
       if (side === "rows") return plainProducts.addRowProducts(c, a, b, m, n, depth, sign);
       return plainProducts.addColumnProducts(c, a, b, m, n, depth, sign);
     }
-    const [left, right] = [scratch(c.data), scratch(c.data)];
+    const [left, right, sums] = [scratch(c.data), scratch(c.data), scratch(c.data)];
     const second = side === "rows" ? tensorOf(right, b, n, depth) : tensorOf(right, b, depth, n);
     const strip = Math.max(1, Math.floor(stripBytes / (n * c.data.BYTES_PER_ELEMENT)));
     for (let from = 0; from < m; from += strip) {
@@ -67,14 +69,14 @@ export function openProducts(runtime: Pick<Runtime, "compile">): RuntimeProducts
       const first =
         side === "rows"
           ? tensorOf(left, { ...a, at: a.at + from * a.stride }, rows, depth)
-          : tensorOf(left, { ...a, at: a.at + from }, depth, rows);
-      const feeds = new Map([["a", first] as const, ["b", second] as const]);
-      const product = (await session.run(feeds)).get("y");
-      if (product === undefined) throw new EspalierError("runtime", "product", "expected a result, got none.");
-      const values = precision === "f32" ? toFloat32(product) : toFloat64(product);
-      addTo({ ...c, at: c.at + from * c.stride }, values, rows, n, sign);
+          : turnedTensor(left, { ...a, at: a.at + from }, depth, rows);
+      const own = { ...c, at: c.at + from * c.stride };
+      const sum = tensorOf(sums, own, rows, n);
+      const feeds = new Map([["a", first] as const, ["b", second] as const, ["c", sum] as const]);
+      await session.run(feeds, undefined, undefined, new Map([["y", sum]]));
+      if (c.stride !== n) unpack(sums.values, own, rows, n);
     }
-    spare[precision].push(left, right);
+    spare[precision].push(left, right, sums);
   }
 
   return {
@@ -89,34 +91,57 @@ export function openProducts(runtime: Pick<Runtime, "compile">): RuntimeProducts
   };
 }
 
-const graphs = { rows: graphsOf("transB"), columns: graphsOf("transA") };
+/** y = c ± a·bᵀ by rows, c ± a·b by columns, where a is turned while it is packed: the runtime would turn it again and again. */
+const graphs = { rows: graphsOf({ transB: int(1) }), columns: graphsOf({}) };
 
-function graphsOf(flipped: "transA" | "transB"): Record<Precision, Graph> {
-  const graph = (precision: Precision): Graph => {
+function graphsOf(flipped: Attributes) {
+  const graph = (precision: Precision, sign: 1 | -1): Graph => {
     const draft = builder("product", 17);
-    const [a, b] = [draft.input("a", precision), draft.input("b", precision)];
-    // With the sum so far as a third input it takes longer than a loop: three times the time at a depth of 128.
-    draft.output(draft.op("Gemm", [a, b], { [flipped]: int(1) }, "y"), precision);
+    const inputs = ["a", "b", "c"].map((name) => draft.input(name, precision));
+    draft.output(draft.op("Gemm", inputs, { ...flipped, alpha: float(sign) }, "y"), precision);
     return draft.finish();
   };
-  return { f32: graph("f32"), f64: graph("f64") };
+  const signed = (precision: Precision) => ({ plus: graph(precision, 1), minus: graph(precision, -1) });
+  return { f32: signed("f32"), f64: signed("f64") };
 }
 
-/** Memory for packed factors that grows as needed. */
+/** Memory for packed matrices that grows as needed. */
 interface Scratch {
   values: Floats;
 }
 
-/** [rows, columns] of the type of the scratch: the part itself where it is contiguous and has that type, else a copy in the scratch. */
-function tensorOf(scratch: Scratch, { data, at, stride }: Part, rows: number, columns: number): HostTensor {
-  const size = rows * columns;
-  const single = scratch.values instanceof Float32Array;
-  let values: Floats;
-  if (stride === columns && data instanceof Float32Array === single) values = data.subarray(at, at + size);
-  else {
-    if (scratch.values.length < size) scratch.values = single ? new Float32Array(size) : new Float64Array(size);
-    values = packInto(scratch.values.subarray(0, size), { data, at, stride }, rows, columns);
+/** Scratch of this many elements at least. */
+function room(scratch: Scratch, size: number): Floats {
+  if (scratch.values.length < size) {
+    scratch.values = scratch.values instanceof Float32Array ? new Float32Array(size) : new Float64Array(size);
   }
+  return scratch.values.subarray(0, size);
+}
+
+/** [rows, columns] of the type of the scratch: the part itself where it is contiguous and has that type, else a copy in the scratch. */
+function tensorOf(scratch: Scratch, given: Part, rows: number, columns: number): HostTensor {
+  const { data, at, stride } = given;
+  const size = rows * columns;
+  const fits = stride === columns && data instanceof Float32Array === scratch.values instanceof Float32Array;
+  const values = fits ? data.subarray(at, at + size) : packInto(room(scratch, size), given, rows, columns);
+  return hostTensor(values, rows, columns);
+}
+
+/** A copy of a part [rows, columns] that lies the other way round: [columns, rows]. */
+function turnedTensor(scratch: Scratch, { data, at, stride }: Part, rows: number, columns: number): HostTensor {
+  const values = room(scratch, rows * columns);
+  const starts = (count: number, from: number, step: number) =>
+    Int32Array.from({ length: count }, (_, i) => from + i * step);
+  turn(data, starts(rows, at, stride), values, starts(columns, 0, rows));
+  return hostTensor(values, columns, rows);
+}
+
+function hostTensor(values: Floats, rows: number, columns: number): HostTensor {
   const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
-  return { dtype: single ? "f32" : "f64", shape: [rows, columns], bytes };
+  return { dtype: values instanceof Float32Array ? "f32" : "f64", shape: [rows, columns], bytes };
+}
+
+/** Puts a packed block back. */
+function unpack(from: Floats, { data, at, stride }: Part, rows: number, columns: number): void {
+  for (let i = 0; i < rows; i++) data.set(from.subarray(i * columns, (i + 1) * columns), at + i * stride);
 }

@@ -88,13 +88,14 @@ export function runtimeOverEngine(engine: Engine, settings: RuntimeSettings): Ru
     const outputs = graph.outputs.map((output) => output.name);
     const session: Session = {
       outputs,
-      run: (feeds, fetch, carry) =>
+      run: (feeds, fetch, carry, into) =>
         attempt("run", async () => {
           const fed = graph.inputs.filter(({ name }) => carry?.reads.has(name) !== true);
           const given = checkFeeds(fed, feeds);
           const asked = fetch ?? outputs.filter((name) => carry?.writes.has(name) !== true);
           const carried = carry === undefined ? undefined : carriedBy(carry);
-          return new Map(await engine.run(await id(), given, checkFetch(outputs, asked), carried));
+          const places = into === undefined ? undefined : [...into];
+          return new Map(await engine.run(await id(), given, checkFetch(outputs, asked), carried, places));
         }),
       release: async () => {
         if (released) return;

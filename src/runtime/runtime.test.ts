@@ -57,6 +57,44 @@ describe("sessions", () => {
     expect(numbers(out.get("y"))).toEqual([0, 13, 0, 25]);
   });
 
+  it("write results over memory that is given, even that of an input, and refuse what does not fit", async () => {
+    const g = builder("sum", 17);
+    const [x, y] = [g.input("x", "f32", [2]), g.input("y", "f32", [2])];
+    g.output(g.op("Add", [x, y], {}, "sum"), "f32", [2]);
+    g.output(g.op("Sub", [x, y], {}, "difference"), "f32", [2]);
+    const graph = g.finish();
+    const shared = new Uint8Array(new SharedArrayBuffer(8));
+    const web = await openRuntime({ device: "wasm", threads: 1 });
+    for (const runtime of [cpu, web]) {
+      const session = await runtime.compile(graph);
+      const [one, two] = [f32([1, 2], [2]), f32([10, 20], [2])];
+      for (const place of [one, { ...one, bytes: shared }]) {
+        const out = await session.run(
+          new Map([
+            ["x", f32([1, 2], [2])],
+            ["y", two],
+          ]),
+          undefined,
+          undefined,
+          new Map([["sum", place]]),
+        );
+        expect(out.get("sum")?.bytes).toBe(place.bytes);
+        expect(numbers({ ...place, bytes: place.bytes.slice() })).toEqual([11, 22]);
+        expect(numbers(out.get("difference"))).toEqual([-9, -18]);
+      }
+      const again = new Map([
+        ["x", one],
+        ["y", two],
+      ]);
+      await session.run(again, ["sum"], undefined, new Map([["sum", one]]));
+      expect(numbers(one)).toEqual([21, 42]);
+      const wrong = session.run(again, ["sum"], undefined, new Map([["sum", f32([1, 2, 3], [3])]]));
+      await expect(wrong).rejects.toThrow(EspalierError);
+      await session.release();
+    }
+    await web.close();
+  });
+
   it("take bytes that are misaligned or shared", async () => {
     const session = await cpu.compile(affine());
     const { bytes } = f32([1, 1, 1], [1, 3]);

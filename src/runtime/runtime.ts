@@ -45,8 +45,16 @@ export interface Carry {
 /** A compiled graph. Release it: sessions hold memory that the garbage collector does not see. */
 export interface Session {
   readonly outputs: readonly string[];
-  /** Runs once. `fetch` limits which outputs come back; those that `carry` writes do not. */
-  run(feeds: Feeds, fetch?: readonly string[], carry?: Carry): Promise<ReadonlyMap<string, HostTensor>>;
+  /**
+   * Runs once. `fetch` limits which outputs come back; those that `carry` writes do not. What `into` names is written over the tensor
+   * given there, of its type and size, instead of into new memory.
+   */
+  run(
+    feeds: Feeds,
+    fetch?: readonly string[],
+    carry?: Carry,
+    into?: ReadonlyMap<string, HostTensor>,
+  ): Promise<ReadonlyMap<string, HostTensor>>;
   release(): Promise<void>;
 }
 

@@ -12,6 +12,7 @@ import type {
   PackedModel,
 } from "../engine.ts";
 import { latencyOf } from "../latency.ts";
+import { putInto } from "../put-into.ts";
 import type { Device, Latency } from "../runtime.ts";
 import { dtypeOf, fromOrt, toOrt } from "./ort-tensor.ts";
 
@@ -31,6 +32,8 @@ interface Held {
 export function ortEngine(ort: OrtPackage, device: Device, host: "cpu" | "wasm"): Engine {
   const held = new Map<number, Held>();
   const states = new Map<number, Map<string, HostTensor>>();
+  // Elsewhere results are made in memory of the package's own.
+  const onProcessor = host === "cpu" && device === "cpu";
   let next = 1;
   let last: Promise<unknown> = Promise.resolve();
 
@@ -65,13 +68,16 @@ export function ortEngine(ort: OrtPackage, device: Device, host: "cpu" | "wasm")
     feeds: NamedTensors,
     fetch: readonly string[],
     carried: Carried | undefined,
+    into: NamedTensors = [],
   ): Promise<NamedTensors> {
     const state = carried === undefined ? undefined : stateOf(carried.state);
     const kept = carried?.reads.map(([input, name]) => [input, heldIn(state, name)] as const) ?? [];
     const written = carried?.writes ?? [];
     const guard = carried?.guard;
     const asked = new Set([...fetch, ...written.map(([output]) => output), ...(guard === undefined ? [] : [guard])]);
-    const results = await get(id).run(feedsOf([...feeds, ...kept]), [...asked]);
+    const places = onProcessor && into.length > 0 ? feedsOf(into) : null;
+    const fetches = places === null ? [...asked] : Object.fromEntries([...asked].map((n) => [n, places[n] ?? null]));
+    const results = await get(id).run(feedsOf([...feeds, ...kept]), fetches);
     const value = (name: string): HostTensor | undefined => {
       const found = results[name];
       return found === undefined ? undefined : fromOrt(found);
@@ -81,9 +87,14 @@ export function ortEngine(ort: OrtPackage, device: Device, host: "cpu" | "wasm")
       const tensor = value(output);
       if (tensor !== undefined) state?.set(name, tensor);
     }
-    return fetch.flatMap((name) => {
+    const given = fetch.flatMap((name) => {
       const tensor = value(name);
       return tensor === undefined ? [] : [[name, tensor] as const];
+    });
+    // The package hands out a copy even of what it made where it was told to.
+    return putInto(given, into, (name, { bytes }) => {
+      const data = places?.[name]?.data;
+      return ArrayBuffer.isView(data) && data.buffer === bytes.buffer;
     });
   }
 
@@ -128,7 +139,7 @@ export function ortEngine(ort: OrtPackage, device: Device, host: "cpu" | "wasm")
         await session.release();
         return types;
       }),
-    run: (id, feeds, fetch, carried) => inTurn(() => run(id, feeds, fetch, carried)),
+    run: (id, feeds, fetch, carried, into) => inTurn(() => run(id, feeds, fetch, carried, into)),
     createState: () =>
       inTurn(async () => {
         states.set(next, new Map());

@@ -3,6 +3,7 @@ import { Worker } from "node:worker_threads";
 import { EspalierError } from "../../tensor/error.ts";
 import type { Engine, PackedModel } from "../engine.ts";
 import type { OpenedEngine } from "../ort/open-engine.node.ts";
+import { putInto } from "../put-into.ts";
 import {
   type Call,
   owned,
@@ -82,11 +83,11 @@ export async function openWorkerEngine(
       const { types } = await ask({ call: "outputTypes", model: ownedModel(model, transfer) }, transfer);
       return types ?? missing("types");
     },
-    run: async (session, feeds, fetch, carried) => {
+    run: async (session, feeds, fetch, carried, into = []) => {
       const transfer: ArrayBuffer[] = [];
       const call = { call: "run", session, feeds: ownedTensors(feeds, transfer), fetch, carried } as const;
       const { outputs } = await ask(call, transfer);
-      return outputs ?? missing("outputs");
+      return putInto(outputs ?? missing("outputs"), into);
     },
     createState: async () => {
       const { state } = await ask({ call: "createState" });

@@ -13,7 +13,7 @@ export interface ColumnGroup {
   readonly rest: ColumnGroup | null;
 }
 
-/** Marks the share of the weights of the columns [from, to) whose removal costs least. */
+/** Marks the share of the weights of the columns [from, to) whose removal costs least. scratch: memory for as many numbers, as wide as the debt. */
 export async function chooseShare(
   state: ColumnState,
   upper: Float64Array,
@@ -23,9 +23,11 @@ export async function chooseShare(
   to: number,
   sparsity: number,
   products: Products,
+  scratch: Floats,
 ): Promise<void> {
   const width = to - from;
-  const costs = state.debt.slice(from * rows, to * rows);
+  const costs = scratch.subarray(0, width * rows);
+  costs.set(state.debt.subarray(from * rows, to * rows));
   const [lines, debt] = [part(spread(upper, columns, from, to), width), part(state.debt, rows, from)];
   await products.addColumnProducts(part(costs, rows), lines, debt, width, rows, width, 1);
   addOwn(costs, state.removed, upper, rows, columns, from, to, 0, rows);

@@ -87,6 +87,7 @@ export async function sweep(
   const { upper } = factor;
   const state = toColumns(weights, rows, factor, order, choose.kind === "mask" ? choose.mask : null);
   const group = choose.kind === "pattern" ? groupOf(choose.pattern, columns, positions) : null;
+  const costs = state.debt.slice(0, choose.kind === "sparsity" ? Math.min(columns, Math.max(1, blockSize)) * rows : 0);
   const leaf = group === null ? leafColumns : Math.ceil(leafColumns / group.columns) * group.columns;
   let loss = 0;
   const update = async (from: number, middle: number, to: number): Promise<void> => {
@@ -97,7 +98,7 @@ export async function sweep(
   };
   await inHalves(0, columns, choose.kind === "sparsity" ? Math.max(1, blockSize) : leaf, update, async (from, to) => {
     if (choose.kind === "sparsity") {
-      await chooseShare(state, upper, rows, columns, from, to, choose.sparsity, products);
+      await chooseShare(state, upper, rows, columns, from, to, choose.sparsity, products, costs);
     }
     await inHalves(from, to, leaf, update, async (first, end) => {
       loss += sweepColumns(state, upper, rows, columns, first, end, group);

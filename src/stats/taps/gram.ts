@@ -1,5 +1,6 @@
-import { int } from "../../graph/attributes.ts";
+import { int, ints } from "../../graph/attributes.ts";
 import type { Draft } from "../../graph/draft.ts";
+import { discard } from "../../runtime/discard.ts";
 import { toFloat32 } from "../../tensor/numeric.ts";
 import type { Tap } from "./tap.ts";
 
@@ -9,7 +10,8 @@ const panel = 512;
 /**
  * Adds a tap for Σ x·xᵀ, where x is f32 and has its `columns` along `axis`, tokens or positions along the other: [columns, tokens] or
  * [tokens, columns]. Wide ones are cut into panels of which each is multiplied with those behind it only, as the
- * matrix is symmetric: 0.56 of the work at 4096 columns. The result, [columns, columns], is the memory of the tap itself.
+ * matrix is symmetric: 0.56 of the work at 4096 columns. Columns come first there, which the product takes as they lie: it
+ * would turn panels again for every 128 columns. The result, [columns, columns], is the memory of the tap itself.
  */
 export function tapGram(draft: Draft, opset: number, x: string, columns: number, axis: 0 | 1): Tap<Float64Array> {
   // Before operator set 13, Split has its sizes elsewhere; such models are hardly as wide.
@@ -18,15 +20,15 @@ export function tapGram(draft: Draft, opset: number, x: string, columns: number,
     count === 1 ? columns : Math.min(panel, columns - i * panel),
   );
   const names = widths.map(() => draft.fresh("tap_panel"));
-  const panels = count === 1 ? [x] : draft.op("Split", [x, draft.int64(widths)], { axis: int(axis) }, names);
+  const lines = axis === 0 ? x : draft.op("Transpose", [x], { perm: ints([1, 0]) });
+  const panels = count === 1 ? [lines] : draft.op("Split", [lines, draft.int64(widths)], { axis: int(0) }, names);
   const blocks: { readonly name: string; readonly row: number; readonly column: number }[] = [];
   // An absent bias came with operator set 11.
   const bias = opset >= 11 ? [] : [draft.float32([0])];
-  const flipped = { [axis === 0 ? "transB" : "transA"]: int(1) };
   for (const [i, left] of panels.entries()) {
     for (const [j, right] of panels.entries()) {
       if (j < i) continue;
-      const name = draft.op("Gemm", [left, right, ...bias], flipped, draft.fresh("tap_gram"));
+      const name = draft.op("Gemm", [left, right, ...bias], { transB: int(1) }, draft.fresh("tap_gram"));
       blocks.push({ name, row: i, column: j });
     }
   }
@@ -38,6 +40,7 @@ export function tapGram(draft: Draft, opset: number, x: string, columns: number,
         const block = values.get(name);
         if (block === undefined) continue;
         addBlock(sums, columns, row * panel, column * panel, toFloat32(block), widths[row] ?? 0, widths[column] ?? 0);
+        discard(block);
       }
     },
     result: () => {

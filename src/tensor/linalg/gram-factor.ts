@@ -45,12 +45,15 @@ export async function gramFactor(h: Float64Array, n: number, options: GramFactor
     diagonal[i] = entry === 0 ? 1 : entry;
   }
   const mean = dead.length < n ? sum / (n - dead.length) : 0;
+  const middle = n <= corner ? 0 : half(0, n);
+  const side = new Float64Array(middle ** 2);
+  const block = new Float64Array(Math.max(middle * corner, stripOf(middle) ** 2));
   for (let used = damping; used <= Math.max(10, damping); used = used === 0 ? 1e-8 : used * 10) {
     const damped = diagonal.map((entry) => entry + used * mean);
     if (used !== damping) restore(upper, n);
     for (let i = 0; i < n; i++) upper[i * n + i] = damped[i] ?? 1;
     const corners = new Map<number, Float64Array>();
-    if (await factorRange({ upper, n, corners, damped, products }, 0, n)) {
+    if (await factorRange({ upper, n, corners, damped, products, side, block }, 0, n)) {
       return { n, upper, corners, damping: used, dead };
     }
   }
@@ -65,16 +68,23 @@ export async function gramFactor(h: Float64Array, n: number, options: GramFactor
 /** B·R⁻ᵀ·R⁻¹ = B·H⁻¹, in place: each row of b is one right-hand side. b: [rows, n]. */
 export async function solveGram(factor: GramFactor, b: Float64Array, rows: number, products = plainProducts) {
   checkMatrix("right-hand sides", b, rows, factor.n);
-  await solveTransposed(factor, products, b, factor.n, 0, rows, 0, factor.n);
-  await solveUpper(factor, products, b, factor.n, rows, 0, factor.n);
+  const block = new Float64Array(rows * Math.min(corner, factor.n));
+  await solveTransposed({ ...factor, products, block }, b, factor.n, 0, rows, 0, factor.n);
+  await solveUpper({ ...factor, products, block }, b, factor.n, rows, 0, factor.n);
 }
 
-interface Work {
-  readonly upper: Float64Array;
-  readonly n: number;
+/** What it takes to solve by a factor. */
+interface Solver extends Pick<GramFactor, "upper" | "n" | "corners"> {
+  readonly products: Products;
+  /** Memory for as many rows as are solved at once, of `corner` columns, and for a strip. */
+  readonly block: Float64Array;
+}
+
+interface Work extends Solver {
   readonly corners: Map<number, Float64Array>;
   readonly damped: Float64Array;
-  readonly products: Products;
+  /** Memory for the columns behind the first half, beside it: allocated once, since collecting it took longer than using it. */
+  readonly side: Float64Array;
 }
 
 /** Factorises what is left of H in rows and columns [from, to); false where it is not positive definite. */
@@ -83,15 +93,15 @@ async function factorRange(work: Work, from: number, to: number): Promise<boolea
   const { upper, n, products } = work;
   const middle = half(from, to);
   if (!(await factorRange(work, middle, to))) return false;
-  await solveTransposed(work, products, upper, n, from, middle, middle, to);
+  await solveTransposed(work, upper, n, from, middle, middle, to);
   // H₁₁ −= R₁₂·R₁₂ᵀ, above the diagonal: below it the numbers of H wait for another try.
   const [rows, depth] = [middle - from, to - middle];
-  const side = packInto(new Float64Array(rows * depth), part(upper, n, from, middle), rows, depth);
-  const strip = Math.max(corner, Math.ceil(rows / 8));
+  const side = packInto(work.side.subarray(0, rows * depth), part(upper, n, from, middle), rows, depth);
+  const strip = stripOf(rows);
   for (let a = 0; a < rows; a += strip) {
     const size = Math.min(strip, rows - a);
     const own = part(side, depth, a);
-    const square = new Float64Array(size * size);
+    const square = work.block.subarray(0, size * size).fill(0);
     await products.addRowProducts(part(square, size), own, own, size, size, depth, 1);
     for (let i = 0; i < size; i++) {
       const at = (from + a + i) * n + from + a;
@@ -105,10 +115,14 @@ async function factorRange(work: Work, from: number, to: number): Promise<boolea
   return factorRange(work, from, middle);
 }
 
+/** Rows that are updated at once, where nothing left of the diagonal may be. */
+function stripOf(rows: number): number {
+  return Math.max(corner, Math.ceil(rows / 8));
+}
+
 /** X·Rᵀ = B for the columns [from, to), in place. b: rows [top, bottom) of a matrix of `stride` columns. */
 async function solveTransposed(
-  factor: Pick<GramFactor, "upper" | "n" | "corners">,
-  products: Products,
+  solver: Solver,
   b: Float64Array,
   stride: number,
   top: number,
@@ -116,34 +130,35 @@ async function solveTransposed(
   from: number,
   to: number,
 ): Promise<void> {
+  const { upper, n, corners, products, block } = solver;
   const [rows, columns] = [bottom - top, to - from];
-  const inverse = columns <= corner ? factor.corners.get(from) : undefined;
+  const inverse = columns <= corner ? corners.get(from) : undefined;
   if (inverse !== undefined) {
-    const given = takeOut(b, stride, top, from, rows, columns);
+    const given = takeOut(block, b, stride, top, from, rows, columns);
     await products.addRowProducts(part(b, stride, top, from), given, part(inverse, columns), rows, columns, columns, 1);
     return;
   }
   const middle = half(from, to);
-  await solveTransposed(factor, products, b, stride, top, bottom, middle, to);
-  const [solved, lines] = [part(b, stride, top, middle), part(factor.upper, factor.n, from, middle)];
+  await solveTransposed(solver, b, stride, top, bottom, middle, to);
+  const [solved, lines] = [part(b, stride, top, middle), part(upper, n, from, middle)];
   await products.addRowProducts(part(b, stride, top, from), solved, lines, rows, middle - from, to - middle, -1);
-  await solveTransposed(factor, products, b, stride, top, bottom, from, middle);
+  await solveTransposed(solver, b, stride, top, bottom, from, middle);
 }
 
 /** X·R = B for the columns [from, to), in place. b: [rows, stride]. */
 async function solveUpper(
-  factor: GramFactor,
-  products: Products,
+  solver: Solver,
   b: Float64Array,
   stride: number,
   rows: number,
   from: number,
   to: number,
 ): Promise<void> {
+  const { upper, n: side, corners, products, block } = solver;
   const columns = to - from;
-  const inverse = columns <= corner ? factor.corners.get(from) : undefined;
+  const inverse = columns <= corner ? corners.get(from) : undefined;
   if (inverse !== undefined) {
-    const given = takeOut(b, stride, 0, from, rows, columns);
+    const given = takeOut(block, b, stride, 0, from, rows, columns);
     const flipped = new Float64Array(columns * columns);
     for (let i = 0; i < columns; i++) {
       for (let j = i; j < columns; j++) flipped[j * columns + i] = inverse[i * columns + j] ?? 0;
@@ -152,27 +167,28 @@ async function solveUpper(
     return;
   }
   const middle = half(from, to);
-  await solveUpper(factor, products, b, stride, rows, from, middle);
+  await solveUpper(solver, b, stride, rows, from, middle);
   const [m, n, depth] = [rows, to - middle, middle - from];
   const lines = new Float64Array(n * depth);
   for (let i = 0; i < depth; i++) {
-    for (let j = 0; j < n; j++) lines[j * depth + i] = factor.upper[(from + i) * factor.n + middle + j] ?? 0;
+    for (let j = 0; j < n; j++) lines[j * depth + i] = upper[(from + i) * side + middle + j] ?? 0;
   }
-  await products.addRowProducts(
-    part(b, stride, 0, middle),
-    part(b, stride, 0, from),
-    part(lines, depth),
-    m,
-    n,
-    depth,
-    -1,
-  );
-  await solveUpper(factor, products, b, stride, rows, middle, to);
+  const [behind, solved] = [part(b, stride, 0, middle), part(b, stride, 0, from)];
+  await products.addRowProducts(behind, solved, part(lines, depth), m, n, depth, -1);
+  await solveUpper(solver, b, stride, rows, middle, to);
 }
 
-/** A copy of a block, which is left as zeros. */
-function takeOut(b: Float64Array, stride: number, row: number, column: number, rows: number, columns: number) {
-  const given = packInto(new Float64Array(rows * columns), part(b, stride, row, column), rows, columns);
+/** A block moved into other memory; zeros are left. */
+function takeOut(
+  into: Float64Array,
+  b: Float64Array,
+  stride: number,
+  row: number,
+  column: number,
+  rows: number,
+  columns: number,
+) {
+  const given = packInto(into.subarray(0, rows * columns), part(b, stride, row, column), rows, columns);
   for (let i = row; i < row + rows; i++) b.fill(0, i * stride + column, i * stride + column + columns);
   return part(given, columns);
 }
