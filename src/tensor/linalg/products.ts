@@ -46,21 +46,11 @@ export function packInto<T extends Floats>(into: T, { data, at, stride }: Part, 
 }
 
 /** c += sign · block. block: [m, n], contiguous. */
-export function addTo({ data, at, stride }: Part, block: Floats, m: number, n: number, sign: 1 | -1): void {
+function addTo({ data, at, stride }: Part, block: Float64Array, m: number, n: number, sign: 1 | -1): void {
   for (let i = 0; i < m; i++) {
-    // Loops of their own: one that has seen both types takes twice as long with either.
-    if (data instanceof Float64Array && block instanceof Float64Array)
-      addDoubles(data, at + i * stride, block, i * n, n, sign);
-    else addFloats(data, at + i * stride, block, i * n, n, sign);
+    const to = at + i * stride;
+    for (let j = 0; j < n; j++) data[to + j] = (data[to + j] ?? 0) + sign * (block[i * n + j] ?? 0);
   }
-}
-
-function addDoubles(to: Float64Array, at: number, from: Float64Array, start: number, n: number, sign: 1 | -1): void {
-  for (let j = 0; j < n; j++) to[at + j] = (to[at + j] ?? 0) + sign * (from[start + j] ?? 0);
-}
-
-function addFloats(to: Floats, at: number, from: Floats, start: number, n: number, sign: 1 | -1): void {
-  for (let j = 0; j < n; j++) to[at + j] = (to[at + j] ?? 0) + sign * (from[start + j] ?? 0);
 }
 
 function doubles(a: Part, rows: number, columns: number): Float64Array {
