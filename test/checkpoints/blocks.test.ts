@@ -75,6 +75,18 @@ describe("a checkpoint of some blocks computes what these compute one behind the
     ).toBeGreaterThan(1e-4);
   });
 
+  it("the size of a head is stated where it follows from the config, and not where heads have parts", async () => {
+    const configOf = async (name: string) => keepBlocks(checkpointModel(await fixtures.open(name)), [0]).config;
+    expect(await configOf("llama")).toMatchObject({ head_dim: 4 });
+    expect(await configOf("deepseek_v3")).not.toHaveProperty("head_dim");
+  });
+
+  it("ModernBERT keeps its first block, which has no norm in front", async () => {
+    const model = checkpointModel(await fixtures.open("modernbert"));
+    expect(keepBlocks(model, [0, 2]).config).toMatchObject({ num_hidden_layers: 2 });
+    expect(() => keepBlocks(model, [1, 2])).toThrow("blocks: expected the first block among those that are left");
+  });
+
   it("lists that count something else stay whole", async () => {
     const model = checkpointModel(await fixtures.open("llama", { eos_token_id: [2, 3], layer_types: ["a", "b"] }));
     expect(keepBlocks(model, [1]).config).toMatchObject({ eos_token_id: [2, 3], layer_types: ["b"] });

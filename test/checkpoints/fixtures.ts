@@ -24,8 +24,8 @@ export interface Fixtures {
 }
 
 /** Opens the packed fixtures. */
-export function openFixtures(): Fixtures {
-  const whole = brotliDecompressSync(readFileSync(new URL("../fixtures/checkpoints.br", import.meta.url)));
+export function openFixtures(pack = "checkpoints.br"): Fixtures {
+  const whole = brotliDecompressSync(readFileSync(new URL(`../fixtures/${pack}`, import.meta.url)));
   const end = whole.indexOf(10);
   const index: [string, number][] = JSON.parse(whole.subarray(0, end).toString());
   const packed = new Map<string, Uint8Array>();

@@ -85,6 +85,9 @@ function renumbered(c: Config, kept: readonly number[]) {
   throw new EspalierError("request", "blocks", message, "No config of this type says anything else.");
 }
 
+/** Of norms of narrow states, which released code and ports leave at their default, whatever the config says. */
+const latentEpsilon = 1e-6;
+
 const family = (type: string, usual: Method) =>
   architecture({
     types: [type],
@@ -98,7 +101,6 @@ const family = (type: string, usual: Method) =>
       const magnitude = yarnMagnitude(c.rope_parameters ?? c.rope_scaling ?? null);
       const { head_dim: _, ...sizes } = c;
       return rmsDecoder(sizes, of, {
-        explicit: {},
         renumbered: (kept) => renumbered(c, kept),
         experts: (block) =>
           isSparse(of(block), block) ? { path: "mlp.experts", field: "n_routed_experts" } : undefined,
@@ -115,7 +117,7 @@ const family = (type: string, usual: Method) =>
             scale: (own.qk_nope_head_dim + own.qk_rope_head_dim) ** -0.5 * magnitude ** 2,
             bias: c.attention_bias,
             norm: (site, y, size, maker) =>
-              rmsNorm(site, y, { width: size, epsilon: c.rms_norm_eps, maker, part: "first" }),
+              rmsNorm(site, y, { width: size, epsilon: latentEpsilon, maker, part: "first", from: "code" }),
           }),
         mlp: (block, x, own, index, size) => mlp(block, x, own, index, size, method),
       });

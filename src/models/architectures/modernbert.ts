@@ -1,4 +1,6 @@
 import * as z from "zod";
+import type { Json } from "../../formats/checkpoint/json.ts";
+import { EspalierError } from "../../tensor/error.ts";
 import { architecture } from "../checkpoint/architecture.ts";
 import { blockCount, count, flag, optional, rotaryFields, rotaryOf } from "../checkpoint/config.ts";
 import { plus, sizeOfField, times } from "../checkpoint/size.ts";
@@ -55,6 +57,7 @@ export const modernbert = architecture({
       blockCount: "num_hidden_layers",
       tied: new Map(),
       tokenRows: ["decoder.weight", "decoder.bias"],
+      renumbered,
       explicit: { layer_types: near.map((slides) => (slides ? "sliding_attention" : "full_attention")) },
       embed: (root, _, tokens) => {
         const site = root.at(`${at}embeddings`);
@@ -97,3 +100,15 @@ export const modernbert = architecture({
     };
   },
 });
+
+/** The first block has no norm in front: no other can take its place. */
+function renumbered(kept: readonly number[]): Json {
+  if (kept[0] === 0) return {};
+  const message = `expected the first block among those that are left, got [${kept.join(", ")}].`;
+  throw new EspalierError(
+    "request",
+    "blocks",
+    message,
+    "It has no norm in front, and no config gives another block none.",
+  );
+}

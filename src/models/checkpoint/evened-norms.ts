@@ -6,7 +6,7 @@ import type { CheckpointModel } from "./checkpoint-model.ts";
 /**
  * Matrices that make norms over fewer features, or over as many of a narrower model, compute what they did. A config has one ε for all
  * norms, which follows the width (x / √(mean x² + ε) over n' of n features is over ε · n / n'): a norm over other features than
- * the width's gets x multiplied by s instead, since s · x / √(mean (s · x)² + s² · ε) is what it was. `fields` are those of the
+ * the width's, or one whose ε no config states, gets x multiplied by s instead, since s · x / √(mean (s · x)² + s² · ε) is what it was. `fields` are those of the
  * config that change. Types of few digits are multiplied by a power of 2, which rounds nothing and leaves less than half of the difference.
  */
 export function evenedNorms(
@@ -19,10 +19,10 @@ export function evenedNorms(
   if (counts === undefined) return found;
   const width = Number({ ...checkpoint.config, ...outline.explicit }[counts]);
   const ofWidth = (fields.get(counts) ?? width) / width;
-  for (const [gain, { matrix, bias, part }] of stages.flatMap(({ norms }) => [...norms])) {
+  for (const [gain, { matrix, bias, part, epsilon }] of stages.flatMap(({ norms }) => [...norms])) {
     const before = checkpoint.tensors.get(gain)?.shape[0] ?? 1;
     const now = tensors.get(gain)?.shape[0] ?? before;
-    const factor = Math.sqrt(now / before / ofWidth);
+    const factor = Math.sqrt(now / before / (epsilon === "config" ? ofWidth : 1));
     if (factor === 1) continue;
     for (const name of [matrix, bias]) {
       const ref = tensors.get(name) ?? checkpoint.tensors.get(name);

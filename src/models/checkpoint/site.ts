@@ -10,6 +10,8 @@ export interface NormedMatrix {
   readonly matrix: string;
   readonly bias: string;
   readonly part: "all" | "first";
+  /** Where its ε is from: the config, which states one for all norms, or the code of its models. */
+  readonly epsilon: "config" | "code";
 }
 
 /** Where tokens find their experts, by values of the graph it is written into: [batch, time, experts] unless told. */
@@ -121,8 +123,8 @@ export class Site {
   }
 
   /** Says that a gain of this place is of a norm over what the matrix at `maker` makes for it alone. */
-  isNormOf(gain: string, maker: Site, part: NormedMatrix["part"]): void {
-    const made = { matrix: maker.#nameOf("weight"), bias: maker.#nameOf("bias"), part };
+  isNormOf(gain: string, maker: Site, how: Pick<NormedMatrix, "part" | "epsilon">): void {
+    const made = { matrix: maker.#nameOf("weight"), bias: maker.#nameOf("bias"), ...how };
     this.#writing.norms.set(this.#nameOf(gain), made);
   }
 

@@ -57,6 +57,19 @@ const fillsWidth: OfTypes<boolean> = {
   vit: false,
 };
 
+/** The conversion states four times the width inside the MLPs of GPT-2, whatever its config says. */
+const fourTimesWide: Rule = {
+  severity: "refused",
+  expected: "a width inside MLPs of four times the width of the model",
+  because: "The conversion states that for this type, whatever n_inner says.",
+  breaches: ({ type, fields }) => {
+    const [width = 0] = fields.get("n_embd") ?? [];
+    const inner = fields.get("n_inner") ?? [];
+    if (type !== "gpt2" || inner.every((value) => value === 4 * width)) return [];
+    return [{ got: `n_inner = ${inner.join(", ")} for n_embd = ${width}`, ways: [["n_inner"]] }];
+  },
+};
+
 /** DeepSeek-V2-Lite is told from others by the number of its blocks. */
 const blocksOfLite: Rule = {
   severity: "refused",
@@ -78,6 +91,7 @@ export const llamaCpp: Loader = {
     sameInEveryBlock("GGUF files of this architecture state one size for all blocks."),
     queriesPerKey,
     queriesFillWidth(fillsWidth, "Attention of this type is built with queries as wide as the model."),
+    fourTimesWide,
     blocksOfLite,
     rowsInMultiples(32, "limited", "Types of blocks of 32 (Q4_0, Q8_0) leave other rows in 16 bits."),
     rowsInMultiples(

@@ -1,3 +1,4 @@
+import type { Json } from "../../formats/checkpoint/json.ts";
 import type { CheckpointModel } from "../checkpoint/checkpoint-model.ts";
 import type { Resized } from "../checkpoint/resize.ts";
 import { formatSize, type Size, type Term } from "../checkpoint/size.ts";
@@ -7,6 +8,8 @@ export interface LoadSizes {
   /** `model_type`. */
   readonly type: string;
   readonly blocks: number;
+  /** The config before any change, for what is not a size. */
+  readonly config: Json;
   /** Fields that sizes are made of: the value of each in every stage that has it, in order, each value once. */
   readonly fields: ReadonlyMap<string, readonly number[]>;
   /** The least number of features that each unit of a field stands for in any size: of a head, those of one head. */
@@ -64,28 +67,29 @@ export function loadSizes(
     }
   }
   const blocks = model.outline.blocks.length;
-  return sizesOf({ type: model.type, blocks, before: fields, features, slots: [...slots.values()] }, change);
+  const { config } = model.checkpoint;
+  return sizesOf({ type: model.type, blocks, config, before: fields, features, slots: [...slots.values()] }, change);
 }
 
 /** What a model states, before any change. */
 interface Stated {
   readonly type: string;
   readonly blocks: number;
+  readonly config: Json;
   readonly before: ReadonlyMap<string, ReadonlyMap<number | undefined, number>>;
   readonly features: ReadonlyMap<string, number>;
   readonly slots: readonly Slot[];
 }
 
 function sizesOf(stated: Stated, change: Change): LoadSizes {
-  const { type, blocks, before, features, slots } = stated;
+  const { type, blocks, config, before, features, slots } = stated;
   const value = (field: string, block: number | undefined, otherwise: number): number =>
     (block === undefined ? undefined : change.perBlock.get(block)?.get(field)) ?? change.fields.get(field) ?? otherwise;
   const isEven = change.perBlock.size === 0;
   const total = ({ fixed }: Slot, block: number | undefined, terms: readonly Term[]): number =>
     terms.reduce((sum, term) => sum + term.times * value(term.field, block, term.value), fixed);
   return {
-    type,
-    blocks,
+    ...{ type, blocks, config },
     features,
     fields: new Map(
       [...before].map(([field, stages]) => [

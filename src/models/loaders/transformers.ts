@@ -1,4 +1,4 @@
-import type { Loader } from "./loader.ts";
+import type { Loader, Rule } from "./loader.ts";
 import type { OfTypes } from "./model-types.ts";
 import { expertRowsInMultiples, queriesFillWidth, queriesPerKey, sameInEveryBlock, widthByHeads } from "./rules.ts";
 
@@ -66,6 +66,8 @@ const fillsWidth: OfTypes<boolean> = {
   vit: false,
 };
 
+const ofPhi3: OfTypes<boolean> = { ...fillsWidth, olmoe: false, phi3: true };
+
 /** The field with the features inside an expert, in the types that have experts. */
 const insideExperts: OfTypes<string | null> = {
   llama: null,
@@ -94,6 +96,30 @@ const insideExperts: OfTypes<string | null> = {
   vit: null,
 };
 
+/** Factors of long contexts, one for each pair of turning features, are counted by the width over the heads. */
+const longRope: Rule = {
+  severity: "refused",
+  expected: "as many features in all query heads together as the width has, beside factors of a longrope",
+  because: "The number of these factors is checked against the width over the heads, even where head_dim is stated.",
+  breaches: (sizes) => {
+    const { rope_scaling: scaling, rope_parameters: parameters } = sizes.config;
+    const isLong = [scaling, parameters].some((one) => typeof one === "object" && one !== null && "long_factor" in one);
+    return isLong ? queriesFillWidth(ofPhi3, "").breaches(sizes) : [];
+  },
+};
+
+/** Positions turn pairs of features that lie behind those of the narrow state, which has to end at a pair. */
+const evenRank: Rule = {
+  severity: "refused",
+  expected: "a rank of keys and values that is even",
+  because: "Turning features are read as complex numbers behind it.",
+  breaches: ({ type, fields }) => {
+    const odd = (fields.get("kv_lora_rank") ?? []).find((rank) => rank % 2 !== 0);
+    if (type !== "deepseek_v2" || odd === undefined) return [];
+    return [{ got: `kv_lora_rank = ${odd}`, ways: [["kv_lora_rank"]] }];
+  },
+};
+
 /** Hugging Face Transformers, in Python. */
 export const transformers: Loader = {
   title: "transformers",
@@ -104,6 +130,8 @@ export const transformers: Loader = {
     queriesPerKey,
     configWidth,
     queriesFillWidth(fillsWidth, "Its norm of queries has as many gains as the model has features."),
+    evenRank,
+    longRope,
     expertRowsInMultiples(
       8,
       insideExperts,

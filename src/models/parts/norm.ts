@@ -10,16 +10,18 @@ export interface RmsNormSpec {
   /** The place of the matrix that makes x for this norm alone, and which of its outputs x is, all unless told. */
   readonly maker?: Site;
   readonly part?: NormedMatrix["part"];
+  /** Where ε is from, the config unless told. */
+  readonly from?: NormedMatrix["epsilon"];
 }
 
 /** x · gain / √(mean x² + ε) over the last axis; parameter `weight`. */
 export function rmsNorm(
   site: Site,
   x: string,
-  { width, epsilon, shift = 0, maker, part = "all" }: RmsNormSpec,
+  { width, epsilon, shift = 0, maker, part = "all", from = "config" }: RmsNormSpec,
 ): string {
   const weight = site.parameter("weight", [width]);
-  if (maker !== undefined) site.isNormOf("weight", maker, part);
+  if (maker !== undefined) site.isNormOf("weight", maker, { part, epsilon: from });
   const gain = shift === 0 ? weight : site.add(weight, site.float(shift));
   return site.draft.op("RMSNormalization", [x, gain], { axis: int(-1), epsilon: float(epsilon) });
 }

@@ -114,7 +114,11 @@ export function rmsDecoder<C extends RmsDecoderConfig>(
     positions: c.max_position_embeddings,
     layers: c.num_hidden_layers,
     tied: spec.tied ?? c.tie_word_embeddings,
-    explicit: { head_dim: headSize(c), rms_norm_eps: c.rms_norm_eps, ...spec.explicit },
+    explicit: {
+      ...(spec.attend === undefined ? { head_dim: headSize(c) } : {}),
+      rms_norm_eps: c.rms_norm_eps,
+      ...spec.explicit,
+    },
     epsilons: { rms_norm_eps: "hidden_size" },
     logitCap: spec.logitCap,
     experts: spec.experts,

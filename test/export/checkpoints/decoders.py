@@ -321,14 +321,16 @@ def deepseek(w, c, ids, version):
     for i in range(c["num_hidden_layers"]):
         at = f"model.layers.{i}"
         norm = lambda name, y: rms(w, f"{at}.{name}.weight", y, eps)
+        # The norms of narrow states have an epsilon of their own in the released code, whatever the config says.
+        latent = lambda name, y: rms(w, f"{at}.{name}.weight", y, 1e-6)
         a, own = norm("input_layernorm", x), f"{at}.self_attn"
         if c.get("q_lora_rank"):
-            q = linear(w, f"{own}.q_b_proj", norm("self_attn.q_a_layernorm", linear(w, f"{own}.q_a_proj", a, c["q_lora_rank"])), n * (nope + turned))
+            q = linear(w, f"{own}.q_b_proj", latent("self_attn.q_a_layernorm", linear(w, f"{own}.q_a_proj", a, c["q_lora_rank"])), n * (nope + turned))
         else:
             q = linear(w, f"{own}.q_proj", a, n * (nope + turned))
         q_plain, q_turning = heads(q, n).split([nope, turned], -1)
         state, k_turning = linear(w, f"{own}.kv_a_proj_with_mqa", a, narrow + turned).split([narrow, turned], -1)
-        kv = linear(w, f"{own}.kv_b_proj", norm("self_attn.kv_a_layernorm", state), n * (nope + value))
+        kv = linear(w, f"{own}.kv_b_proj", latent("self_attn.kv_a_layernorm", state), n * (nope + value))
         k_plain, v = heads(kv, n).split([nope, value], -1)
         q_turning = rotate(q_turning, freqs, amplitude, interleaved=True)
         k_turning = rotate(k_turning[:, None], freqs, amplitude, interleaved=True).expand(-1, n, -1, -1)
