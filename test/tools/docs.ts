@@ -95,7 +95,29 @@ Config, tensors and everything beside them have the names that they had. Besides
   with zeros. \`blocks\`, \`experts\` (by the number that their block has now) and \`entries\` (of a field such as \`vocab_size\`) say the same
   in the original's numbers of these. What was pruned several times still tells of the first original.
 
-Blocks, experts and tokens are chosen by their numbers, from TypeScript: \`saveCheckpoint\` writes that file too.
+## Fewer blocks and experts
+
+Parts that are numbered go as a whole, by scores that are measured stage by stage: in memory are one stage, the next one while it
+is read, and the hidden states of the calibration windows. \`--memory\`, \`--resume\`, \`--eval\`, \`--target\`, recipes and the model card
+are as with single weights; nothing is repaired (\`espalier train\` goes on from what is left).
+
+\`\`\`
+espalier prune llama -o llama-shallow --granularity block --sparsity 0.25 --calib text.txt
+espalier prune mixtral -o mixtral-half --granularity expert --sparsity 0.5 --calib text.txt
+\`\`\`
+
+| \`--granularity\` | what goes | \`--criterion\` |
+| --- | --- | --- |
+| \`block\` | whole blocks; those that are left are numbered anew | \`influence\` (how much a block turns what passes it, ShortGPT), \`error\` (the text's loss without it alone; a pass through the model for each block), \`last\`, \`random\` |
+| \`expert\` | experts, with their rows of the router; how many a token gets stays | \`reap\` (mean over the tokens sent to an expert of its weight and the norm of what it gives), \`frequency\` (tokens sent to it), \`magnitude\`, \`random\` |
+
+Of \`--sparsity\`, \`--keep-params\` and \`--max-bytes\` one says how many. As many experts go in each block, unless \`--scope global\` lets
+those of all blocks compete; then a config says how many each block has, which most programs refuse. As many stay as a token
+needs. Where a router ranks groups of experts, each group loses as many. Before anything is written every stage of the result is held
+against the original's on random inputs, its router masked so that it never chooses what went.
+
+From TypeScript, with a plan of \`methods.parts\`, \`pruneParts\` gives such a checkpoint and \`pruneFolderParts\` writes it. Parts can
+also be chosen by their numbers; \`saveCheckpoint\` writes what is left of the original, too.
 
 \`\`\`ts
 const model = await loadCheckpoint("qwen3-moe");
