@@ -54,8 +54,9 @@ const { values: options } = parseArgs({
     domain: { type: "string", default: "wikitext" },
     parts: { type: "string", default: "weights,units,depth" },
     draws: { type: "string", default: "3" },
-    // Recoveries that train take long, so that units have draws of their own.
+    // Recoveries that train take long, so that units have draws of their own, and can be left to another run.
     "unit-draws": { type: "string", default: "1" },
+    recoveries: { type: "string", default: "none,bias,lsq,LoRA" },
     calibration: { type: "string", default: "64" },
     samples: { type: "string", default: "40" },
     window: { type: "string", default: "256" },
@@ -224,6 +225,7 @@ async function measure(): Promise<void> {
       lsq: [leastSquares()],
       LoRA: [lowRankUpdates({ settings })],
     };
+    const asked = new Set(options.recoveries.split(","));
     return [0.2, 0.4].flatMap((sparsity) => {
       const methods: Readonly<Record<string, Plan>> = {
         random: { ...structured({ keepParams: 1 - sparsity, criterion: random(draw) }), units: "inner" },
@@ -240,7 +242,10 @@ async function measure(): Promise<void> {
           chosen ??= pruned(plan, draw).then(({ masks }) => masks);
           return chosen;
         };
-        const own = method === "random" || method === "magnitude" ? ["none"] : Object.keys(repairs);
+        const own =
+          method === "random" || method === "magnitude"
+            ? ["none"]
+            : Object.keys(repairs).filter((name) => asked.has(name));
         return own.map(
           (recovery): Job => ({
             ...{ part: "units", method, column: `${Math.round(100 * sparsity)} %`, recovery, draw },
