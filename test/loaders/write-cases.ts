@@ -12,7 +12,7 @@ import { writeNpy } from "../../src/data/files/npy.ts";
 import { openCheckpointFolder } from "../../src/formats/checkpoint/open.node.ts";
 import type { Checkpoint } from "../../src/formats/checkpoint/open.ts";
 import { saveCheckpoint } from "../../src/formats/checkpoint/save.node.ts";
-import { keepBlocks, keepEntries, keepExperts, methods, pruneFolderUnits } from "../../src/index.node.ts";
+import { keepBlocks, keepExperts, keepTokens, methods, pruneFolderUnits } from "../../src/index.node.ts";
 import { analyse } from "../../src/models/analysis.ts";
 import { type CheckpointModel, checkpointModel } from "../../src/models/checkpoint/checkpoint-model.ts";
 import { resized } from "../../src/models/checkpoint/resize.ts";
@@ -81,17 +81,10 @@ async function pruned(model: CheckpointModel, name: string): Promise<void> {
       await attempt(name, change, async () => saved(model, name, change, keepBlocks(model, kept)));
   }
   for (const kept of [20, 27]) {
-    if (model.outline.vocabulary > kept)
-      await saved(
-        model,
-        name,
-        `${kept} tokens`,
-        keepEntries(
-          model,
-          "vocab_size",
-          Array.from({ length: kept }, (_, i) => i),
-        ),
-      );
+    const change = `${kept} tokens`;
+    const ids = Array.from({ length: kept }, (_, id) => id);
+    if (kept < model.outline.vocabulary)
+      await attempt(name, change, async () => saved(model, name, change, (await keepTokens(model, ids)).checkpoint));
   }
   const mixed = model.outline.blocks.flatMap(({ experts }, block) =>
     experts === undefined ? [] : [{ block, ...experts }],
