@@ -4,7 +4,8 @@ import { describeNode, graphAttrs } from "../graph/attributes.ts";
 import type { Node } from "../graph/graph.ts";
 import { sortNodes } from "../graph/topological.ts";
 import type { GradContext, GradRule } from "../ops/spec.ts";
-import { isFloat } from "../tensor/dtype.ts";
+import { opSpec } from "../ops/table.ts";
+import { bitsOf, isFloat } from "../tensor/dtype.ts";
 import { EspalierError } from "../tensor/error.ts";
 import { formatShape, sizeOf } from "../tensor/tensor.ts";
 import { formulaContext, gradientOf } from "./formulas.ts";
@@ -22,6 +23,7 @@ export interface GradientOptions {
 /**
  * Writes the gradient of a scalar with respect to any values (parameters, inputs, inner values) behind the graph that
  * computes it. Everything written is differentiable in turn, unless it is in blocks of channels. The graph is one that `sized` made.
+ * Gradients have the types of their values; those of values that are stored in 16 bits are float32.
  * Throws `gradient` where the loss is no scalar, a value does not reach it, or an operator on the way has no gradient.
  */
 export function gradient(
@@ -58,7 +60,7 @@ function pullBack(
     if (known === undefined) arrived.set(name, [value]);
     else known.push(value);
   };
-  for (const [name, seed] of seeds) arrive(name, fitted(g, seed, g.of(name)));
+  for (const [name, seed] of seeds) arrive(name, fitted(g, seed, name));
   const collected = (name: string): Value | null => {
     const parts = arrived.get(name);
     if (parts === undefined) return null;
@@ -79,15 +81,14 @@ function pullBack(
     const gradients = rule(context, received[0] ?? zeros());
     for (const [index, name] of node.inputs.entries()) {
       const value = gradients[index];
-      if (value !== undefined && value !== null && active.has(name)) arrive(name, fitted(g, value, g.of(name)));
+      if (value !== undefined && value !== null && active.has(name)) arrive(name, fitted(g, value, name));
     }
   }
   return new Map(
     wanted.map((name) => {
       const found = collected(name);
       if (found === null && unreached === "refuse") throw notReached(name);
-      const { shape, dtype } = g.of(name);
-      return [name, found ?? g.expand(0, shape, dtype)];
+      return [name, found ?? g.expand(0, g.of(name).shape, typeOfGradient(g, name))];
     }),
   );
 }
@@ -142,10 +143,24 @@ function refuseWithoutGradient(path: readonly Passage[]): void {
   );
 }
 
-/** The gradient in the shape and type of what it belongs to: what broadcasting repeated is summed. */
-function fitted(g: Algebra, value: Value, { shape, dtype }: Pick<Value, "shape" | "dtype">): Value {
+/** The gradient in the shape of what it belongs to: what broadcasting repeated is summed. */
+function fitted(g: Algebra, value: Value, name: string): Value {
+  const { shape } = g.of(name);
   const common = broadcastShapes("gradient", value.shape, shape);
-  return g.cast(g.sumTo(g.expand(value, common), shape), dtype);
+  return g.cast(g.sumTo(g.expand(value, common), shape), typeOfGradient(g, name));
+}
+
+/**
+ * The type of what a gradient belongs to, which the formulas behind an operator compute in. What is only stored in 16 bits, and moved or cast
+ * before anything is computed with it, has its gradient in float32: float16 knows no number between 0 and 6e-8.
+ */
+function typeOfGradient(g: Algebra, name: string): Value["dtype"] {
+  const { dtype } = g.of(name);
+  if (bitsOf(dtype) >= 32) return dtype;
+  const maker = g.draft.producer(name);
+  const roles = maker === undefined ? null : opSpec(maker.domain, maker.op)?.roles;
+  const isMoved = roles?.carries !== undefined || roles?.table !== undefined;
+  return maker === undefined || isMoved ? "f32" : dtype;
 }
 
 function requireFloat(g: Algebra, name: string): void {

@@ -1,6 +1,7 @@
 import { afterAll, describe, expect, it } from "vitest";
 import type { Group } from "../coupling/couple.ts";
 import { fromTensors } from "../data/from-tensors.ts";
+import { int } from "../graph/attributes.ts";
 import { builder } from "../graph/builder.ts";
 import type { Graph } from "../graph/graph.ts";
 import { analyse } from "../models/analysis.ts";
@@ -8,9 +9,10 @@ import { evaluate } from "../runtime/evaluate.ts";
 import { openRuntime } from "../runtime/open-runtime.node.ts";
 import { cut } from "../surgery/cut.ts";
 import { keptPositions } from "../surgery/kept.ts";
-import { float32Tensor, fromFloats, toFloat32 } from "../tensor/numeric.ts";
+import { converted, float32Tensor, fromFloats, toFloat32 } from "../tensor/numeric.ts";
 import { random } from "../tensor/random.ts";
 import { type HostTensor, load } from "../tensor/tensor.ts";
+import { sgd } from "../train/optimisers/sgd.ts";
 import type { TrainingRecord } from "../train/training-record.ts";
 import { distill } from "./distill.ts";
 import { finetune } from "./finetune.ts";
@@ -103,13 +105,15 @@ async function narrowed(graph = network(), data = samples()): Promise<RecoveryCo
 
 /** Two thirds of the weights of the first layer set to zero. */
 async function sparse(dtype: "f32" | "f16" = "f32"): Promise<RecoveryContext> {
-  const graph = network(dtype);
+  return zeroed(network(dtype), "first.weight", samples(dtype));
+}
+
+async function zeroed(graph: Graph, name: string, data = samples()): Promise<RecoveryContext> {
   const original = await analyse(graph, runtime);
-  const weight = await load(graph.constants.get("first.weight") ?? expect.fail());
+  const weight = await load(graph.constants.get(name) ?? expect.fail());
   const values = Float32Array.from(toFloat32(weight), (n, i) => (i % 3 === 0 ? n : 0));
-  const zeroed = fromFloats(dtype, weight.shape, values);
-  const constants = new Map(graph.constants).set("first.weight", { ...zeroed, resident: zeroed.bytes });
-  const data = samples(dtype);
+  const zeros = converted(float32Tensor(weight.shape, values), weight.dtype);
+  const constants = new Map(graph.constants).set(name, { ...zeros, resident: zeros.bytes });
   const kept = keptPositions(original.coupling, new Map());
   return {
     runtime,
@@ -246,6 +250,28 @@ describe.each(["f32", "f16"] as const)("what is zero stays zero: %s", (dtype) =>
     expect([...after.constants.keys()].sort()).toEqual([...context.pruned.constants.keys()].sort());
     expect(after.nodes).toBe(context.pruned.nodes);
   });
+});
+
+it("weights stored in half floats learn from slopes below the smallest half float, as float32 does", async () => {
+  const faint = (dtype: "f32" | "f16"): Graph => {
+    const g = builder("faint", 17);
+    g.input("x", "f32", ["n", inputs]);
+    const stored = g.constant(fromFloats(dtype, [inputs, classes], noise("faint", inputs * classes)), "w");
+    const y = g.op("MatMul", ["x", g.op("Cast", [stored], { to: int(1) })]);
+    g.output(g.op("Mul", [y, g.float32([3e-5], [1], "scale")], {}, "logits"), "f32", ["n", classes]);
+    return g.finish();
+  };
+  // As steep as the answers are faint: they differ by 3e-5, which counts as much.
+  const steep = { ...settings, rate: 3e8, optimiser: () => sgd({ momentum: 0 }) };
+  const learnt = async (dtype: "f32" | "f16"): Promise<readonly [Float32Array, Float32Array]> => {
+    const context = await zeroed(faint(dtype), "w");
+    const after = await distill({ settings: steep, features: 0, temperature: 1 }).apply(context);
+    return [toFloat32(await weights(context.pruned, "w")), toFloat32(await weights(after, "w"))];
+  };
+  const [[start, half], [, single]] = [await learnt("f16"), await learnt("f32")];
+  const apart = (a: Float32Array, b: Float32Array) => Math.max(...a.map((n, i) => Math.abs(n - (b[i] ?? 0))));
+  expect(apart(start, single)).toBeGreaterThan(0.1);
+  expect(apart(half, single)).toBeLessThan(0.01);
 });
 
 describe("parts", () => {

@@ -142,6 +142,32 @@ describe("gradients over data are those of brute force", () => {
     },
   );
 
+  it.each(["gradient", "gradientMagnitude"] as const)(
+    "%s of weights stored in half floats, below the smallest half float",
+    async (need) => {
+      const least = 2 ** -24;
+      /** The second weights are rows that are looked up, and everything counts for next to nothing. */
+      const faint = (dtype: "f16" | "f32") => {
+        const g = builder("net", 17);
+        g.input("x", "f32", ["n", inputs]);
+        const weight = (name: "w1" | "w2", shape: readonly number[]) =>
+          g.constant(fromFloats(dtype, shape, Float32Array.from(w[name])), name);
+        const wide = (value: string) => g.op("Cast", [value], { to: int(1) });
+        const w1 = wide(weight("w1", [inputs, hidden]));
+        const w2 = wide(g.op("Gather", [weight("w2", [hidden, classes]), g.int64([0, 1, 2, 3])]));
+        const y = g.op("MatMul", [g.op("Tanh", [g.op("MatMul", ["x", w1])]), w2]);
+        g.output(g.op("Mul", [y, g.float32([1e-9], [1], "faint")], {}, "y"), "f32", ["n", classes]);
+        return g.finish();
+      };
+      const found = await measured(need, data, 7, faint("f16"));
+      for (const name of names) {
+        expect(found[name].some((slope) => Math.abs(slope) > 0)).toBe(true);
+        expect(found[name].every((slope) => Math.abs(slope) < least / 4)).toBe(true);
+      }
+      close(found, await measured(need, data, 7, faint("f32")), 2e-3);
+    },
+  );
+
   it("the diagonal of the Hessian, as far as random signs tell", async () => {
     const exact = slopes(w, (v) => mean(v, w, true));
     const of = (name: "w1" | "w2") =>
