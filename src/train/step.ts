@@ -3,6 +3,7 @@ import { blockChannels, composeAll } from "../autodiff/lower.ts";
 import { type Algebra, algebra, type SizedGraph, type Value } from "../graph/algebra/algebra.ts";
 import type { Feeds, Graph } from "../graph/graph.ts";
 import { removeDeadCode } from "../graph/passes/dead-code.ts";
+import { bitsOf } from "../tensor/dtype.ts";
 import { EspalierError } from "../tensor/error.ts";
 import { float32Tensor } from "../tensor/numeric.ts";
 import { type HostTensor, sizeOf, type TensorRef } from "../tensor/tensor.ts";
@@ -364,11 +365,12 @@ function zerosLike({ shape }: Value): HostTensor {
   return float32Tensor(shape, new Float32Array(sizeOf(shape)));
 }
 
-/** All present readers of a parameter read its product with the mask, which is given. */
+/** All present readers of a parameter read its product with the mask, which is given. Products of bfloat16 have no kernel. */
 function applyMask(g: Algebra, name: string, mask: Value): Value {
   const readers = g.draft.consumers(name);
   const parameter = g.of(name);
-  const masked = g.mul(parameter, g.cast(mask, parameter.dtype));
+  const computed = bitsOf(parameter.dtype) < 32 ? "f32" : parameter.dtype;
+  const masked = g.cast(g.mul(g.cast(parameter, computed), g.cast(mask, computed)), parameter.dtype);
   g.draft.replaceUses(name, masked.name, { only: readers });
   return masked;
 }
