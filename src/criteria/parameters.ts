@@ -1,6 +1,8 @@
 import type { Matrix } from "../coupling/matrices.ts";
+import { parameterBehind } from "../coupling/parameter-behind.ts";
 import { edit } from "../graph/edit.ts";
 import type { Graph, TensorType } from "../graph/graph.ts";
+import { type UseDef, useDef } from "../graph/uses.ts";
 import { type Numbers, runningStatistics } from "../ops/linear.ts";
 import { formOf } from "../stats/taps/unfold.ts";
 import { isFloat } from "../tensor/dtype.ts";
@@ -39,14 +41,38 @@ export function withConstant(graph: Graph, name: string, tensor: ReturnType<type
   return { ...graph, constants: new Map(graph.constants).set(name, { ...tensor, resident: tensor.bytes }) };
 }
 
-/** All float constants of a graph that are vectors or scalars in memory or on disk, for rules that look at channels. */
+/**
+ * All float constants of a graph that are vectors or scalars in memory or on disk, for rules that look at channels; by the names of what
+ * they are cast to as well, since narrow types are stored and not computed in.
+ */
 export async function smallConstants(graph: Graph): Promise<(name: string) => Numbers | undefined> {
   const found = new Map<string, Numbers>();
   for (const [name, ref] of graph.constants) {
     const long = ref.shape.filter((n) => n > 1).length;
     if (long <= 1 && isFloat(ref.dtype)) found.set(name, { shape: ref.shape, values: toFloat64(await load(ref)) });
   }
-  return (name) => found.get(name);
+  const links = useDef(graph);
+  return (name) => found.get(name) ?? found.get(carriedWhole(graph, links, name) ?? "");
+}
+
+/** The parameter that a value is, whatever it is cast to on the way; undefined where it is moved, or none. */
+function carriedWhole(graph: Graph, links: UseDef, value: string): string | undefined {
+  const carried = parameterBehind(value, graph, links, 1);
+  return carried?.axes === undefined ? carried?.parameter : undefined;
+}
+
+/** The float parameter that a value is, whatever it is cast to on the way, where nothing else reads it; null where it is none. */
+export function ownParameter(graph: Graph, value: string): string | null {
+  const links = useDef(graph);
+  const name = carriedWhole(graph, links, value);
+  const ref = name === undefined ? undefined : graph.constants.get(name);
+  if (name === undefined || ref === undefined || !isFloat(ref.dtype)) return null;
+  for (let at = name; ; ) {
+    const [reader, ...others] = links.consumers(at);
+    if (reader === undefined || others.length > 0 || links.isOutput(at)) return null;
+    if (at === value) return name;
+    at = reader.node.outputs[0] ?? "";
+  }
 }
 
 /** A constant that is added to the output of a matrix, or taken from it, one number for each row, and that nothing else reads. */
@@ -61,17 +87,19 @@ function placeOf(graph: Graph, matrix: Matrix, rows: number): Place | null {
   const node = graph.nodes.find(({ outputs }) => outputs[0] === matrix.node.outputs[0]);
   const [output = ""] = node?.outputs ?? [];
   const readers = (name: string) => graph.nodes.filter(({ inputs }) => inputs.includes(name));
-  const isOwn = (name: string): boolean => {
-    const ref = graph.constants.get(name);
-    if (ref === undefined || !isFloat(ref.dtype) || readers(name).length !== 1) return false;
-    return ref.shape.length === 1 && ref.shape[0] === rows;
+  const own = (value: string): string | null => {
+    const name = ownParameter(graph, value);
+    const shape = graph.constants.get(name ?? "")?.shape;
+    return shape?.length === 1 && shape[0] === rows ? name : null;
   };
   const bias = form === null || form.bias === null ? "" : (node?.inputs[form.bias] ?? "");
-  if (bias !== "" && isOwn(bias)) return { name: bias, sign: 1 };
+  const ownBias = bias === "" ? null : own(bias);
+  if (ownBias !== null) return { name: ownBias, sign: 1 };
   const [next, ...others] = readers(output);
   const statistics = next === undefined || others.length > 0 ? null : runningStatistics(next);
   if (statistics === null || graph.outputs.some(({ name }) => name === output)) return null;
-  return isOwn(statistics.mean) ? { name: statistics.mean, sign: -1 } : null;
+  const mean = own(statistics.mean);
+  return mean === null ? null : { name: mean, sign: -1 };
 }
 
 /** Whether the output of a matrix can be shifted without one parameter more. */

@@ -1,5 +1,6 @@
 import {
   canShift,
+  ownParameter,
   readMatrix,
   shiftOutput,
   smallConstants,
@@ -8,9 +9,10 @@ import {
 } from "../criteria/parameters.ts";
 import type { Graph } from "../graph/graph.ts";
 import { runningStatistics } from "../ops/linear.ts";
-import type { Layer } from "../stats/layers.ts";
+import { type Layer, layersOf } from "../stats/layers.ts";
 import { type ChannelMoments, tapChannels, tapFeatures } from "../stats/taps/moments.ts";
 import { isFloat } from "../tensor/dtype.ts";
+import { EspalierError } from "../tensor/error.ts";
 import { fromFloats } from "../tensor/numeric.ts";
 import { step } from "../tensor/progress.ts";
 import type { Recovery } from "./recovery.ts";
@@ -35,15 +37,19 @@ export function normEstimation(): Recovery {
     id: "norm",
     needsData: true,
     restores: true,
+    check: async ({ original, fixedParameters = false }) => {
+      if (layersOf(original).some((layer) => isCorrected(original.graph, layer, fixedParameters))) return;
+      const message = "expected convolutions, or norms with running statistics, whose moments can be corrected, got none.";
+      throw new EspalierError("request", "recovery norm", message, "Repair by lsq or distill.");
+    },
     apply: async (context) => {
-      const { job } = context;
+      const { job, fixedParameters = false } = context;
       const { affected: chosen, measure } = await tour(context, "norm");
       let graph = context.pruned;
       for (const [index, layer] of chosen.entries()) {
         step(job, "recover norm", index, chosen.length, layer.matrix.parameter);
+        if (!isCorrected(graph, layer, fixedParameters)) continue;
         const norm = normBehind(graph, layer);
-        if (norm === null && !layer.form.window) continue;
-        if (context.fixedParameters === true && !canShift(graph, layer.matrix)) continue;
         const [now, before] = await measure(graph, layer, (draft, inOriginal, opset) => {
           const here = inOriginal(layer.output);
           const target = originalFeatures(
@@ -65,6 +71,12 @@ export function normEstimation(): Recovery {
       return graph;
     },
   };
+}
+
+/** Whether a layer's moments are corrected: before a norm or in a convolution, where there is a place for it. */
+function isCorrected(graph: Graph, layer: Layer, fixedParameters: boolean): boolean {
+  if (normBehind(graph, layer) === null && !layer.form.window) return false;
+  return !fixedParameters || canShift(graph, layer.matrix);
 }
 
 function correctionOf(now: ChannelMoments, before: ChannelMoments): Correction {
@@ -91,9 +103,9 @@ function normBehind(graph: Graph, layer: Layer): { readonly mean: string; readon
   const [norm] = readers;
   const statistics = norm === undefined || readers.length !== 1 ? null : runningStatistics(norm);
   if (statistics === null || graph.outputs.some(({ name }) => name === layer.output)) return null;
-  const shared = (name: string): boolean => graph.nodes.filter(({ inputs }) => inputs.includes(name)).length !== 1;
+  const [mean, variance] = [ownParameter(graph, statistics.mean), ownParameter(graph, statistics.variance)];
   const fits = (name: string): boolean => graph.constants.get(name)?.shape[0] === layer.matrix.rows;
-  return [statistics.mean, statistics.variance].some((name) => shared(name) || !fits(name)) ? null : statistics;
+  return mean === null || variance === null || !fits(mean) || !fits(variance) ? null : { mean, variance };
 }
 
 /** (scale · y + shift − m) / √v is (y − (m − shift) / scale) / √(v / scale²). */
@@ -105,10 +117,10 @@ async function intoNorm(
   const constant = await smallConstants(graph);
   const mean = constant(norm.mean)?.values.map((m, c) => (m - (shift[c] ?? 0)) / (scale[c] ?? 1));
   const variance = constant(norm.variance)?.values.map((v, c) => v / (scale[c] ?? 1) ** 2);
-  const dtype = graph.constants.get(norm.mean)?.dtype ?? "f32";
-  if (mean === undefined || variance === undefined || !isFloat(dtype)) return graph;
-  const shifted = withConstant(graph, norm.mean, fromFloats(dtype, [mean.length], mean));
-  return withConstant(shifted, norm.variance, fromFloats(dtype, [variance.length], variance));
+  const [its = "f32", other = "f32"] = [norm.mean, norm.variance].map((name) => graph.constants.get(name)?.dtype);
+  if (mean === undefined || variance === undefined || !isFloat(its) || !isFloat(other)) return graph;
+  const shifted = withConstant(graph, norm.mean, fromFloats(its, [mean.length], mean));
+  return withConstant(shifted, norm.variance, fromFloats(other, [variance.length], variance));
 }
 
 /** scale · (W x + b) + shift = (scale · W) x + b + (scale · b + shift − b). */
