@@ -125,11 +125,15 @@ function layerPlanOf(settings: Settings): Plan {
   }
   const others = { "--scope": scope, "--round-to": roundTo, "--allocation": allocation, "--rounds": rounds, table };
   refuse(others, "layer", "A branch goes as a whole.");
+  // A branch that went has no consumer whose bias could make up for it: its mean goes into the sum itself.
+  const means = (name: string): boolean => name === "bias";
+  const names = recover.split("+");
+  recoveryNamed(recover, settings.learning);
   return layers({
     ...settings,
     criterion: known,
-    means: recover === "bias",
-    recovery: recover === "bias" ? [] : recoveryNamed(recover, settings.learning),
+    means: names.some(means),
+    recovery: recoveryNamed(names.filter((name) => !means(name)).join("+") || "none", settings.learning),
   });
 }
 
@@ -149,6 +153,9 @@ function rankPlanOf(settings: Settings, factors: Factors): Plan {
   const { criterion, recover = "none", scope, roundTo, allocation, rounds, table } = settings;
   const others = { "--scope": scope, "--round-to": roundTo, "--allocation": allocation, "--rounds": rounds, table };
   refuse({ "--criterion": criterion, ...others }, "rank", "All layers keep the same share of their energy.");
+  if (recover.split("+").includes("bias")) {
+    throw misplaced("--recover bias", "rank", "Layers that come apart lose no inputs; repair by lsq.");
+  }
   return ranks({ ...settings, factors, recovery: recoveryNamed(recover, settings.learning) });
 }
 
