@@ -58,7 +58,6 @@ export const pruneBranches: Engine<BranchPlan> = async (analysis, plan, options,
     })),
     blocked: [],
     nearTies: 0,
-    advice: [],
   };
 };
 

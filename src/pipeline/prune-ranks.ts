@@ -71,7 +71,6 @@ export const pruneRanks: Engine<RankPlan> = async (analysis, plan, options, cloc
     })),
     blocked: skipped.map(({ name, reason }) => ({ name, reasons: [reason] })),
     nearTies: 0,
-    advice: [],
   };
 };
 

@@ -58,7 +58,7 @@ export const pruneUnits: Engine<UnitPlan> = async (analysis, plan, options, cloc
   // What a recovery makes up for itself must not be made up for twice.
   const folded = plan.recovery.some(({ foldsConstants = false }) => foldsConstants);
   const recoveries = folded ? plan.recovery : [foldConstants, ...plan.recovery];
-  const { graph, training } = await recover(recoveries, analysis, kept, pruned, options, clock);
+  const { graph, training, advice } = await recover(recoveries, analysis, kept, pruned, options, clock);
   return {
     graph,
     kept,
@@ -69,7 +69,7 @@ export const pruneUnits: Engine<UnitPlan> = async (analysis, plan, options, cloc
     blocked: blockedOf(analysis, withheld),
     // Scores from weights alone are the same everywhere.
     nearTies: scores === null || plan.criterion.needs.length === 0 ? 0 : nearTies(scores, masks),
-    advice: [],
+    advice,
   };
 };
 

@@ -64,7 +64,7 @@ export const pruneWeights: Engine<WeightPlan> = async (analysis, plan, options, 
     await meter.release();
   }
   const kept = keptPositions(analysis.coupling, new Map());
-  const { graph, training } = await recover(plan.recovery, analysis, kept, sparse.graph, options, clock);
+  const { graph, training, advice } = await recover(plan.recovery, analysis, kept, sparse.graph, options, clock);
   return {
     graph,
     kept,
@@ -74,7 +74,7 @@ export const pruneWeights: Engine<WeightPlan> = async (analysis, plan, options, 
     law: null,
     layers: sparse.layers.map((layer) => ({ ...layer, kind: "weights" as const })),
     blocked: sparse.skipped.map(({ name, reason }) => ({ name, reasons: [reason] })),
-    advice: [],
+    advice,
   };
 };
 
