@@ -39,7 +39,8 @@ export function normEstimation(): Recovery {
     restores: true,
     check: async ({ original, fixedParameters = false }) => {
       if (layersOf(original).some((layer) => isCorrected(original.graph, layer, fixedParameters))) return;
-      const message = "expected convolutions, or norms with running statistics, whose moments can be corrected, got none.";
+      const message =
+        "expected convolutions, or norms with running statistics, whose moments can be corrected, got none.";
       throw new EspalierError("request", "recovery norm", message, "Repair by lsq or distill.");
     },
     apply: async (context) => {
