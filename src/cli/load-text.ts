@@ -1,23 +1,27 @@
 import { type Load, loaders, nearestText } from "../index.node.ts";
+import { counted } from "./table.ts";
 
-/** What loaders make of a model, in a few lines: what is new, not what the original has too. */
+/**
+ * What loaders make of a model: a line of those that take it as it is, and one for each that does not, with the worst of what is new;
+ * what the original has too is a limit of the original.
+ */
 export function loadText(loads: readonly Load[]): readonly string[] {
-  const titles = (verdicts: readonly Load["verdict"][]): string =>
-    loads
-      .filter(({ verdict }) => verdicts.includes(verdict))
-      .map(({ loader }) => loaders[loader].title)
-      .join(", ");
-  const taken = titles(["loads", "limited"]);
-  const lines = taken === "" ? [] : [`By its sizes it loads in ${taken}.`];
-  for (const { loader, findings } of loads) {
-    for (const finding of findings.filter(({ severity, original }) => severity === "refused" || !original)) {
-      const { severity, expected, got, because } = finding;
-      const nearest = nearestText(finding);
-      const said = severity === "refused" ? "refuses it" : "loads it with limits";
-      lines.push(
-        `${loaders[loader].title} ${said}: expected ${expected}, got ${got}. ${because}${nearest === "" ? "" : ` ${nearest}.`}`,
-      );
-    }
-  }
-  return lines;
+  const told = loads.map((load) => ({ title: loaders[load.loader].title, said: saidOf(load) }));
+  const plain = told.filter(({ said }) => said === null).map(({ title }) => title);
+  const lines = plain.length === 0 ? [] : [`By its sizes it loads in ${plain.join(", ")}.`];
+  return [...lines, ...told.flatMap(({ title, said }) => (said === null ? [] : [`${title} ${said}`]))];
+}
+
+/** Null where nothing is new. */
+function saidOf({ findings }: Load): string | null {
+  const refusals = findings.filter(({ severity }) => severity === "refused");
+  const limits = findings.filter(({ severity, original }) => severity === "limited" && !original);
+  const [worst] = [...refusals, ...limits];
+  if (worst === undefined) return null;
+  const { expected, got } = worst;
+  const verdict = refusals.length > 0 ? "refuses it" : `loads it with ${counted(limits.length, "limit")}`;
+  const nearest = nearestText(worst);
+  const more = refusals.length + limits.length - 1;
+  const others = more === 0 ? "" : ` ${counted(more, "more is", "more are")} in --json and --report.`;
+  return `${verdict}: expected ${expected}, got ${got}.${nearest === "" ? "" : ` ${nearest}.`}${others}`;
 }

@@ -35,5 +35,6 @@ export interface Loader {
   readonly reads: "checkpoint" | "onnx";
   /** The device that it runs ONNX on, which tells whether it has the operators of a model. */
   readonly device?: "cpu" | "wasm";
+  /** Of limits, what costs most stands first. */
   readonly rules: readonly Rule[];
 }

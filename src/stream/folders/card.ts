@@ -111,13 +111,19 @@ function metricRows(metric: Metric | null): readonly (readonly [string, string])
   return [[name, `${after.toPrecision(5)} (${before.toPrecision(5)} before, n = ${n})`]];
 }
 
-/** What loaders make of it, as their rules say; nothing here was tried. */
+/** What loaders make of it, as their rules say, and what they do without that the original had; nothing here was tried. */
 function loadRows(loads: readonly Load[]): readonly (readonly [string, string])[] {
   const refused = loads.filter(({ verdict }) => verdict === "refused").map(({ loader }) => loader);
   const rest = loads.filter(({ verdict }) => verdict !== "refused").map(({ loader }) => loader);
   return [
     ...(rest.length === 0 ? [] : [["sizes that are taken by", rest.join(", ")] as const]),
     ...(refused.length === 0 ? [] : [["sizes that are refused by", refused.join(", ")] as const]),
+    ...loads.flatMap(({ loader, findings }) => {
+      const limits = findings.filter(({ severity, original }) => severity === "limited" && !original);
+      if (limits.length === 0) return [];
+      const said = limits.map(({ expected, got }) => `expected ${expected}, got ${got}`).join("; ");
+      return [[`limits in ${loader}`, said] as const];
+    }),
   ];
 }
 
