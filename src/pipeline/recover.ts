@@ -42,7 +42,8 @@ export async function recover(
     const context = { ...own, batchSize, seed, fixedParameters, job: options, record, first };
     const before = graph;
     graph = await clock.time(`recover ${recovery.id}`, () => recovery.apply(context));
-    if (recovery.needsData && graph === before) advice.push(`Recovery ${recovery.id} found nothing that it could repair.`);
+    if (recovery.needsData && graph === before)
+      advice.push(`Recovery ${recovery.id} found nothing that it could repair.`);
   }
   return { graph, training, advice };
 }

@@ -49,7 +49,9 @@ export async function flowMeter(
   const flow = g.total(outputs.map((output) => g.sum(g.cast(output, "f32"))));
   // The slope of log R is that of R divided by R; where nothing flows it is zero.
   const slopes = gradient(g, g.log(g.max(flow, leastFlow)), parameters, { unreached: "zero" });
-  const scores = new Map([...slopes].map(([name, slope]) => [name, g.map("Abs", g.mul(slope, g.cast(g.of(name), slope.dtype))).name]));
+  const scores = new Map(
+    [...slopes].map(([name, slope]) => [name, g.map("Abs", g.mul(slope, g.cast(g.of(name), slope.dtype))).name]),
+  );
   const whole = withOutputs(g.finish(), [...scores.values()]);
   const read = new Set(whole.nodes.flatMap((node) => node.inputs));
   const session = await runtime.compile({ ...whole, inputs: whole.inputs.filter(({ name }) => read.has(name)) });
