@@ -38,6 +38,7 @@ it.each([
   [40, 1, 17],
   [1300, 0, 17],
   [1300, 1, 17],
+  [513, 0, 17],
   [600, 1, 12],
 ] as const)(
   "%d columns along axis %d, operator set %d: both triangles, summed over batches",
