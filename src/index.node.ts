@@ -1,6 +1,8 @@
 import type { IndexedDataset } from "./data/dataset.ts";
 import { isFolder } from "./data/files/file.node.ts";
 import { type OpenOptions as DataOptions, openData as openDataAt } from "./data/open.node.ts";
+import type { Documents } from "./data/text/documents.ts";
+import { openDocuments as openDocumentsAt } from "./data/text/open-text.node.ts";
 import { openCheckpointFolder } from "./formats/checkpoint/open.node.ts";
 import { modelOf } from "./formats/onnx/encode.ts";
 import { openOnnx } from "./formats/onnx/external.node.ts";
@@ -42,6 +44,7 @@ export {
 export { type OpenOptions, openRuntime } from "./runtime/open-runtime.node.ts";
 export { type FolderPruneOptions, pruneFolder } from "./stream/folders/prune-folder.node.ts";
 export { type FolderPartOptions, pruneFolderParts } from "./stream/folders/prune-folder-parts.node.ts";
+export type { TokenTexts } from "./stream/folders/prune-folder-tokens.node.ts";
 export { type FolderUnitOptions, pruneFolderUnits } from "./stream/folders/prune-folder-units.node.ts";
 export { openTestbed, testbedIds } from "./testbeds/open.node.ts";
 export { tokenizerAt } from "./tokenizers/tokenizer-files.node.ts";
@@ -71,6 +74,11 @@ export async function load(from: string | URL | Blob | Uint8Array, options: Load
  */
 export async function openData(spec: string | readonly string[], options: DataOptions = {}): Promise<IndexedDataset> {
   return openDataAt(spec, { remote: httpSource, ...options });
+}
+
+/** Opens text by path as it is written: .txt, .jsonl, .parquet. */
+export async function openDocuments(spec: string | readonly string[], options: DataOptions = {}): Promise<Documents> {
+  return openDocumentsAt(typeof spec === "string" ? [spec] : spec, { remote: httpSource, ...options });
 }
 
 /** Reads a checkpoint from the folder that it lies in: config.json beside its .safetensors files. */

@@ -37,7 +37,10 @@ export function checkpointText(report: CheckpointReport): string {
     const [first] = skipped;
     lines.push(`${skipped.length} matrices were left as they are: ${first?.name} (${first?.reason}), for one.`);
   }
-  if (report.calibration !== null) lines.push(`Measured on ${report.calibration}, behind ${report.inputs} blocks.`);
+  if (report.calibration !== null) {
+    const behind = report.inputs === null ? "" : `, behind ${report.inputs} blocks`;
+    lines.push(`Measured on ${report.calibration}${behind}.`);
+  }
   const { metric } = report;
   if (metric !== null) {
     const { name, before, after, n } = metric;

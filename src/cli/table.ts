@@ -27,12 +27,12 @@ export function compact(n: number): string {
 
 /** A value of a metric: a share as a percentage, a perplexity as a number. */
 export function metricText(name: string, value: number): string {
-  return name === "perplexity" ? value.toPrecision(4) : percent(value, 1);
+  return name === "perplexity" || name === "bits per byte" ? value.toPrecision(4) : percent(value, 1);
 }
 
 /** What a metric counts. */
 export function metricCount(name: string, n: number): string {
-  return counted(n, name === "perplexity" ? "token" : "sample");
+  return counted(n, name === "perplexity" ? "token" : name === "bits per byte" ? "byte" : "sample");
 }
 
 /** A share as a percentage with one decimal. */

@@ -2,9 +2,10 @@ import { EspalierError } from "../tensor/error.ts";
 import { type PartPlan, partNamed, partPlanOf } from "./parts.ts";
 import type { UnitPlan, WeightPlan } from "./plan.ts";
 import { planOf, type Settings } from "./settings.ts";
+import { type TokenPlan, tokenGranularity, tokenPlanOf } from "./tokens.ts";
 
 /** What checkpoints are pruned by: zeros, fewer units, or fewer of what is numbered. */
-export type CheckpointPlan = WeightPlan | UnitPlan | PartPlan;
+export type CheckpointPlan = WeightPlan | UnitPlan | PartPlan | TokenPlan;
 
 /**
  * The plan for a checkpoint: single weights by Wanda unless told, or units where a granularity or an amount asks for them.
@@ -12,6 +13,7 @@ export type CheckpointPlan = WeightPlan | UnitPlan | PartPlan;
  * `request` like `planOf`, and for what checkpoints are not pruned by.
  */
 export function checkpointPlanOf(settings: Settings, seed: number): CheckpointPlan {
+  if (settings.granularity === tokenGranularity) return tokenPlanOf(settings);
   const part = partNamed(settings.granularity);
   if (part !== undefined) return partPlanOf(part, settings, seed);
   const { granularity = isOfUnits(settings) ? "channel" : "weight", roundTo, scope } = settings;
@@ -24,7 +26,7 @@ export function checkpointPlanOf(settings: Settings, seed: number): CheckpointPl
   }
   const hint = "Export it to ONNX to take layers apart into ranks.";
   const message =
-    "expected weights, a pattern such as 2:4, channels, heads or whole blocks, by which checkpoints are pruned.";
+    "expected weights, a pattern such as 2:4, channels, heads, whole blocks or the vocabulary, by which checkpoints are pruned.";
   throw new EspalierError("request", `--granularity ${granularity}`, message, hint);
 }
 

@@ -3,6 +3,7 @@ import type { CheckpointModel } from "../models/checkpoint/checkpoint-model.ts";
 import { checkpointPlanOf } from "../plans/checkpoint-plan.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { type FolderStep, pruneFolderSteps } from "../stream/folders/prune-folder-steps.node.ts";
+import type { TokenTexts } from "../stream/folders/prune-folder-tokens.node.ts";
 import type { CheckpointRun } from "../stream/report.ts";
 import { EspalierError } from "../tensor/error.ts";
 import type { Job } from "../tensor/progress.ts";
@@ -17,6 +18,8 @@ export interface CheckpointRecipeOptions extends Job {
   readonly general?: IndexedDataset | null;
   readonly training?: IndexedDataset | null;
   readonly evaluation?: IndexedDataset | null;
+  /** Of a step that removes tokens, in the place of windows of tokens. */
+  readonly texts?: TokenTexts | null;
   /** Goes on with what an earlier run of the same recipe left. */
   readonly resume?: boolean;
   /** Name of the command, for the report. */
@@ -53,6 +56,15 @@ export function checkpointSteps(recipe: Recipe, resume = false): readonly Folder
   }));
   const ofUnits = steps.filter(({ plan }) => plan.kind === "units").length;
   const ofWeights = steps.filter(({ plan }) => plan.kind === "weights").length;
+  const tokens = steps.findIndex(({ plan }) => plan.kind === "tokens");
+  if (tokens >= 0 && (tokens < steps.length - 1 || ofUnits > 0)) {
+    const message = "expected the vocabulary to go last, and not with units, since data is windows of its tokens.";
+    throw new EspalierError("request", "--granularity vocabulary", message, "Prune the result in a run of its own.");
+  }
+  if (tokens >= 0 && memory !== undefined) {
+    const message = "expected a pruning that plans its memory, got one of the vocabulary.";
+    throw new EspalierError("request", "--memory", message, "Leave it out; it holds the embedding and the corpus.");
+  }
   if (shape !== undefined) {
     const message = "expected an ONNX model whose file leaves sizes open, got a checkpoint.";
     throw new EspalierError("request", "shape", message, "Leave it out; windows of text have their own length.");

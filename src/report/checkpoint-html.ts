@@ -58,7 +58,7 @@ function metricPlot(metric: NonNullable<CheckpointReport["metric"]>): Html {
     { name: "before", value: before, text: metricFigure(metric, before), before: true },
     { name: "after", value: after, text: metricFigure(metric, after) },
   ];
-  const on = `${n} ${name === "perplexity" ? "tokens" : "samples"}`;
+  const on = `${n} ${name === "perplexity" ? "tokens" : name === "bits per byte" ? "bytes" : "samples"}`;
   return html`${amountBars(rows, "metric")}<p class="note">On ${on}, the same for both.</p>`;
 }
 

@@ -19,7 +19,7 @@ export function share(part: number | null | undefined, whole: number | null | un
 
 /** A value of a metric: a share as a percentage, a perplexity as a number. */
 export function metricFigure({ name }: { readonly name: string }, value: number): string {
-  return name === "perplexity" ? figures(value) : share(value);
+  return name === "perplexity" || name === "bits per byte" ? figures(value) : share(value);
 }
 
 /** Three significant digits, without an exponent where it can be avoided. */

@@ -29,9 +29,36 @@ export interface Dialogue {
 export async function dialogueOf(
   record: Readonly<Record<string, unknown>>,
   tokenizer: Tokenizer,
-  { prompt = "prompt", response = "response", messages, chat = false, wholeText = false }: DialogueForm,
+  form: DialogueForm,
   where: string,
 ): Promise<Dialogue> {
+  const { before, whole, templated } = await dialogueText(record, tokenizer, form, where);
+  const end = templated ? [] : tokenizer.special.end.slice(0, 1);
+  const tokens = Int32Array.of(...tokenizer.encode(whole, { special: !templated }), ...end);
+  const known = tokenizer.encode(before, { special: !templated });
+  // What the two have in common is the prompt: its last token may have joined the response's first.
+  let from = 0;
+  while (from < known.length && known[from] === tokens[from]) from++;
+  if (tokens.length - from < 1) throw new EspalierError("data", where, "expected a response with a token, got none.");
+  return { tokens, from: Math.max(1, form.wholeText === true ? 1 : from) };
+}
+
+/** A dialogue as text. */
+interface DialogueText {
+  /** The prompt, and the prompt with its response. */
+  readonly before: string;
+  readonly whole: string;
+  /** True where a template wrote them, with special tokens in it. */
+  readonly templated: boolean;
+}
+
+/** A record as text. Throws like `dialogueOf`. */
+export async function dialogueText(
+  record: Readonly<Record<string, unknown>>,
+  tokenizer: Tokenizer,
+  { prompt = "prompt", response = "response", messages, chat = false }: DialogueForm,
+  where: string,
+): Promise<DialogueText> {
   const turns =
     messages === undefined
       ? [
@@ -51,14 +78,7 @@ export async function dialogueOf(
   const [first, second] = [turns.at(-2)?.content ?? "", turns.at(-1)?.content ?? ""];
   const before = templated ? await tokenizer.chat?.(turns.slice(0, -1), { answer: true }) : first;
   const whole = templated ? await tokenizer.chat?.(turns) : `${first}${second}`;
-  const end = templated ? [] : tokenizer.special.end.slice(0, 1);
-  const tokens = Int32Array.of(...tokenizer.encode(whole ?? "", { special: !templated }), ...end);
-  const known = tokenizer.encode(before ?? "", { special: !templated });
-  // What the two have in common is the prompt: its last token may have joined the response's first.
-  let from = 0;
-  while (from < known.length && known[from] === tokens[from]) from++;
-  if (tokens.length - from < 1) throw new EspalierError("data", where, "expected a response with a token, got none.");
-  return { tokens, from: Math.max(1, wholeText ? 1 : from) };
+  return { before: before ?? "", whole: whole ?? "", templated };
 }
 
 function turnsOf(value: unknown, where: string): readonly Message[] {

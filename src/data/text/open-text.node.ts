@@ -6,7 +6,7 @@ import { tokenizerAt } from "../../tokenizers/tokenizer-files.node.ts";
 import type { IndexedDataset } from "../dataset.ts";
 import { describePath, openFile, readText } from "../files/file.node.ts";
 import type { OpenOptions } from "../open.node.ts";
-import type { DialogueForm } from "./dialogue.ts";
+import { type DialogueForm, dialogueText } from "./dialogue.ts";
 import { dialogues } from "./dialogues.ts";
 import { type Documents, fieldOf, joinedDocuments, joinedRecords, type Records } from "./documents.ts";
 import { jsonLines } from "./json-lines.ts";
@@ -62,6 +62,34 @@ export async function openText(specs: readonly string[], options: OpenOptions): 
   }
   const documents = joinedDocuments(await Promise.all(specs.map((spec) => documentsAt(spec, text, options.remote))));
   return tokenWindows(documents, settings);
+}
+
+/**
+ * Opens text as it is written; of dialogues the prompt as it is given to a model, then the whole. Throws like `openText`; other data is refused.
+ */
+export async function openDocuments(specs: readonly string[], options: OpenOptions): Promise<Documents> {
+  const { text = {}, model, remote } = options;
+  if (!(await isText(specs, options))) {
+    const hint = "Give .txt, .jsonl or .parquet.";
+    throw new EspalierError("request", specs[0] ?? "text", "expected text, got other data.", hint);
+  }
+  if (fieldsOf(text) === null) {
+    return joinedDocuments(await Promise.all(specs.map((spec) => documentsAt(spec, text, remote))));
+  }
+  const tokenizer = await tokenizerOf(text, model, specs[0] ?? "text");
+  const records = joinedRecords(await Promise.all(specs.map((spec) => recordsAt(spec, text, remote))));
+  return {
+    description: records.description,
+    async *read() {
+      let number = 0;
+      for await (const record of records.read()) {
+        const where = `${records.description}, record ${number++}`;
+        const { before, whole } = await dialogueText(record, tokenizer, text, where);
+        if (before !== "") yield before;
+        yield whole;
+      }
+    },
+  };
 }
 
 /** The fields in which dialogues stand; null where text is text. */

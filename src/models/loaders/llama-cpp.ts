@@ -1,6 +1,13 @@
 import type { Loader, Rule } from "./loader.ts";
 import type { OfTypes } from "./model-types.ts";
-import { knownType, queriesFillWidth, queriesPerKey, rowsInMultiples, sameInEveryBlock } from "./rules.ts";
+import {
+  knownType,
+  queriesFillWidth,
+  queriesPerKey,
+  rowsInMultiples,
+  sameInEveryBlock,
+  wholeByteTokens,
+} from "./rules.ts";
 
 const known: OfTypes<boolean> = {
   llama: true,
@@ -93,6 +100,9 @@ export const llamaCpp: Loader = {
     queriesFillWidth(fillsWidth, "Attention of this type is built with queries as wide as the model."),
     fourTimesWide,
     blocksOfLite,
+    wholeByteTokens(
+      "The conversion to GGUF knows byte-level tokenizers by the ids that they give to one text, and not these.",
+    ),
     rowsInMultiples(32, "limited", "Types of blocks of 32 (Q4_0, Q8_0) leave other rows in 16 bits."),
     rowsInMultiples(
       256,

@@ -69,6 +69,16 @@ export function widthByHeads(asked: OfTypes<boolean>, because: string): Rule {
   };
 }
 
+/** Tokens of a tokenizer of bytes are all there. */
+export function wholeByteTokens(because: string): Rule {
+  return {
+    severity: "refused",
+    expected: "all tokens of a byte-level tokenizer",
+    because,
+    breaches: ({ bytesWent }) => (bytesWent ? [{ got: "fewer", ways: [] }] : []),
+  };
+}
+
 /** All query heads together have as many features as the width, in the types whose attention is built so. */
 export function queriesFillWidth(asked: OfTypes<boolean>, because: string): Rule {
   return {

@@ -16,6 +16,8 @@ export interface LoadSizes {
   readonly features: ReadonlyMap<string, number>;
   /** Sizes of the rows in which matrices lie, which is what they sum over. */
   readonly rows: readonly RowSize[];
+  /** True where tokens went that a tokenizer of bytes had. */
+  readonly bytesWent: boolean;
   /** The same with other values of some fields, in every block. */
   at(changes: ReadonlyMap<string, number>): LoadSizes;
 }
@@ -43,6 +45,7 @@ type Change = Pick<Resized, "fields" | "perBlock">;
 export function loadSizes(
   model: CheckpointModel,
   change: Change = { fields: new Map(), perBlock: new Map() },
+  { bytesWent = false }: Partial<Pick<LoadSizes, "bytesWent">> = {},
 ): LoadSizes {
   const fields = new Map<string, Map<number | undefined, number>>();
   const features = new Map<string, number>();
@@ -68,7 +71,10 @@ export function loadSizes(
   }
   const blocks = model.outline.blocks.length;
   const { config } = model.checkpoint;
-  return sizesOf({ type: model.type, blocks, config, before: fields, features, slots: [...slots.values()] }, change);
+  return sizesOf(
+    { type: model.type, blocks, config, before: fields, features, slots: [...slots.values()], bytesWent },
+    change,
+  );
 }
 
 /** What a model states, before any change. */
@@ -79,10 +85,11 @@ interface Stated {
   readonly before: ReadonlyMap<string, ReadonlyMap<number | undefined, number>>;
   readonly features: ReadonlyMap<string, number>;
   readonly slots: readonly Slot[];
+  readonly bytesWent: boolean;
 }
 
 function sizesOf(stated: Stated, change: Change): LoadSizes {
-  const { type, blocks, config, before, features, slots } = stated;
+  const { type, blocks, config, before, features, slots, bytesWent } = stated;
   const value = (field: string, block: number | undefined, otherwise: number): number =>
     (block === undefined ? undefined : change.perBlock.get(block)?.get(field)) ?? change.fields.get(field) ?? otherwise;
   const isEven = change.perBlock.size === 0;
@@ -91,6 +98,7 @@ function sizesOf(stated: Stated, change: Change): LoadSizes {
   return {
     ...{ type, blocks, config },
     features,
+    bytesWent,
     fields: new Map(
       [...before].map(([field, stages]) => [
         field,

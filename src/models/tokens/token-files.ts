@@ -28,12 +28,14 @@ type Text = string | Uint8Array;
 type Rewrite = (text: string, left: TokensLeft, where: string) => Text | null;
 
 const lines = (text: string): string[] => text.replace(/\r?\n$/, "").split(/\r?\n/);
-const jsonText = (json: unknown): string => `${JSON.stringify(json, null, 2)}\n`;
+/** JSON with the spaces at the beginning of lines that the original has, or none. */
+const jsonText = (json: unknown, original: string): string =>
+  JSON.stringify(json, null, /^[{[]\r?\n([ \t]+)/.exec(original)?.[1] ?? 0);
 
 const rewrites: ReadonlyMap<string, Rewrite> = new Map<string, Rewrite>([
-  ["tokenizer.json", (_, { vocabulary, places }, where) => jsonText(renumbered(vocabulary, places, where))],
+  ["tokenizer.json", (text, { vocabulary, places }, where) => jsonText(renumbered(vocabulary, places, where), text)],
   ["tokenizer_config.json", tokenizerConfig],
-  ["generation_config.json", (text, { place }) => jsonText(withTokenIds(recordOf(jsonOf(text)), place))],
+  ["generation_config.json", (text, { place }) => jsonText(withTokenIds(recordOf(jsonOf(text)), place), text)],
   ["added_tokens.json", idsByToken],
   ["vocab.json", idsByToken],
   ["vocab.txt", (text, { vocabulary, places }) => tokenLines(lines(text), vocabulary, places)],
@@ -76,12 +78,12 @@ const textOf = (bytes: Uint8Array): string => new TextDecoder().decode(bytes);
 function tokenizerConfig(text: string, { places, place }: TokensLeft): string {
   const config = withTokenIds(recordOf(jsonOf(text)), place);
   const added = config["added_tokens_decoder"];
-  if (added === undefined) return jsonText(config);
+  if (added === undefined) return jsonText(config, text);
   const moved = Object.entries(recordOf(added)).flatMap(([id, token]) => {
     const to = places.get(Number(id));
     return to === undefined ? [] : [[String(to), token] as const];
   });
-  return jsonText({ ...config, added_tokens_decoder: Object.fromEntries(moved) });
+  return jsonText({ ...config, added_tokens_decoder: Object.fromEntries(moved) }, text);
 }
 
 /** An object of tokens with their ids. */
@@ -92,7 +94,7 @@ function idsByToken(text: string, { vocabulary, places }: TokensLeft): string | 
     const to = places.get(Number(id));
     return to === undefined ? [] : [[token, to] as const];
   });
-  return `${JSON.stringify(Object.fromEntries(moved.sort(([, a], [, b]) => a - b)))}\n`;
+  return jsonText(Object.fromEntries(moved.sort(([, a], [, b]) => a - b)), text);
 }
 
 /** One token on each line, whose number is its id. */

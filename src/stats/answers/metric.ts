@@ -7,7 +7,7 @@ import { likelihoodPair } from "./likelihood-pair.ts";
 
 /** What labels say of a model. */
 export interface Judgement {
-  /** "top-1 accuracy", a share from 0 to 1, or "perplexity". */
+  /** "top-1 accuracy", a share from 0 to 1, "perplexity", or "bits per byte" where tokens differ. */
   readonly name: string;
   readonly value: number;
   /** Samples, or for perplexity tokens. */

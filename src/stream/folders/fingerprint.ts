@@ -4,9 +4,9 @@ import type { CheckpointPlan } from "../../plans/checkpoint-plan.ts";
 import { bytesOf } from "../../tensor/tensor.ts";
 import { tokenBatches } from "../stages/windows.ts";
 
-/** A plan as JSON: what decides which weights, units or parts go. */
+/** A plan as JSON: what decides which weights, units, parts or tokens go. */
 export function planText(plan: CheckpointPlan): Readonly<Record<string, unknown>> {
-  if (plan.kind === "parts") {
+  if (plan.kind === "parts" || plan.kind === "tokens") {
     const { kind: _, criterion, ...settings } = plan;
     return { criterion, ...settings };
   }

@@ -27,6 +27,7 @@ import { checkpointPrint, planText } from "./fingerprint.ts";
 import { hasJournal, openWorkJournal } from "./journal.node.ts";
 import { pruneFolder } from "./prune-folder.node.ts";
 import { pruneFolderParts } from "./prune-folder-parts.node.ts";
+import { pruneFolderTokens, type TokenTexts } from "./prune-folder-tokens.node.ts";
 import { pruneFolderUnits, shapesOf } from "./prune-folder-units.node.ts";
 import { joinPartsLeft, recordOf, recordSchema, type StepRecord } from "./step-record.ts";
 
@@ -43,6 +44,8 @@ export interface FolderStepsOptions extends Job, Making {
   readonly general?: IndexedDataset | null;
   readonly training?: IndexedDataset | null;
   readonly evaluation?: IndexedDataset | null;
+  /** Of a step that removes tokens, in the place of windows of tokens. */
+  readonly texts?: TokenTexts | null;
   /** Windows that run at once. */
   readonly batchSize: number;
   readonly seed?: number;
@@ -136,8 +139,12 @@ async function one(
   model: CheckpointModel,
   out: string | null,
   { plan, ignore }: FolderStep,
-  { command, training, inputs, memory, resume, original, isPart = false, ...shared }: PartOptions,
+  { command, training, inputs, memory, resume, original, texts = null, isPart = false, ...shared }: PartOptions,
 ): Promise<CheckpointRun> {
+  if (plan.kind === "tokens") {
+    const compared = original === undefined ? {} : { original };
+    return { kind: "stages", report: await pruneFolderTokens(model, out, plan, { ...shared, ...compared, texts }) };
+  }
   if (plan.kind !== "units") {
     const streaming = {
       ...(memory === undefined ? {} : { memory }),
@@ -176,6 +183,7 @@ async function requestOf(
     ...settingsOf(steps),
     recipe: recipe?.(batchSize) ?? null,
     data: [options.calibration, options.general, options.training, options.evaluation].map(data),
+    ...(options.texts == null ? {} : { corpus: options.texts.corpus?.description ?? null }),
     ...{ inputs, memory, loaders, seed, batchSize },
     runtime: { name: runtime.device, threads: runtime.threads, version: runtime.version },
   };

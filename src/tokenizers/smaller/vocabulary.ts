@@ -61,6 +61,15 @@ function addedId(json: Json, content: string): number | null {
   return found === undefined ? null : Number(field(found, "id"));
 }
 
+/** True where a tokenizer.json cuts texts into bytes, which BPE then joins. */
+export function isByteLevel(json: Json): boolean {
+  const mentions = (value: unknown): boolean =>
+    Array.isArray(value)
+      ? value.some(mentions)
+      : isRecord(value) && (value["type"] === "ByteLevel" || Object.values(value).some(mentions));
+  return kindOf(recordOf(json["model"])) === "BPE" && mentions([json["pre_tokenizer"], json["decoder"]]);
+}
+
 /** A merge as its two tokens: "a b", or ["a", "b"]. */
 export function pairOf(merge: unknown): readonly [string, string] {
   const [left = "", right = ""]: unknown[] = Array.isArray(merge) ? merge : String(merge).split(" ", 2);
