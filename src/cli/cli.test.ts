@@ -432,6 +432,33 @@ describe("a pruned checkpoint", () => {
     for (const name of ["mixture", "fewer", "fewer.html"]) rmSync(join(folder, name), { recursive: true });
   });
 
+  test("can lose tokens, in the words of the command line and of the recipe in its card", async () => {
+    writeFileSync(join(folder, "few.txt"), "Line 7 tells what line 8 knows.");
+    const line = "--granularity vocabulary --calib few.txt --eval few.txt --round-to 4";
+    const told = await cli(...words(`prune llama -o spoken ${line}`));
+    expect(told).toMatchObject({ code: 0, err: "" });
+    expect(told.out).toMatch(/\d+ of 300 tokens of vocab_size went: \d/);
+    expect(told.out).toMatch(/bits per byte: [\d.]+ before, [\d.]+ after \(31 bytes\)/);
+    expect(told.out).toContain("tokens of the corpus are the same as before, which was verified on every document.");
+    writeFileSync(join(folder, "card.yaml"), recipeIn("spoken").replace("out: llama-pruned", "out: spoken-again"));
+    const again = await cli("run", "card.yaml", "--json");
+    expect(again).toMatchObject({ code: 0, err: "" });
+    const { parts, params, before } = JSON.parse(again.out);
+    expect(parts).toMatchObject([{ what: "tokens", before: 300 }]);
+    expect(params).toBe(before.params - 2 * 32 * (300 - parts[0].after));
+    for (const file of readdirSync(join(folder, "spoken"))) {
+      const [one, two] = ["spoken", "spoken-again"].map((name) => readFileSync(join(folder, name, file)));
+      expect(two, file).toEqual(one);
+    }
+    expect((await cli(...words("prune llama -o other --granularity vocabulary"))).err).toContain("expected a corpus");
+    const asked = await cli(...words(`prune llama -o other ${line} --target llama.cpp`));
+    expect(asked.err).toContain("expected the whole vocabulary of a byte-level tokenizer, got a part");
+    const random = await cli(...words("prune llama -o other --granularity vocabulary --calib random"));
+    expect(random.err).toContain("random: expected text, got other data");
+    expect(readdirSync(folder)).not.toContain("other");
+    for (const name of ["spoken", "spoken-again"]) rmSync(join(folder, name), { recursive: true });
+  });
+
   test("is not written in a dry run, which says what it would be", async () => {
     writeFileSync(join(folder, "dry.yaml"), `${weights}report: dry.json\nevaluation: { path: text.txt, window: 16 }\n`);
     const before = readdirSync(folder);

@@ -127,6 +127,22 @@ const { checkpoint } = await fitTokens(model, fromTexts(["All that this model is
 await saveCheckpoint(checkpoint, "fewer-tokens");
 \`\`\`
 
+## Fewer tokens
+
+\`espalier prune FOLDER -o OUT --granularity vocabulary --calib corpus.txt\` keeps the tokens that a corpus uses (.txt, .jsonl or .parquet;
+of dialogues the prompt and the whole). The whole corpus is encoded with both tokenizers before anything is written: each document is the
+same tokens under new ids. What merges form on the way to a token stays, and so do special and added tokens, those that configs name, and
+characters or bytes, so that any other text still has tokens and reads as before. \`--sparsity\`, \`--keep-params\` and \`--max-bytes\` go further:
+the most frequent stay, and text of the others becomes more tokens. \`--round-to 64\` fills up with the unused ones that the vocabulary's
+makers found first.
+
+Rows of the embedding and of the head are those of the original, so that the logits of what stays are, bit for bit. Every file that
+numbers tokens is written anew: tokenizer.json, tokenizer_config.json, generation_config.json, config.json, added_tokens.json, vocab.json,
+merges.txt, vocab.txt, and SentencePiece's tokenizer.model where it says and forms the same tokens. A file that says them in another form
+is left out, and the report names it. \`--eval\` tells bits per byte, since perplexities of different tokens do not compare. llama.cpp knows
+byte-level tokenizers by the ids of one text and refuses smaller ones; SentencePiece's and WordPiece's it takes. In recipes the vocabulary
+is the last step, and not beside units: data is windows of its tokens. Figures: [results/vocabulary.md](results/vocabulary.md).
+
 ## Recipes
 
 \`espalier run recipe.yaml\` prunes a checkpoint as \`espalier prune FOLDER\` does with the same words as options: a command line is

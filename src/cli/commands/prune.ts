@@ -109,6 +109,7 @@ export const pruneCommand = command({
     "espalier prune model.onnx -o small.onnx --keep-macs 0.5 --recover lsq+distill --calib calibration.npy --scale 0.00392157 --epochs 1",
     "espalier prune llama -o llama-sparse --criterion wanda --sparsity 0.5 --calib text.txt --windows 128 --window 64",
     "espalier prune llama -o llama-shallow --granularity block --sparsity 0.25 --calib text.txt --window 64",
+    "espalier prune llama -o llama-words --granularity vocabulary --calib text.txt --round-to 8",
     "espalier prune llama -o llama-small --keep-params 0.7 --target transformers --target onnxruntime",
   ],
   async run([path = ""], options, host) {

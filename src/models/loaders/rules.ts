@@ -73,9 +73,9 @@ export function widthByHeads(asked: OfTypes<boolean>, because: string): Rule {
 export function wholeByteTokens(because: string): Rule {
   return {
     severity: "refused",
-    expected: "all tokens of a byte-level tokenizer",
+    expected: "the whole vocabulary of a byte-level tokenizer",
     because,
-    breaches: ({ bytesWent }) => (bytesWent ? [{ got: "fewer", ways: [] }] : []),
+    breaches: ({ bytesWent }) => (bytesWent ? [{ got: "a part", ways: [] }] : []),
   };
 }
 

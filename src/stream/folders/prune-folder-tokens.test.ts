@@ -69,7 +69,7 @@ describe("a folder with fewer tokens", () => {
     expect(report.metric?.after).toBeLessThanOrEqual(report.metric?.before ?? 0);
     expect(report.advice.join(" ")).toMatch(/All \d+ tokens of the corpus are the same .* Perplexity, of tokens/);
     const found = report.loads.find(({ loader }) => loader === "llama.cpp");
-    expect(found?.findings.map(({ expected }) => expected)).toContain("all tokens of a byte-level tokenizer");
+    expect(found?.findings.map(({ expected }) => expected)).toContain("the whole vocabulary of a byte-level tokenizer");
     const [old, now] = [await tokenizerAt("examples/tinylm"), await tokenizerAt(out)];
     const kept = (await openCheckpointFolder(out)).kept?.entries?.get("vocab_size") ?? [];
     expect([...now.encode(other)].map((id) => kept[id])).toEqual([...old.encode(other)]);
@@ -123,7 +123,7 @@ describe("a folder with fewer tokens", () => {
     const without = pruneFolderTokens(model, null, planOf(), { ...options(), texts: null });
     await expect(without).rejects.toThrow("--granularity vocabulary: expected a corpus, got none.");
     const refused = pruneFolderTokens(model, null, planOf(), { ...options(), loaders: ["llama.cpp"] });
-    await expect(refused).rejects.toThrow("--target llama.cpp: expected all tokens of a byte-level tokenizer");
+    await expect(refused).rejects.toThrow("--target llama.cpp: expected the whole vocabulary of a byte-level tokenizer");
   });
 });
 
