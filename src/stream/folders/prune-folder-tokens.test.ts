@@ -123,7 +123,9 @@ describe("a folder with fewer tokens", () => {
     const without = pruneFolderTokens(model, null, planOf(), { ...options(), texts: null });
     await expect(without).rejects.toThrow("--granularity vocabulary: expected a corpus, got none.");
     const refused = pruneFolderTokens(model, null, planOf(), { ...options(), loaders: ["llama.cpp"] });
-    await expect(refused).rejects.toThrow("--target llama.cpp: expected the whole vocabulary of a byte-level tokenizer");
+    await expect(refused).rejects.toThrow(
+      "--target llama.cpp: expected the whole vocabulary of a byte-level tokenizer",
+    );
   });
 });
 
