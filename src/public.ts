@@ -37,6 +37,7 @@ export { type Checkpoint, openCheckpoint } from "./formats/checkpoint/open.ts";
 export { blobSource, memorySource } from "./formats/source/source.ts";
 export { type Algebra, algebra, type SizedGraph, type Value } from "./graph/algebra/algebra.ts";
 export { type Analysis, type AnalysisOptions, analyse } from "./models/analysis.ts";
+export { dropBlockBranches, type GoneBranches, silenceBlockBranches } from "./models/checkpoint/branches.ts";
 export { keepBlocks, withGraph, withTensors } from "./models/checkpoint/change.ts";
 export {
   type CheckpointModel,

@@ -352,7 +352,7 @@ describe("a pruned checkpoint", () => {
     ["no size", `${weights}memory: much\n`, 'bad.yaml:6:9: memory: expected a size such as 500MB or 3GB, got "much"'],
     ["a strange target", `${weights}target: vlm\n`, "target: expected one of transformers, vllm"],
     ["no report", `${weights}report: a.pdf\n`, ".html or .json"],
-    ["layers", weights.replace("sparsity", "granularity: layer, sparsity"), "by which checkpoints are pruned"],
+    ["ranks", weights.replace("sparsity", "granularity: rank, keep-params"), "by which checkpoints are pruned"],
     [
       "windows of an ONNX model",
       recipe.replace("steps", "windows: 3\nsteps"),
@@ -407,7 +407,13 @@ describe("a pruned checkpoint", () => {
     const none = await cli(...words("prune llama -o other --granularity block --sparsity 0.5"));
     expect(none.err).toContain("influence: expected calibration inputs");
     expect(readdirSync(folder)).not.toContain("other");
-    for (const name of ["shallow", "shallow-again"]) rmSync(join(folder, name), { recursive: true });
+    const layer = "--granularity layer --sparsity 0.25 --calib text.txt --window 16";
+    const thin = await cli(...words(`prune llama -o thin ${layer}`));
+    expect(thin.out).toMatch(/1 of \d layers of (attention|mlp) went: \d/);
+    expect(JSON.parse(readFileSync(join(folder, "thin", "config.json"), "utf8"))).toHaveProperty("per_layer_config");
+    const padded = await cli(...words(`prune llama --dry-run ${layer} --target transformers`));
+    expect(padded.out).toContain("as large and as slow as before");
+    for (const name of ["shallow", "shallow-again", "thin"]) rmSync(join(folder, name), { recursive: true });
   });
 
   test("can lose experts, as many in each block or where they are worth least", async () => {

@@ -5,6 +5,7 @@ import type { Settings } from "./settings.ts";
 /** Kinds of numbered parts of a checkpoint, and the criteria that score each; the first unless told. */
 export const partCriteria = {
   block: ["influence", "error", "last", "random"],
+  layer: ["influence", "error", "last", "random"],
   expert: ["reap", "frequency", "magnitude", "random"],
 } as const satisfies Readonly<Record<string, readonly [string, ...string[]]>>;
 
@@ -12,7 +13,9 @@ export type PartName = keyof typeof partCriteria;
 export type PartCriterionName<P extends PartName> = (typeof partCriteria)[P][number];
 
 /** Kinds whose parts lie in several sets, which may compete. */
-const inSets: readonly PartName[] = ["expert"];
+const inSets: readonly PartName[] = ["expert", "layer"];
+/** Kinds whose sets compete unless told. */
+const competing: readonly PartName[] = ["layer"];
 
 /** Removes numbered parts of a checkpoint for good, such as whole blocks. */
 export interface PartPlan {
@@ -43,7 +46,7 @@ export interface PartOptions extends Pick<Settings, "sparsity" | "keepParams" | 
   readonly part: PartName;
   /** One of `partCriteria` of the part; the first of them unless told. */
   readonly criterion?: string;
-  /** "group" unless told. */
+  /** "group" unless told; "global" for layers. */
   readonly scope?: PartPlan["scope"];
   /** Of what is drawn by chance; 0 unless told. */
   readonly seed?: number;
@@ -56,7 +59,13 @@ export function parts({ part, seed = 0, ...settings }: PartOptions): PartPlan {
 
 /** The plan that settings spell out for parts. Throws `request` for a setting that parts have no use for. */
 export function partPlanOf(part: PartName, settings: Settings, seed: number): PartPlan {
-  const { criterion = partCriteria[part][0], scope = "group", recover = "none", learning, ...others } = settings;
+  const {
+    criterion = partCriteria[part][0],
+    scope = competing.includes(part) ? "global" : "group",
+    recover = "none",
+    learning,
+    ...others
+  } = settings;
   const known: readonly string[] = partCriteria[part];
   const where = `--granularity ${part}`;
   if (!known.includes(criterion)) {

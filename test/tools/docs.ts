@@ -95,7 +95,7 @@ Config, tensors and everything beside them have the names that they had. Besides
   with zeros. \`blocks\`, \`experts\` (by the number that their block has now) and \`entries\` (of a field such as \`vocab_size\`) say the same
   in the original's numbers of these. What was pruned several times still tells of the first original.
 
-## Fewer blocks and experts
+## Fewer blocks, layers and experts
 
 Parts that are numbered go as a whole, by scores that are measured stage by stage: in memory are one stage, the next one while it
 is read, and the hidden states of the calibration windows. \`--memory\`, \`--resume\`, \`--eval\`, \`--target\`, recipes and the model card
@@ -109,7 +109,13 @@ espalier prune mixtral -o mixtral-half --granularity expert --sparsity 0.5 --cal
 | \`--granularity\` | what goes | \`--criterion\` |
 | --- | --- | --- |
 | \`block\` | whole blocks; those that are left are numbered anew | \`influence\` (how much a block turns what passes it, ShortGPT), \`error\` (the text's loss without it alone; a pass through the model for each block), \`last\`, \`random\` |
+| \`layer\` | attentions and MLPs alone (not of \`gpt2\`, \`gpt_neox\`, \`opt\` and encoders, nor the MLP of a mixture) | \`influence\`, \`error\`, \`last\`, \`random\` |
 | \`expert\` | experts, with their rows of the router; how many a token gets stays | \`reap\` (mean over the tokens sent to an expert of its weight and the norm of what it gives), \`frequency\` (tokens sent to it), \`magnitude\`, \`random\` |
+
+No config of Transformers can say that a block has no attention. Espalier writes and reads \`per_layer_config\` with
+\`"3": { "num_attention_heads": 0, "num_key_value_heads": 0 }\` or \`{ "intermediate_size": 0 }\`, and what \`espalier export\` makes of it runs on ONNX
+Runtime and in Transformers.js. With a \`--target\` that wants all blocks alike, the last matrix of such a layer is zeros instead: it computes the same and
+saves nothing, as the report says. Attentions and MLPs compete unless \`--scope group\` takes as many of both.
 
 Of \`--sparsity\`, \`--keep-params\` and \`--max-bytes\` one says how many. As many experts go in each block, unless \`--scope global\` lets
 those of all blocks compete; then a config says how many each block has, which most programs refuse. As many stay as a token

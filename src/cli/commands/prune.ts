@@ -39,7 +39,7 @@ export const pruneCommand = command({
     out: string("FILE", "Where to write the smaller model; of a checkpoint, the folder."),
     granularity: string(
       "G",
-      "channel (default: channels, neurons, heads and what is inside them), head (heads of attentions, with all queries that share a key head), query-head, layer (whole residual branches), rank (layers taken apart into two of lower rank; rank:spatial and rank:decoupled lay kernels out otherwise), weight, a pattern that keeps N of M such as 2:4, or block:4x1. Of a checkpoint also: block (whole blocks of a transformer), expert (those of a mixture, with their rows of the router) and vocabulary (tokens that --calib does not use, or with --sparsity or --keep-params the rarest).",
+      "channel (default: channels, neurons, heads and what is inside them), head (heads of attentions, with all queries that share a key head), query-head, layer (whole residual branches), rank (layers taken apart into two of lower rank; rank:spatial and rank:decoupled lay kernels out otherwise), weight, a pattern that keeps N of M such as 2:4, or block:4x1. Of a checkpoint layer takes attentions and MLPs alone, and there are block (whole blocks of a transformer), expert (those of a mixture, with their rows of the router) and vocabulary (tokens that --calib does not use, or with --sparsity or --keep-params the rarest).",
     ),
     criterion: string(
       "NAME",

@@ -6,7 +6,7 @@ import { EspalierError } from "../../tensor/error.ts";
 import { architectures } from "../architectures/registry.ts";
 import type { Architecture, Kind, Outline, Write } from "./architecture.ts";
 import { type Feeding, Frame } from "./frame.ts";
-import { type Mixture, type NormedMatrix, Site, writingInto } from "./site.ts";
+import { type BlockBranch, type Mixture, type NormedMatrix, Site, writingInto } from "./site.ts";
 import type { Size } from "./size.ts";
 
 /** A part of a model that is run at once: the embedding, a block, or the head. */
@@ -22,6 +22,8 @@ export interface Stage {
   readonly routers: ReadonlySet<string>;
   /** Where its tokens find their experts, by values of `graph("tokens")`; absent where it has none. */
   readonly mixture?: Mixture;
+  /** What of it can go alone, in order, by values of `graph("tokens")`. */
+  readonly branches: readonly BlockBranch[];
   /** Norms in it of what one matrix makes for them alone, by their gains. */
   readonly norms: ReadonlyMap<string, NormedMatrix>;
   /** What it takes first, `input_ids` or `hidden`, and what it gives, `hidden_out` or `logits`. */
@@ -123,7 +125,7 @@ interface Alone extends Ends {
 function alone(
   checkpoint: Checkpoint,
   { name, input, output, write, feeding }: Alone,
-): Pick<Stage, "parameters" | "routers" | "norms" | "mixture"> & { readonly graph: Graph } {
+): Pick<Stage, "parameters" | "routers" | "norms" | "mixture" | "branches"> & { readonly graph: Graph } {
   const draft = builder(name, opset);
   const writing = writingInto(draft, checkpoint);
   const site = new Site(writing);
@@ -133,7 +135,8 @@ function alone(
   const graph = renameAll(draft.finish(), new Map([[last, draft.fresh(output.name)]]), (prefix) => draft.fresh(prefix));
   const { parameters, routers, norms, mixtures } = writing;
   const [mixture] = mixtures;
-  return { graph, parameters, routers, norms, ...(mixture === undefined ? {} : { mixture }) };
+  const branches = writing.branches.map((each) => (each.sum === last ? { ...each, sum: output.name } : each));
+  return { graph, parameters, routers, norms, branches, ...(mixture === undefined ? {} : { mixture }) };
 }
 
 interface Chain {

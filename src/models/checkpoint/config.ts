@@ -14,6 +14,12 @@ export const count = z
   .min(1)
   .max(2 ** 24);
 
+/** Counts of what a single block may have none of. */
+export const countOrNone = z
+  .int()
+  .min(0)
+  .max(2 ** 24);
+
 /** Numbers of blocks. */
 export const blockCount = z.int().min(1).max(4096);
 

@@ -64,12 +64,12 @@ export function resizedConfig(
 /** The field of a config that says what differs from block to block. */
 const uneven = "per_layer_config";
 
-/** What blocks have of their own now; what they had and the config says for all of them now is gone. Null where it is nothing. */
+/** What blocks have of their own now; what they had and the config says for all of them now is gone, but for what they have none of. Null where it is nothing. */
 function ownOf(before: unknown, { fields, perBlock }: Omit<Resized, "problems">): Json | null {
   const told = new Set([...fields.keys(), ...[...perBlock.values()].flatMap((values) => [...values.keys()])]);
   const blocks = new Map<string, Map<string, unknown>>();
   for (const [block, values] of entriesOf(before)) {
-    blocks.set(block, new Map(entriesOf(values).filter(([field]) => !told.has(field))));
+    blocks.set(block, new Map(entriesOf(values).filter(([field, value]) => value === 0 || !told.has(field))));
   }
   for (const [block, values] of perBlock) {
     blocks.set(String(block), new Map([...(blocks.get(String(block)) ?? []), ...values]));

@@ -29,6 +29,20 @@ export interface Mixture {
   readonly groups?: ExpertGroups | undefined;
 }
 
+/** What a block adds to what passes it, which can go alone: an attention, or an MLP. */
+export interface BlockBranch {
+  readonly what: string;
+  /** Fields that are 0 for a block that does not have it. */
+  readonly fields: readonly string[];
+  /** What passes it, what it adds, and the sum. */
+  readonly bypass: string;
+  readonly added: string;
+  readonly sum: string;
+  /** Its parameters, and those of them without which it adds nothing. */
+  readonly holds: readonly string[];
+  readonly last: readonly string[];
+}
+
 /** Experts are only chosen in the `best` of `count` groups, which are ranked by their best or by the sum of their two best. */
 export interface ExpertGroups {
   readonly count: number;
@@ -47,6 +61,7 @@ export interface Writing {
   /** Parameters that decide which expert a token goes to. */
   readonly routers: Set<string>;
   readonly mixtures: Mixture[];
+  readonly branches: BlockBranch[];
   /** Norms of what one matrix makes for them alone, by their gains. */
   readonly norms: Map<string, NormedMatrix>;
   /** Small constants and casts that were written, by what they hold. */
@@ -65,6 +80,7 @@ export function writingInto(
     parameters: new Map(),
     routers: new Set(),
     mixtures: [],
+    branches: [],
     norms: new Map(),
     written: new Map(),
   };
@@ -126,6 +142,25 @@ export class Site {
   isNormOf(gain: string, maker: Site, how: Pick<NormedMatrix, "part" | "epsilon">): void {
     const made = { matrix: maker.#nameOf("weight"), bias: maker.#nameOf("bias"), ...how };
     this.#writing.norms.set(this.#nameOf(gain), made);
+  }
+
+  /**
+   * Adds what `write` makes to a value, as a branch that can go alone where `fields` say so. `output` is where its last matrix
+   * lies.
+   */
+  branch(
+    { what, fields, output }: Pick<BlockBranch, "what" | "fields"> & { readonly output: string },
+    bypass: string,
+    write: () => string,
+  ): string {
+    const { parameters, branches } = this.#writing;
+    const before = new Set(parameters.keys());
+    const added = write();
+    const holds = [...parameters.keys()].filter((name) => !before.has(name));
+    const sum = this.add(bypass, added);
+    const last = holds.filter((name) => name.startsWith(`${this.#nameOf(output)}.`));
+    branches.push({ what, fields, bypass, added, sum, holds, last });
+    return sum;
   }
 
   /** Says where tokens find their experts. */

@@ -1,4 +1,5 @@
 import type { Json } from "../../formats/checkpoint/json.ts";
+import { missingFields } from "../checkpoint/branches.ts";
 import type { CheckpointModel } from "../checkpoint/checkpoint-model.ts";
 import type { Resized } from "../checkpoint/resize.ts";
 import { formatSize, type Size, type Term } from "../checkpoint/size.ts";
@@ -71,6 +72,8 @@ export function loadSizes(
   }
   const blocks = model.outline.blocks.length;
   const { config } = model.checkpoint;
+  // What single blocks have none of comes last: the first value is that of blocks that have some.
+  for (const [block, field] of missingFields(model)) if (fields.has(field)) put(fields, field).set(block, 0);
   return sizesOf(
     { type: model.type, blocks, config, before: fields, features, slots: [...slots.values()], bytesWent },
     change,

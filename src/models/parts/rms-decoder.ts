@@ -1,6 +1,7 @@
 import * as z from "zod";
+import { EspalierError } from "../../tensor/error.ts";
 import type { Experts, Outline } from "../checkpoint/architecture.ts";
-import { blockCount, count, flag, optional, rotaryFields, rotaryOf } from "../checkpoint/config.ts";
+import { blockCount, count, countOrNone, flag, optional, rotaryFields, rotaryOf } from "../checkpoint/config.ts";
 import type { Frame } from "../checkpoint/frame.ts";
 import type { Site } from "../checkpoint/site.ts";
 import { fixedSize, type Size, sizeOfField } from "../checkpoint/size.ts";
@@ -14,10 +15,10 @@ export const rmsDecoderFields = {
   ...rotaryFields,
   vocab_size: count,
   hidden_size: count,
-  intermediate_size: count,
+  intermediate_size: countOrNone,
   num_hidden_layers: blockCount,
-  num_attention_heads: count,
-  num_key_value_heads: count.nullish(),
+  num_attention_heads: countOrNone,
+  num_key_value_heads: countOrNone.nullish(),
   head_dim: count.nullish(),
   hidden_act: optional(z.string(), "silu"),
   rms_norm_eps: optional(z.number(), 1e-6),
@@ -76,6 +77,7 @@ export function rmsDecoder<C extends RmsDecoderConfig>(
   of: (block: number) => C,
   spec: RmsDecoderSpec<C> = {},
 ): Outline {
+  refuseNone(c);
   const width = sizeOfField("hidden_size", c.hidden_size);
   const { norms = usualNorms, gainShift = 0, embeddingScale, headSize = headSizeOf } = spec;
   const norm = (site: Site, name: string | undefined, x: string, size = width, maker?: Site): string =>
@@ -132,12 +134,39 @@ export function rmsDecoder<C extends RmsDecoderConfig>(
     norm: (root, x) => norm(root, "model.norm", x),
     block: (site, frame, x, block) => {
       const own = of(block);
-      const attended = (spec.attend ?? attention)(site, frame, norm(site, norms.beforeAttention, x), own, block);
-      const h = site.add(x, norm(site, norms.afterAttention, attended));
-      const made = (spec.mlp ?? mlp)(site, norm(site, norms.beforeMlp, h), own, block, width);
-      return site.add(h, norm(site, norms.afterMlp, made));
+      const attended = (): string => {
+        const read = norm(site, norms.beforeAttention, x);
+        return norm(site, norms.afterAttention, (spec.attend ?? attention)(site, frame, read, own, block));
+      };
+      const h = own.num_attention_heads === 0 ? x : site.branch(branches.attention, x, attended);
+      const made = (): string => {
+        const read = norm(site, norms.beforeMlp, h);
+        return norm(site, norms.afterMlp, (spec.mlp ?? mlp)(site, read, own, block, width));
+      };
+      if (spec.experts?.(block) !== undefined) return site.add(h, made());
+      if (own.intermediate_size > 0) return site.branch(branches.mlp, h, made);
+      return h === x ? site.draft.op("Identity", [x]) : h;
     },
   });
+}
+
+/** The parts of a block that can go alone; that of a mixture of experts cannot. */
+const branches = {
+  attention: {
+    what: "attention",
+    fields: ["num_attention_heads", "num_key_value_heads"],
+    output: "self_attn.o_proj",
+  },
+  mlp: { what: "mlp", fields: ["intermediate_size"], output: "mlp.down_proj" },
+};
+
+/** Throws `format` where no block has an attention or an MLP: that some have none is said of these alone. */
+function refuseNone(c: RmsDecoderConfig): void {
+  for (const field of ["num_attention_heads", "num_key_value_heads", "intermediate_size"] as const) {
+    if (c[field] !== 0) continue;
+    const message = "expected at least 1, got 0. Blocks without are named in per_layer_config.";
+    throw new EspalierError("format", `config.json: ${field}`, message);
+  }
 }
 
 /** Causal, within the config's window where it slides. */

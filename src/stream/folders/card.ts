@@ -31,7 +31,12 @@ export function cardOfStages(model: CheckpointModel, report: CheckpointReport, m
   return modelCard({
     ...namesOf(model),
     summary: [
-      ...(parts.length === 0 ? [] : [`${partsGone(parts)} kept-indices.json says what of the original is left.`]),
+      ...(parts.length === 0
+        ? []
+        : [
+            partsGone(parts),
+            ...(params < before.params ? ["kept-indices.json says what of the original is left."] : report.advice),
+          ]),
       ...(report.layers.length === 0
         ? []
         : [`${share} % of the weights of ${report.layers.length} matrices are zero.`]),

@@ -1,12 +1,9 @@
 import { keepBlocks } from "../../models/checkpoint/change.ts";
-import { type CheckpointModel, checkpointModel, type Stage } from "../../models/checkpoint/checkpoint-model.ts";
-import { needsData } from "../../pipeline/statistics.ts";
+import type { CheckpointModel, Stage } from "../../models/checkpoint/checkpoint-model.ts";
 import type { PartCriterionName } from "../../plans/parts.ts";
 import { tapInfluence } from "../../stats/branches.ts";
 import { EspalierError } from "../../tensor/error.ts";
-import { step } from "../../tensor/progress.ts";
-import { checkpointLikelihood } from "../evaluate-checkpoint.ts";
-import { byChance, byPlace } from "./criteria.ts";
+import { byChance, byError, byPlace } from "./criteria.ts";
 import type { KeptParts, PartCriterion, PartKind } from "./part-kind.ts";
 import { tapStages } from "./tap-stages.ts";
 
@@ -23,7 +20,17 @@ export const blocks: PartKind<PartCriterionName<"block">> = {
     const because = "a model has one at least";
     return [{ name: outline.blockCount, count: outline.blocks.length, least: 1, because, holds }];
   },
-  criteria: { influence: byInfluence(), error: byError(), last: byPlace, random: byChance },
+  criteria: {
+    influence: byInfluence(),
+    error: byError((model, _, part) =>
+      keepBlocks(
+        model,
+        model.outline.blocks.flatMap((__, block) => (block === part ? [] : [block])),
+      ),
+    ),
+    last: byPlace,
+    random: byChance,
+  },
   keep: (model, kept) => {
     const left = leftOf(model, kept);
     return left === undefined ? model.checkpoint : keepBlocks(model, left);
@@ -61,42 +68,6 @@ function byInfluence(): PartCriterion {
         },
       );
       return new Map([[model.outline.blockCount, Float64Array.from(found.values())]]);
-    },
-  };
-}
-
-/** What a block is worth to the text: the mean negative log-likelihood of its tokens without that block alone. */
-function byError(): PartCriterion {
-  return {
-    needsData: true,
-    score: async (context) => {
-      const { model, sets, calibration, clock } = context;
-      if (calibration === null) throw needsData("error");
-      const scores = new Map<string, Float64Array>();
-      for (const { name, count } of sets) {
-        const all = Array.from({ length: count }, (_, part) => part);
-        const own = new Float64Array(count);
-        for (const part of all) {
-          step(context, "drop each block", part, count, model.outline.blocks[part]?.path);
-          const without =
-            count === 1
-              ? model
-              : checkpointModel(
-                  keepBlocks(
-                    model,
-                    all.filter((each) => each !== part),
-                  ),
-                );
-          const { progress: _, ...quiet } = context;
-          const hidden = await context.hidden();
-          const { nll, count: tokens } = await clock.time("measure", () =>
-            checkpointLikelihood(without, calibration, { ...quiet, hidden }),
-          );
-          own[part] = nll / tokens;
-        }
-        scores.set(name, own);
-      }
-      return scores;
     },
   };
 }

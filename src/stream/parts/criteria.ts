@@ -1,8 +1,12 @@
+import type { Checkpoint } from "../../formats/checkpoint/open.ts";
+import { type CheckpointModel, checkpointModel } from "../../models/checkpoint/checkpoint-model.ts";
+import { needsData } from "../../pipeline/statistics.ts";
 import { toFloat64 } from "../../tensor/numeric.ts";
 import { step } from "../../tensor/progress.ts";
 import { random } from "../../tensor/random.ts";
 import { load } from "../../tensor/tensor.ts";
-import type { PartCriterion } from "./part-kind.ts";
+import { checkpointLikelihood } from "../evaluate-checkpoint.ts";
+import type { PartCriterion, PartSet } from "./part-kind.ts";
 
 /** Chance decides. */
 export const byChance: PartCriterion = {
@@ -44,3 +48,32 @@ export const byMagnitude: PartCriterion = {
     return scores;
   },
 };
+
+/** What a part is worth to the text: the mean negative log-likelihood of its tokens without that part alone. */
+export function byError(without: (model: CheckpointModel, set: PartSet, part: number) => Checkpoint): PartCriterion {
+  return {
+    needsData: true,
+    score: async (context) => {
+      const { model, sets, calibration, clock } = context;
+      if (calibration === null) throw needsData("error");
+      const { progress: _, ...quiet } = context;
+      const all = sets.reduce((sum, { count }) => sum + count, 0);
+      const scores = new Map<string, Float64Array>();
+      let done = 0;
+      for (const set of sets) {
+        const own = new Float64Array(set.count);
+        for (let part = 0; part < set.count; part++) {
+          step(context, "drop each alone", done++, all, `${part} of ${set.name}`);
+          const left = set.count === 1 ? model : checkpointModel(without(model, set, part));
+          const hidden = await context.hidden();
+          const { nll, count } = await clock.time("measure", () =>
+            checkpointLikelihood(left, calibration, { ...quiet, hidden }),
+          );
+          own[part] = nll / count;
+        }
+        scores.set(set.name, own);
+      }
+      return scores;
+    },
+  };
+}

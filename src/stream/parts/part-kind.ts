@@ -81,6 +81,8 @@ export interface PartKind<C extends string = string> {
   readonly criteria: Readonly<Record<C, PartCriterion>>;
   /** The checkpoint without the parts that `kept` does not have. Sets that it does not name stay whole. */
   keep(model: CheckpointModel, kept: KeptParts): Checkpoint;
+  /** The same for loaders that want all blocks alike, where there is such: what went is there, and adds nothing. */
+  alike?(model: CheckpointModel, kept: KeptParts): Checkpoint;
   /** What a stage of the result, with its place among its stages, has to compute the same as. */
   masked(model: CheckpointModel, kept: KeptParts, stage: Stage): MaskedStage;
 }

@@ -2,10 +2,15 @@ import type { PartCriterionName, PartName, PartPlan } from "../../plans/parts.ts
 import { EspalierError } from "../../tensor/error.ts";
 import { blocks } from "./blocks.ts";
 import { experts } from "./experts.ts";
+import { layers } from "./layers.ts";
 import type { PartCriterion, PartKind } from "./part-kind.ts";
 
 /** What can be done with each kind of parts. */
-const kinds: { readonly [P in PartName]: PartKind<PartCriterionName<P>> } = { block: blocks, expert: experts };
+const kinds: { readonly [P in PartName]: PartKind<PartCriterionName<P>> } = {
+  block: blocks,
+  expert: experts,
+  layer: layers,
+};
 
 /** The kind of parts of a plan. */
 export function partKindOf({ part }: PartPlan): PartKind {

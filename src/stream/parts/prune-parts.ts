@@ -97,7 +97,10 @@ export async function removeParts(
 ): Promise<PrunedParts> {
   const { room = openRoom(), clock } = options;
   const kind = partKindOf(plan);
-  const { kept, checkpoint, advice } = chosenOf(model, plan, scores, options);
+  const { kept, advice, ...chosen } = chosenOf(model, plan, scores, options);
+  const isRefused = kept.size > 0 && !takes(model, checkpointModel(chosen.checkpoint), options.loaders);
+  const alike = isRefused ? kind.alike?.(model, kept) : undefined;
+  const checkpoint = alike ?? chosen.checkpoint;
   const small = checkpointModel(checkpoint);
   const loads = loadsOf(model, small, options.loaders);
   const law = await clock.time("check", () =>
@@ -108,7 +111,13 @@ export async function removeParts(
     const gone = Array.from({ length: count }, (_, part) => part).filter((part) => !left.has(part));
     return { name, what: kind.many, before: count, after: left.size, gone, scores: [...(scores.get(name) ?? [])] };
   });
-  return { checkpoint, kept, parts, law, loads, advice };
+  const zeros = `The ${kind.many} that went are zeros in the checkpoint, since all blocks have to be alike: it is as large and as slow as before.`;
+  return { checkpoint, kept, parts, law, loads, advice: [...advice, ...(alike === undefined ? [] : [zeros])] };
+}
+
+/** True where every loader that is asked for takes the result. */
+function takes(model: CheckpointModel, small: CheckpointModel, asked: readonly LoaderName[] = []): boolean {
+  return willLoad(loadSizes(small), loadSizes(model), asked).every(({ verdict }) => verdict !== "refused");
 }
 
 function chosenOf(
