@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import { random } from "../random.ts";
 import { factorise, solveRows } from "./cholesky.ts";
 import { gram } from "./matrix.ts";
+import { type Products, plainProducts } from "./products.ts";
 import { solveMasked } from "./solve-masked.ts";
 
 function normal(count: number, seed: number): Float64Array {
@@ -55,6 +56,31 @@ describe("solving inside masks", () => {
     }
     expect(reached[0]).toBe(0);
     for (const [i, value] of reached.entries()) if (i > 0) expect(value).toBeLessThan(reached[i - 1] ?? 0);
+  });
+
+  it("multiplies in float32 the rows that are not done, and gains what float64 does within its tolerance", async () => {
+    const asked: { readonly rows: number; readonly single: boolean }[] = [];
+    const products: Products = {
+      ...plainProducts,
+      addRowProducts: (c, ...rest) => {
+        asked.push({ rows: rest[2], single: c.data instanceof Float32Array });
+        return plainProducts.addRowProducts(c, ...rest);
+      },
+    };
+    // The first row has one weight, which a step along it settles.
+    const few = mask.slice().fill(0, 1, n).fill(1, 0, 1);
+    const found = await solveMasked(a, n, b, few, rows, { damping, products });
+    expect(asked.every(({ single }) => single)).toBe(true);
+    expect(asked[0]?.rows).toBe(rows);
+    expect(asked.at(-1)?.rows).toBeLessThan(rows);
+    const whole = await solveMasked(a, n, b, mask, rows, { damping });
+    const exact = quadratic(direct(0));
+    expect(quadratic(whole)).toBeGreaterThan(exact);
+    expect(quadratic(whole) - exact).toBeLessThan(-1e-5 * exact);
+    expect(found[0]).toBeCloseTo((b[0] ?? 0) / ((a[0] ?? 0) + damping), 5);
+    asked.length = 0;
+    await solveMasked(a, n, b, mask, rows, { damping, products, tolerance: 1e-10 });
+    expect(asked.some(({ single }) => single)).toBe(false);
   });
 
   it("leaves inputs that never fire at zero, and ends where nothing is asked for", async () => {
