@@ -78,6 +78,7 @@ describe("a checkpoint of some blocks computes what these compute one behind the
   it("the size of a head is stated where it follows from the config, and not where heads have parts", async () => {
     const configOf = async (name: string) => keepBlocks(checkpointModel(await fixtures.open(name)), [0]).config;
     expect(await configOf("llama")).toMatchObject({ head_dim: 4 });
+    expect(await configOf("phi3")).toMatchObject({ head_dim: 4 });
     expect(await configOf("deepseek_v3")).not.toHaveProperty("head_dim");
   });
 

@@ -219,8 +219,9 @@ heads and features, even and uneven. Transformers 5.17 loaded all 342 that are s
 8e-6 of the largest number; it refused all 38 that are said to be refused. llama.cpp (its conversion as of August 2026, in float32) took
 118 and refused 25 as said, within 7e-4 since it looks functions up, of the types whose whole model it computes alike: Llama, Qwen 2
 and 3, Phi 3, Gemma, OLMo 2, Mixtral, Qwen 3 MoE, GPT-2. What both did with each size is kept in \`test/fixtures/loads.json\`, which the suite
-compares with what is said. stories260K, whole, with 80 % of its parameters, without a block, and in a 2:4 pattern, went on with a text by
-the same 60 tokens in Transformers as here, and has the same perplexity there in six digits. vLLM was not run.
+compares with what is said. stories260K, whole, with 80 % of its parameters, without a block, without two attentions
+(zeros), in a 2:4 pattern, and with 450 and 308 of its 512 tokens, went on with a text by the same 60 tokens in Transformers as here, and
+has the same perplexity there in six digits. vLLM was not run.
 
 \`\`\`
 npx tsx test/loaders/write-cases.ts FOLDER

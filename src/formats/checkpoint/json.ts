@@ -29,8 +29,8 @@ export async function readJsonFile(source: ByteSource, most = 2 ** 26): Promise<
   return { json: parsed.data, fractions: fractionsIn(text) };
 }
 
-/** An object as text that reads as it was read: numbers of `fractions` keep their fraction. */
-export function jsonText(json: Json, fractions: ReadonlySet<string>): string {
+/** An object as text that reads as it was read: numbers of `fractions` keep their fraction. `indent` is that of JSON.stringify. */
+export function jsonText(json: Json, fractions: ReadonlySet<string>, indent: string | number = 2): string {
   const marked = (value: unknown): unknown => {
     const isWhole = typeof value === "number" && Number.isInteger(value) && !String(value).includes("e");
     return isWhole ? `${mark}${value}.0` : value;
@@ -41,7 +41,7 @@ export function jsonText(json: Json, fractions: ReadonlySet<string>): string {
       if (!fractions.has(key)) return value;
       return Array.isArray(value) ? value.map(marked) : marked(value);
     },
-    2,
+    indent,
   );
   return text.replace(/"\\u0000(-?\d+\.0)"/g, "$1");
 }
@@ -49,8 +49,8 @@ export function jsonText(json: Json, fractions: ReadonlySet<string>): string {
 /** Begins texts that stand for numbers while JSON is written. */
 const mark = "\u0000";
 
-/** Fields with a whole number that is written with a fraction or an exponent, alone or in a list. */
-function fractionsIn(text: string): ReadonlySet<string> {
+/** The fields of a JSON text with a whole number that is written with a fraction or an exponent, alone or in a list. */
+export function fractionsIn(text: string): ReadonlySet<string> {
   const found = new Set<string>();
   for (const [, name = "", value = ""] of text.matchAll(/"([^"\\]*)"\s*:\s*(\[[^\][{}"]*\]|-?\d[-+.eE\d]*)/g)) {
     const numbers = value.match(/-?\d[-+.eE\d]*/g) ?? [];

@@ -101,6 +101,7 @@ const family = (type: string, usual: Method) =>
       const magnitude = yarnMagnitude(c.rope_parameters ?? c.rope_scaling ?? null);
       const { head_dim: _, ...sizes } = c;
       return rmsDecoder(sizes, of, {
+        statesHeadSize: false,
         renumbered: (kept) => renumbered(c, kept),
         experts: (block) =>
           isSparse(of(block), block) ? { path: "mlp.experts", field: "n_routed_experts" } : undefined,

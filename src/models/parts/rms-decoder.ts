@@ -63,6 +63,8 @@ export interface RmsDecoderSpec<C> {
   readonly logitCap?: number | undefined;
   readonly tied?: boolean;
   readonly explicit?: Outline["explicit"];
+  /** False where heads have parts of sizes of their own, so that no head_dim is stated. */
+  readonly statesHeadSize?: boolean;
   readonly renumbered?: Outline["renumbered"];
 }
 
@@ -117,7 +119,7 @@ export function rmsDecoder<C extends RmsDecoderConfig>(
     layers: c.num_hidden_layers,
     tied: spec.tied ?? c.tie_word_embeddings,
     explicit: {
-      ...(spec.attend === undefined ? { head_dim: headSize(c) } : {}),
+      ...(spec.statesHeadSize === false ? {} : { head_dim: headSize(c) }),
       rms_norm_eps: c.rms_norm_eps,
       ...spec.explicit,
     },

@@ -1,4 +1,4 @@
-import type { Json } from "../../formats/checkpoint/json.ts";
+import { fractionsIn, type Json, jsonText } from "../../formats/checkpoint/json.ts";
 import { joinedByScores, readSentencePieces, withPieces } from "../../formats/sentencepiece/sentence-pieces.ts";
 import { memorySource } from "../../formats/source/source.ts";
 import { EspalierError } from "../../tensor/error.ts";
@@ -28,14 +28,14 @@ type Text = string | Uint8Array;
 type Rewrite = (text: string, left: TokensLeft, where: string) => Text | null;
 
 const lines = (text: string): string[] => text.replace(/\r?\n$/, "").split(/\r?\n/);
-/** JSON with the spaces at the beginning of lines that the original has, or none. */
-const jsonText = (json: unknown, original: string): string =>
-  JSON.stringify(json, null, /^[{[]\r?\n([ \t]+)/.exec(original)?.[1] ?? 0);
+/** JSON with the spaces at the beginning of lines that the original has, or none, and with its fractions. */
+const likeBefore = (json: Json, original: string): string =>
+  jsonText(json, fractionsIn(original), /^[{[]\r?\n([ \t]+)/.exec(original)?.[1] ?? 0);
 
 const rewrites: ReadonlyMap<string, Rewrite> = new Map<string, Rewrite>([
-  ["tokenizer.json", (text, { vocabulary, places }, where) => jsonText(renumbered(vocabulary, places, where), text)],
+  ["tokenizer.json", (text, { vocabulary, places }, where) => likeBefore(renumbered(vocabulary, places, where), text)],
   ["tokenizer_config.json", tokenizerConfig],
-  ["generation_config.json", (text, { place }) => jsonText(withTokenIds(recordOf(jsonOf(text)), place), text)],
+  ["generation_config.json", (text, { place }) => likeBefore(withTokenIds(recordOf(jsonOf(text)), place), text)],
   ["added_tokens.json", idsByToken],
   ["vocab.json", idsByToken],
   ["vocab.txt", (text, { vocabulary, places }) => tokenLines(lines(text), vocabulary, places)],
@@ -78,12 +78,12 @@ const textOf = (bytes: Uint8Array): string => new TextDecoder().decode(bytes);
 function tokenizerConfig(text: string, { places, place }: TokensLeft): string {
   const config = withTokenIds(recordOf(jsonOf(text)), place);
   const added = config["added_tokens_decoder"];
-  if (added === undefined) return jsonText(config, text);
+  if (added === undefined) return likeBefore(config, text);
   const moved = Object.entries(recordOf(added)).flatMap(([id, token]) => {
     const to = places.get(Number(id));
     return to === undefined ? [] : [[String(to), token] as const];
   });
-  return jsonText({ ...config, added_tokens_decoder: Object.fromEntries(moved) }, text);
+  return likeBefore({ ...config, added_tokens_decoder: Object.fromEntries(moved) }, text);
 }
 
 /** An object of tokens with their ids. */
@@ -94,7 +94,7 @@ function idsByToken(text: string, { vocabulary, places }: TokensLeft): string | 
     const to = places.get(Number(id));
     return to === undefined ? [] : [[token, to] as const];
   });
-  return jsonText(Object.fromEntries(moved.sort(([, a], [, b]) => a - b)), text);
+  return likeBefore(Object.fromEntries(moved.sort(([, a], [, b]) => a - b)), text);
 }
 
 /** One token on each line, whose number is its id. */
