@@ -445,6 +445,24 @@ describe.each(names)("%s", (recover) => {
   });
 });
 
+describe("chains", () => {
+  const layered = (recover: string) => planOf({ granularity: "layer", sparsity: 0.3, recover }, 0);
+
+  it.each(["bias", "bias+lsq", "lsq+bias"])("of whole blocks, %s gives the means of what went", (recover) => {
+    const plan = layered(recover);
+    expect(plan).toMatchObject({ means: true });
+    expect(plan.recovery.map(({ id }) => id)).toEqual(recover.split("+").filter((name) => name !== "bias"));
+    expect(layered("lsq")).toMatchObject({ means: false });
+  });
+
+  it("bias behind what trains, and bias of layers that come apart, are refused", () => {
+    expect(() => layered("distill+bias")).toThrow(expect.objectContaining({ code: "request" }));
+    const ranked = (recover: string) => planOf({ granularity: "rank", keepMacs: 0.5, recover }, 0);
+    expect(() => ranked("lsq+bias")).toThrow(expect.objectContaining({ code: "request" }));
+    expect(ranked("lsq").recovery).toHaveLength(1);
+  });
+});
+
 describe("planted faults", () => {
   const planted = (apply: Recovery["apply"]): readonly Recovery[] => [{ id: "planted", needsData: true, apply }];
   const changed = (graph: Graph, name: string, change: (tensor: HostTensor) => HostTensor): Promise<Graph> =>
@@ -464,6 +482,14 @@ describe("planted faults", () => {
       "inner",
       numbers((w) => w.fill(1e-6, w.indexOf(0), w.indexOf(0) + 1)),
     );
+
+  it("a recovery that does nothing is named in the report", async () => {
+    const { near } = await subjectOf("model", "f32");
+    const plan = { ...planOf(cuts.weights, 0), recovery: planted(({ pruned }) => Promise.resolve(pruned)) };
+    const options = { runtime, calibration: near, measure: false, compare: false, batchSize: 16, seed: 0 };
+    const { report } = await prune(modelFrom("pictures", modelOf(pictures("f32"))), plan, options);
+    expect(report.advice).toContain("Recovery planted found nothing that it could repair.");
+  });
 
   it("a recovery that does nothing, and one that revives a zero", async () => {
     const [subject, before] = [await subjectOf("model", "f32"), await left("model", "f32", "weights")];
