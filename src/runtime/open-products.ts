@@ -25,7 +25,7 @@ const stripBytes = 1 << 22;
 /**
  * Products by a runtime's general matrix product, one session for each precision, side and sign, made when first needed. The
  * runtime adds them where the sum lies, or in a packed copy of it where its rows are apart: new memory for each result, and
- * what its collection costs, took as long as half of the products. Where the runtime has no products in float64
+ * what its collection costs, took a fifth of a factorisation. Where the runtime has no products in float64
  * (WebGPU), these are plain loops.
  */
 export function openProducts(runtime: Pick<Runtime, "compile">): RuntimeProducts {
