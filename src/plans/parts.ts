@@ -76,7 +76,7 @@ export function partPlanOf(part: PartName, settings: Settings, seed: number): Pa
   const misplaced = (what: string, hint: string): EspalierError =>
     new EspalierError("request", what, `expected an option for ${where}, got another's.`, hint);
   if (recover !== "none" || learning !== undefined) {
-    const hint = "Leave it out; espalier train FOLDER trains what is left, with the original as its teacher.";
+    const hint = "Leave it out; parts of checkpoints go without a repair.";
     throw misplaced(recover === "none" ? "train" : `--recover ${recover}`, hint);
   }
   if (scope !== "group" && !(scope === "global" && inSets.includes(part))) {

@@ -99,7 +99,7 @@ Config, tensors and everything beside them have the names that they had. Besides
 
 Parts that are numbered go as a whole, by scores that are measured stage by stage: in memory are one stage, the next one while it
 is read, and the hidden states of the calibration windows. \`--memory\`, \`--resume\`, \`--eval\`, \`--target\`, recipes and the model card
-are as with single weights; nothing is repaired (\`espalier train\` goes on from what is left).
+are as with single weights; nothing is repaired.
 
 \`\`\`
 espalier prune llama -o llama-shallow --granularity block --sparsity 0.25 --calib text.txt
@@ -214,10 +214,10 @@ Of an ONNX model, \`onnxruntime\` and \`transformers.js\` can be asked for: thei
 anything is cut, and refuse what they have no operators for. Widths are free there.
 
 The rules were read from the sources and pages of these programs at the versions named. Those of Transformers and llama.cpp were then
-held against what the programs do with 380 checkpoints of all types: whole, in bfloat16, with fewer blocks, experts, tokens, neurons,
-heads and features, even and uneven. Transformers 5.17 loaded all 342 that are said to load, and computed what espalier computes within
-8e-6 of the largest number; it refused all 38 that are said to be refused. llama.cpp (its conversion as of August 2026, in float32) took
-118 and refused 25 as said, within 7e-4 since it looks functions up, of the types whose whole model it computes alike: Llama, Qwen 2
+held against what the programs do with 396 checkpoints of all types: whole, in bfloat16, with fewer blocks, experts, tokens, neurons,
+heads and features, even and uneven. Transformers 5.17 loaded all 349 that are said to load, and computed what espalier computes within
+8e-6 of the largest number; it refused all 47 that are said to be refused. llama.cpp (its conversion as of August 2026, in float32) took
+118 and refused 33 as said, within 7e-4 since it looks functions up, of the types whose whole model it computes alike: Llama, Qwen 2
 and 3, Phi 3, Gemma, OLMo 2, Mixtral, Qwen 3 MoE, GPT-2. What both did with each size is kept in \`test/fixtures/loads.json\`, which the suite
 compares with what is said. stories260K, whole, with 80 % of its parameters, without a block, without two attentions
 (zeros), in a 2:4 pattern, and with 450 and 308 of its 512 tokens, went on with a text by the same 60 tokens in Transformers as here, and
