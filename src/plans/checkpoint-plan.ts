@@ -26,7 +26,7 @@ export function checkpointPlanOf(settings: Settings, seed: number): CheckpointPl
   }
   const hint = "Export it to ONNX to take layers apart into ranks.";
   const message =
-    "expected weights, a pattern such as 2:4, channels, heads, whole blocks or the vocabulary, by which checkpoints are pruned.";
+    "expected weights, a pattern such as 2:4, channels, heads, blocks, layers, experts or the vocabulary, by which checkpoints are pruned.";
   throw new EspalierError("request", `--granularity ${granularity}`, message, hint);
 }
 
