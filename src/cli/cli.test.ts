@@ -174,7 +174,11 @@ describe("requests that cannot be met", () => {
     ["prune llama --sparsity 0.5", 2, "expected a folder to write to"],
     ["prune llama -o sparse", 2, "Give unlabelled inputs with --calib"],
     ["prune llama -o sparse --sparsity 0.5 --granularity rank", 2, "by which checkpoints are pruned"],
-    ["prune llama -o small --keep-macs 0.5 --memory 2GB", 2, "--memory: expected single weights, a pattern or numbered parts"],
+    [
+      "prune llama -o small --keep-macs 0.5 --memory 2GB",
+      2,
+      "--memory: expected single weights, a pattern or numbered parts",
+    ],
     ["prune llama -o llama --criterion l1", 1, "expected no folder or an empty one"],
     [
       "prune llama -o small --keep-macs 0.6 --recover bias --calib random --window 9",
