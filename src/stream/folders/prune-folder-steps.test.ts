@@ -1,7 +1,7 @@
 import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { fromTensors } from "../../data/from-tensors.ts";
 import { openCheckpointFolder } from "../../formats/checkpoint/open.node.ts";
 import { saveCheckpoint } from "../../formats/checkpoint/save.node.ts";
@@ -185,10 +185,13 @@ describe("a checkpoint that is pruned in steps", () => {
 
   it("leaves nothing in a dry run", async () => {
     const before = await readdir(folder);
-    const temporary = (await readdir(tmpdir())).filter((name) => name.startsWith("espalier-"));
-    const { report } = await run(null, [heads, attention]);
+    // A place of its own, since other tests have theirs in the usual one.
+    const temporary = await mkdtemp(join(tmpdir(), "espalier-dry-"));
+    vi.stubEnv("TMPDIR", temporary);
+    const { report } = await run(null, [heads, attention]).finally(() => vi.unstubAllEnvs());
     expect(report.seed).toBe(0);
     expect(await readdir(folder)).toEqual(before);
-    expect((await readdir(tmpdir())).filter((name) => name.startsWith("espalier-"))).toEqual(temporary);
+    expect(await readdir(temporary)).toEqual([]);
+    await rm(temporary, { recursive: true });
   });
 });
