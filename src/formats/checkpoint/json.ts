@@ -15,18 +15,23 @@ const object = z.record(z.string(), z.unknown());
 
 /** Reads a file of one JSON object of at most `most` bytes. Throws `format`. */
 export async function readJson(source: ByteSource, most = 2 ** 26): Promise<Json> {
-  return (await readJsonFile(source, most)).json;
+  return (await read(source, most)).json;
 }
 
 /** The same, with what tells a number with a fraction from a whole one, which readers of other languages take to be other types. */
 export async function readJsonFile(source: ByteSource, most = 2 ** 26): Promise<JsonFile> {
+  const { json, text } = await read(source, most);
+  return { json, fractions: fractionsIn(text) };
+}
+
+async function read(source: ByteSource, most: number): Promise<{ readonly json: Json; readonly text: string }> {
   const wrong = (got: string): EspalierError =>
     new EspalierError("format", source.name, `expected a JSON object, got ${got}.`, "Fetch the file again.");
   if (source.size > most) throw wrong(`a file of ${source.size} bytes`);
   const text = decoded(await source.read(0, source.size));
   const parsed = object.safeParse(parse(text));
   if (!parsed.success) throw wrong("something else");
-  return { json: parsed.data, fractions: fractionsIn(text) };
+  return { json: parsed.data, text };
 }
 
 /** An object as text that reads as it was read: numbers of `fractions` keep their fraction. `indent` is that of JSON.stringify. */

@@ -1,7 +1,6 @@
-import { isFloat } from "../../tensor/dtype.ts";
-import { fromFloats, toFloat64 } from "../../tensor/numeric.ts";
-import { load, type TensorRef } from "../../tensor/tensor.ts";
+import type { TensorRef } from "../../tensor/tensor.ts";
 import type { CheckpointModel } from "./checkpoint-model.ts";
+import { taken } from "./stored.ts";
 
 /**
  * Matrices that make norms over fewer features, or over as many of a narrower model, compute what they did. A config has one ε for all
@@ -26,22 +25,14 @@ export function evenedNorms(
     if (factor === 1) continue;
     for (const name of [matrix, bias]) {
       const ref = tensors.get(name) ?? checkpoint.tensors.get(name);
-      if (ref !== undefined) found.set(name, multiplied(ref, factor, part === "all" ? ref.shape[0] : now));
+      const by = ref === undefined ? 1 : exactIn(ref, factor);
+      if (ref !== undefined && by !== 1) found.set(name, taken(ref, by, 0, part === "all" ? ref.shape[0] : now));
     }
   }
   return found;
 }
 
-/** The tensor with its first rows multiplied, computed when it is asked for. */
-function multiplied(from: TensorRef, factor: number, rows = 1): TensorRef {
-  const { dtype, shape } = from;
-  const by = dtype === "f32" || dtype === "f64" ? factor : 2 ** Math.round(Math.log2(factor));
-  if (!isFloat(dtype) || by === 1) return from;
-  const made = async (): Promise<Uint8Array> => {
-    const values = toFloat64(await load(from)).slice();
-    const end = (values.length / (shape[0] ?? 1)) * rows;
-    for (let i = 0; i < end; i++) values[i] = by * (values[i] ?? 0);
-    return fromFloats(dtype, shape, values).bytes;
-  };
-  return { dtype, shape, made: { from, by: made } };
+/** The factor itself, or for types of few digits the nearest power of 2. */
+function exactIn({ dtype }: TensorRef, factor: number): number {
+  return dtype === "f32" || dtype === "f64" ? factor : 2 ** Math.round(Math.log2(factor));
 }

@@ -27,12 +27,14 @@ export function storedParameters(
   return stored;
 }
 
-/** scale · x + shift, computed when it is asked for. */
-function taken(from: TensorRef, scale: number, shift: number): TensorRef {
+/** scale · x + shift of a tensor, or of its first rows alone, computed when it is asked for. Of another type than floats: as it is. */
+export function taken(from: TensorRef, scale: number, shift: number, rows = from.shape[0]): TensorRef {
   const { dtype, shape } = from;
   if (!isFloat(dtype)) return from;
   const by = async (): Promise<Uint8Array> => {
-    const values = toFloat64(await load(from)).map((x) => scale * x + shift);
+    const values = toFloat64(await load(from)).slice();
+    const end = rows === undefined ? values.length : (values.length / Math.max(1, shape[0] ?? 1)) * rows;
+    for (let i = 0; i < end; i++) values[i] = scale * (values[i] ?? 0) + shift;
     return fromFloats(dtype, shape, values).bytes;
   };
   return { dtype, shape, made: { from, by } };
