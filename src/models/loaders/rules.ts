@@ -85,17 +85,18 @@ export function queriesFillWidth(asked: OfTypes<boolean>, because: string): Rule
     severity: "refused",
     expected: "as many features in all query heads together as the width has",
     because,
-    breaches: (sizes) => {
-      const [queries, width] = [firstOf(sizes, heads), firstOf(sizes, widths)];
-      const size = queries === undefined ? undefined : sizes.features.get(queries.field);
-      if (ofType(asked, sizes.type) !== true || queries === undefined || width === undefined) return [];
-      if (size === undefined || queries.value * size === width.value) return [];
-      const together = sizes.fields.has(keyHeads) ? [queries.field, keyHeads] : [queries.field];
-      return [
-        { got: `${queries.value} heads of ${size} for a width of ${width.value}`, ways: [together, [width.field]] },
-      ];
-    },
+    breaches: (sizes) => (ofType(asked, sizes.type) === true ? unfilledWidth(sizes) : []),
   };
+}
+
+/** Query heads that do not have as many features together as the width. */
+export function unfilledWidth(sizes: LoadSizes): readonly Breach[] {
+  const [queries, width] = [firstOf(sizes, heads), firstOf(sizes, widths)];
+  const size = queries === undefined ? undefined : sizes.features.get(queries.field);
+  if (queries === undefined || width === undefined) return [];
+  if (size === undefined || queries.value * size === width.value) return [];
+  const together = sizes.fields.has(keyHeads) ? [queries.field, keyHeads] : [queries.field];
+  return [{ got: `${queries.value} heads of ${size} for a width of ${width.value}`, ways: [together, [width.field]] }];
 }
 
 /** Rows that experts are multiplied by are multiples of a number; `inner` names the field with the features inside an expert. */

@@ -1,6 +1,13 @@
 import type { Loader, Rule } from "./loader.ts";
 import type { OfTypes } from "./model-types.ts";
-import { expertRowsInMultiples, queriesFillWidth, queriesPerKey, sameInEveryBlock, widthByHeads } from "./rules.ts";
+import {
+  expertRowsInMultiples,
+  queriesFillWidth,
+  queriesPerKey,
+  sameInEveryBlock,
+  unfilledWidth,
+  widthByHeads,
+} from "./rules.ts";
 
 /** Types whose configs are refused, or whose attention is built wrongly, unless the width divides by the heads. */
 const widthDivides: OfTypes<boolean> = {
@@ -66,8 +73,6 @@ const fillsWidth: OfTypes<boolean> = {
   vit: false,
 };
 
-const ofPhi3: OfTypes<boolean> = { ...fillsWidth, olmoe: false, phi3: true };
-
 /** The field with the features inside an expert, in the types that have experts. */
 const insideExperts: OfTypes<string | null> = {
   llama: null,
@@ -104,7 +109,7 @@ const longRope: Rule = {
   breaches: (sizes) => {
     const { rope_scaling: scaling, rope_parameters: parameters } = sizes.config;
     const isLong = [scaling, parameters].some((one) => typeof one === "object" && one !== null && "long_factor" in one);
-    return isLong ? queriesFillWidth(ofPhi3, "").breaches(sizes) : [];
+    return isLong && sizes.type === "phi3" ? unfilledWidth(sizes) : [];
   },
 };
 
