@@ -11,10 +11,9 @@ import { step } from "../tensor/progress.ts";
 import type { HostTensor } from "../tensor/tensor.ts";
 import type { HiddenStates } from "./memory/hidden-states.ts";
 import { openRoom, sessionMemory } from "./memory/room.ts";
-import { ahead } from "./stages/ahead.ts";
 import { type FlowOptions, openFlow } from "./stages/flow.ts";
 import { stageKinds } from "./stages/stage-kinds.ts";
-import { loadCounted, noWeights } from "./stages/stage-weights.ts";
+import { weightsAhead } from "./stages/stage-weights.ts";
 
 /**
  * How likely a checkpoint finds the next tokens of windows, stage by stage: one stage is in memory, and the hidden states.
@@ -36,14 +35,7 @@ export async function checkpointLikelihood(
     const flow = await openFlow(model, kinds, data, { ...options, batchSize });
     try {
       const placed = model.stages.slice(1).map((stage) => kinds.place(stage));
-      const next = ahead(
-        placed.length,
-        async (i) => {
-          const stage = placed[i];
-          return stage === undefined ? noWeights : loadCounted(room.account, model, stage);
-        },
-        room.ahead,
-      );
+      const next = weightsAhead(model, placed, room);
       const sums = { nll: 0, hits: 0, count: 0 };
       for (const [i, stage] of placed.entries()) {
         step(options, "evaluate", i, placed.length, stage.stage.name);

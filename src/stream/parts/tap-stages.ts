@@ -6,10 +6,9 @@ import { needsData } from "../../pipeline/statistics.ts";
 import { step } from "../../tensor/progress.ts";
 import type { HostTensor } from "../../tensor/tensor.ts";
 import { sessionMemory } from "../memory/room.ts";
-import { ahead } from "../stages/ahead.ts";
 import { openFlow } from "../stages/flow.ts";
 import { stageKinds } from "../stages/stage-kinds.ts";
-import { loadCounted, noWeights } from "../stages/stage-weights.ts";
+import { weightsAhead } from "../stages/stage-weights.ts";
 import type { PartContext } from "./part-kind.ts";
 
 /** What is measured of a stage while windows pass it, as outputs of its graph. */
@@ -47,14 +46,7 @@ export async function tapStages<T>(
     const flow = await clock.time("embed", () => openFlow(model, kinds, calibration, { ...context, hidden }));
     try {
       const placed = used.map((stage) => kinds.place(stage));
-      const next = ahead(
-        placed.length,
-        async (i) => {
-          const stage = placed[i];
-          return stage === undefined ? noWeights : loadCounted(room.account, model, stage);
-        },
-        room.ahead,
-      );
+      const next = weightsAhead(model, placed, room);
       for (const [i, each] of placed.entries()) {
         const { stage, kind } = each;
         step(context, "measure", i, placed.length, stage.name);

@@ -3,6 +3,8 @@ import { fedTensor } from "../../models/checkpoint/lift.ts";
 import type { State } from "../../runtime/runtime.ts";
 import { bytesOf, type HostTensor, load, type TensorRef } from "../../tensor/tensor.ts";
 import type { Account, GiveBack } from "../memory/account.ts";
+import type { Room } from "../memory/room.ts";
+import { ahead } from "./ahead.ts";
 import { checkWeights } from "./check-weights.ts";
 import type { PlacedStage } from "./stage-kinds.ts";
 
@@ -49,6 +51,19 @@ export async function loadCounted(
     refs.reduce((sum, ref) => sum + bytesOf(ref), 0),
   );
   return { weights: await loadWeights(model, placed, changed), back };
+}
+
+/** Gives the weights of stages in turn; those of the next are read ahead where there is room for both. */
+export function weightsAhead(
+  model: CheckpointModel,
+  placed: readonly PlacedStage[],
+  room: Pick<Room, "account" | "ahead">,
+): (index: number) => Promise<CountedWeights> {
+  const make = async (index: number): Promise<CountedWeights> => {
+    const stage = placed[index];
+    return stage === undefined ? noWeights : loadCounted(room.account, model, stage);
+  };
+  return ahead(placed.length, make, room.ahead);
 }
 
 /** Puts parameters of a stage beside the runtime, under the names that sessions of its kind read. */
